@@ -1,0 +1,1 @@
+"""The engine: states, reads, plans, acts and proves. Knows nothing of any application or host."""

@@ -1,0 +1,70 @@
+"""Exit codes and the named errors of the engine.
+
+Every error that a user can meet derives from ``ConvergeError``; its message says what was seen, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes: 0 to 5 as pytest has them (``pytest.ExitCode``), from 10 on our own."""
+
+    HOLDS = 0
+    FAILS = 1
+    INTERRUPTED = 2
+    INTERNAL = 3
+    USAGE = 4
+    NOTHING_RAN = 5
+    LOCK_HELD = 10
+    STATE_MOVED = 11
+    ROLLED_BACK = 12
+    UNKNOWN = 13
+    UNREACHABLE = 14
+    PUBLISHING_FAILED = 15
+    DECLINED = 16
+
+
+class ConvergeError(Exception):
+    """A foreseen failure: shown as one message, without a traceback, ending the session with ``exit_code``."""
+
+    exit_code: Exit = Exit.USAGE
+
+
+class UsageError(ConvergeError):
+    """Flags or definitions that make no sense together."""
+
+
+class HostUnreachable(ConvergeError):
+    """A host of the target could not be connected to or logged in to."""
+
+    exit_code = Exit.UNREACHABLE
+
+
+class ConnectionLost(ConvergeError):
+    """The connection ended during an exec: what became of the command is unknown, and it is never repeated."""
+
+    exit_code = Exit.UNKNOWN
+
+
+class LockHeld(ConvergeError):
+    """Another run holds the target's lock."""
+
+    exit_code = Exit.LOCK_HELD
+
+
+class StateMoved(ConvergeError):
+    """A precondition did not hold any more just before the act."""
+
+    exit_code = Exit.STATE_MOVED
+
+
+class Declined(ConvergeError):
+    """The person at the terminal said no."""
+
+    exit_code = Exit.DECLINED
+
+
+class Unobservable(Exception):
+    """A reading could not be made: says nothing about the state, is never a pass and never a remedy's cue."""

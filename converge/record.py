@@ -1,0 +1,120 @@
+"""The record of a session: one value, of which every report is a function."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from converge.readings import Evidence
+from converge.statements import Outcome
+
+SCHEMA = 1
+
+
+@dataclass
+class Verdict:
+    """One instance of a statement as it was judged last; times are seconds since the epoch."""
+
+    id: str
+    host: str
+    nodeid: str
+    sentence: str
+    severity: str
+    seed: list[str]
+    outcome: Outcome
+    message: str
+    remedy: str
+    needs: list[str]
+    likely_cause: str = ""
+    at: float = 0.0
+    evidence: list[Evidence] = field(default_factory=list)
+
+
+@dataclass
+class StepRecord:
+    """One step as it was planned and what became of it."""
+
+    id: str
+    remedy: str
+    statements: list[str]
+    host: str
+    sentence: str
+    commands: str
+    preconditions: list[str]
+    undo: str
+    interrupts: float | None
+    result: Literal["planned", "done", "failed", "refused", "manual", "blocked", "unknown", "not reached"] = "planned"
+    reason: str = ""
+    rc: int | None = None
+    out: str = ""
+    err: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+    proof: str = ""
+
+
+@dataclass
+class Outage:
+    """A stretch without a good answer, in seconds since the epoch."""
+
+    start: float
+    end: float
+    failed: int
+    first_error: str
+
+
+@dataclass
+class Probe:
+    """What the prober saw while the run acted."""
+
+    url: str
+    started: float
+    ended: float
+    sent: int
+    failed: int
+    longest_gap: float
+    outages: list[Outage] = field(default_factory=list)
+    answered_by: list[tuple[float, str]] = field(default_factory=list)
+    searches_sent: int = 0
+    searches_failed: int = 0
+
+
+@dataclass
+class Line:
+    """A line of the page, ticked when all instances of all its statements hold."""
+
+    ref: str
+    text: str
+    statements: list[str]
+
+
+@dataclass
+class Record:
+    """A check or a run."""
+
+    id: str
+    kind: Literal["check", "plan", "run"]
+    target: str
+    version: str
+    started: float
+    schema: int = SCHEMA
+    seconds: float = 0.0
+    situation: str = ""
+    situation_detail: list[str] = field(default_factory=list)
+    exit_code: int = 0
+    exit_reason: str = ""
+    before: list[Verdict] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
+    guards: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    probe: Probe | None = None
+    checklist: list[Line] = field(default_factory=list)
+    connections: int = 0
+    execs: int = 0
+    readings: int = 0
+    misses: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)

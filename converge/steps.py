@@ -1,0 +1,132 @@
+"""Steps: one act on one host, as data. Remedies yield them; only the executor runs them.
+
+An act is typed wherever its guard can be, so that no remedy's author has to remember the guard: `Write`, `Link`,
+`Aside`, `Unit` and `Signal` compile to shell that checks itself; `Run` is for programs of the application
+(Capistrano, rake, git) and is refused if it deletes, signals or escapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from converge.readings import Reader
+from hosts.schema import Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write a file beside its place and rename it over; the old one is kept in the run's attic."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Make `path` a symlink to `target` by rename; a link that was there before is recorded for the undo."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Move a path into the run's attic on the same file system. This is the only way in which anything goes away."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Change a path's permission bits."""
+
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """``systemctl --user VERB UNIT`` on the step's host."""
+
+    verb: Literal["start", "stop", "restart", "enable", "disable", "daemon-reload", "reset-failed"]
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Signal a process, only if uid, command line, cwd, cgroup and start time are the expected ones.
+
+    `started` is field 22 of /proc/PID/stat (ticks since boot, proc(5)); `cmdline`, `cwd` and `cgroup` are fixed strings that
+    must occur in the process's own.
+    """
+
+    pid: int
+    signal: Literal["TERM", "QUIT", "USR1"]
+    started: int
+    cmdline: str
+    cwd: str = ""
+    cgroup: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A program of the application, as POSIX sh with the prelude's functions and variables; must be safe to be cut off."""
+
+    script: str
+
+
+Act: TypeAlias = Write | Link | Aside | Mode | Unit | Signal | Run
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A fingerprint of what the plan saw: `test` is sh that exits 0 while it still is so."""
+
+    sentence: str
+    test: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One act on one host.
+
+    `undo` is the acts that take it back, or a string with the reason why there is none; None asks for the acts' own undo (Write,
+    Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds of service it is
+    expected to cost, None for none. `may` names the inventory's permission without which it is shown to a person instead.
+    `after` says what it depends on that only an earlier step will produce.
+    """
+
+    id: str
+    host: str
+    sentence: str
+    acts: tuple[Act, ...]
+    when: tuple[Condition, ...] = ()
+    undo: tuple[Act, ...] | str | None = None
+    limit: float = 60.0
+    interrupts: float | None = None
+    may: str | None = None
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemedyContext:
+    """What a remedy gets: the inventory, the reader, the failing instance's host, the run's id and its folders."""
+
+    inv: Inventory
+    read: Reader
+    at: str
+    run_id: str
+    attic: str
+    workdir: str
+    flags: frozenset[str] = frozenset()
+
+
+Remedy: TypeAlias = Callable[[RemedyContext], Iterator[Step]]
+"""Reads, and yields steps; runs nothing itself. Yielding none means: nothing to do (raise ``NothingToDo`` to say why)."""
+
+
+class NothingToDo(Exception):
+    """A remedy found nothing that it may or must do; the message says why."""

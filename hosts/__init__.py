@@ -1,0 +1,1 @@
+"""The inventory: which hosts a target has and what the application there is called."""
