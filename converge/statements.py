@@ -116,9 +116,7 @@ def statement(
         known = REGISTRY.get(id)
         if known and known.function and known.function.__qualname__ != function.__qualname__:
             raise UsageError(f"{where}: statement {id} is already {known.function.__qualname__}: choose another id")
-        made = Statement(
-            id, sentence, severity, on, tuple(seed), tuple(needs), remedy, manual, late, soak, function
-        )
+        made = Statement(id, sentence, severity, on, tuple(seed), tuple(needs), remedy, manual, late, soak, function)
         REGISTRY[id] = made
         marked: Any = function
         marked.__statement__ = made

@@ -59,8 +59,8 @@ class Unit:
 class Signal:
     """Signal a process, only if uid, command line, cwd, cgroup and start time are the expected ones.
 
-    `started` is field 22 of /proc/PID/stat (ticks since boot, proc(5)); `cmdline`, `cwd` and `cgroup` are fixed strings that
-    must occur in the process's own.
+    `started` is field 22 of /proc/PID/stat (ticks since boot, proc(5)); `cmdline`, `cwd` and `cgroup` are fixed
+    strings that must occur in the process's own.
     """
 
     pid: int
@@ -93,8 +93,8 @@ class Condition:
 class Step:
     """One act on one host.
 
-    `undo` is the acts that take it back, or a string with the reason why there is none; None asks for the acts' own undo (Write,
-    Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds of service it is
+    `undo` is the acts that take it back, or a string with the reason why there is none; None asks for the acts' own
+    undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds of service it is
     expected to cost, None for none. `may` names the inventory's permission without which it is shown to a person instead.
     `after` says what it depends on that only an earlier step will produce.
     """
@@ -125,7 +125,7 @@ class RemedyContext:
 
 
 Remedy: TypeAlias = Callable[[RemedyContext], Iterator[Step]]
-"""Reads, and yields steps; runs nothing itself. Yielding none means: nothing to do (raise ``NothingToDo`` to say why)."""
+"""Reads, and yields steps; runs nothing itself. Yielding none means nothing to do (or raise ``NothingToDo`` and say why)."""
 
 
 class NothingToDo(Exception):
