@@ -68,3 +68,11 @@ class Declined(ConvergeError):
 
 class Unobservable(Exception):
     """A reading could not be made: says nothing about the state, is never a pass and never a remedy's cue."""
+
+
+class TooYoung(Unobservable):
+    """A process has not run long enough to be called stable; it is read again in `seconds_left` seconds."""
+
+    def __init__(self, what: str, seconds_left: float) -> None:
+        super().__init__(f"{what}: too young to be judged, {seconds_left:.0f} s more are needed")
+        self.seconds_left = seconds_left

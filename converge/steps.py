@@ -94,8 +94,9 @@ class Step:
     """One act on one host.
 
     `undo` is the acts that take it back, or a string with the reason why there is none; None asks for the acts' own
-    undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds of service it is
-    expected to cost, None for none. `may` names the inventory's permission without which it is shown to a person instead.
+    undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds
+    of service it is expected to cost, None for none. `may` names the inventory's permission without which it is shown to
+    a person instead.
     `after` says what it depends on that only an earlier step will produce.
     """
 

@@ -1,0 +1,49 @@
+"""What the engine is told about the application that it looks after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Protocol
+
+from converge.readings import Reader, Reading
+from converge.record import Line
+from hosts.schema import Inventory
+
+
+class Loader(Protocol):
+    """Loads a target's inventory; with `offline` nothing that only a running lab knows is asked for."""
+
+    def __call__(self, target: str, *, offline: bool = False) -> Inventory: ...
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where in its life the deployment stands; `refuse` when it fits no known picture, with what does not fit."""
+
+    name: str
+    detail: tuple[str, ...] = ()
+    refuse: bool = False
+
+
+@dataclass(frozen=True)
+class Application:
+    """The parts that are particular to one application.
+
+    `readings` are all readings by fixture name; `situation` and `cut_over_on` (the day of the cutover, None if it has not
+    been) read through the reader; `remedies` is the package in which ``module.function`` of a statement is found;
+    `standing` names readings that every session makes (for the situation).
+    """
+
+    name: str
+    version: str
+    statements: str
+    remedies: str
+    load: Loader
+    prelude: Callable[[Inventory], str]
+    readings: Mapping[str, Reading[Any]]
+    situation: Callable[[Reader], Situation]
+    cut_over_on: Callable[[Reader], date | None]
+    checklist: Callable[[], list[Line]]
+    standing: tuple[Reading[Any], ...] = field(default_factory=tuple)

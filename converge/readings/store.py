@@ -1,0 +1,161 @@
+"""The answers of one moment: asked for all at once, voided by any act, never older than the last one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from converge.errors import ConnectionLost, Unobservable
+from converge.masking import mask
+from converge.readings import Context, Evidence, Raw, Reading, Tally, batch
+from converge.transport import Link
+from hosts.schema import Inventory
+
+T = TypeVar("T")
+CONTROL = "control"
+Key = tuple[Reading[Any], str]
+
+
+class Store:
+    """Reads hosts through `links` (host name or ``control`` to an open link).
+
+    `prelude` is shell put before every snippet. A reading that was not asked for with `prefetch` goes out singly and is
+    counted as late in `tally`.
+    """
+
+    def __init__(self, inv: Inventory, links: Mapping[str, Link], prelude: str) -> None:
+        self.inv, self.links, self.prelude = inv, links, prelude
+        self.tally = Tally()
+        self.evidence: dict[Key, Evidence] = {}
+        self._raw: dict[Key, Raw | Unobservable] = {}
+        self._local: dict[Key, Any] = {}
+        self._hosts: dict[str, Any] = {}
+        self._guard = threading.Lock()
+
+    def where(self, reading: Reading[Any], at: str | None) -> list[str]:
+        """Names of the hosts that a reading asks, for an instance at host `at` (None: no host of its own)."""
+        if reading.on == "control":
+            return [CONTROL]
+        if reading.on == "live":
+            return [h.name for h in self.inv.live]
+        if reading.on == "here" and at and at != CONTROL:
+            return [at]
+        return [self.inv.app_host.name]
+
+    def void(self) -> None:
+        """Forget every answer: something acted."""
+        self._raw.clear()
+        self._local.clear()
+        self.evidence.clear()
+
+    def prefetch(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
+        """Ask all hosts at the same time for all that is wanted and not yet known; one exec a host."""
+        keys = dict.fromkeys((r, name) for r, at in wanted for name in self.where(r, at))
+        groups: dict[str, list[Key]] = {}
+        for key in keys:
+            if key not in self._raw and key not in self._local:
+                groups.setdefault("local" if key[0].local else key[1], []).append(key)
+        jobs: list[Callable[[], None]] = [self._job(name, group) for name, group in groups.items()]
+        threads = [threading.Thread(target=job, daemon=True) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def __call__(self, what: Reading[T], at: str | None = None) -> T:
+        """The value of a reading; for ``on="live"`` a mapping from host name to value.
+
+        Raises:
+            Unobservable: it could not be read, with the reason.
+        """
+        names = self.where(what, at)
+        missing = [(what, at)] if any((what, n) not in self._raw and (what, n) not in self._local for n in names) else []
+        if missing:
+            self.tally.late.append(f"{what.name} at {', '.join(names)}")
+            self.prefetch(missing)
+        if what.on == "live":
+            return cast(T, {name: self._value(what, name) for name in names})
+        return cast(T, self._value(what, names[0]))
+
+    def testinfra_host(self, name: str) -> Any:
+        """testinfra's ``Host`` over our link to a host, for statements that use its modules directly."""
+        if name not in self._hosts:
+            from testinfra.host import Host
+
+            from converge.transport.backend import LinkBackend
+
+            self._hosts[name] = Host(LinkBackend(self.links[name]))
+        return self._hosts[name]
+
+    def evidence_of(self, readings: Iterable[Reading[Any]], at: str | None) -> list[Evidence]:
+        """What was answered to these readings, for the report."""
+        keys = [(r, name) for r in readings for name in self.where(r, at)]
+        return [self.evidence[key] for key in keys if key in self.evidence]
+
+    def _value(self, what: Reading[T], name: str) -> T:
+        key = (what, name)
+        answer = self._local[key] if what.local else self._raw[key]
+        if isinstance(answer, Unobservable):
+            raise answer
+        if what.local:
+            return cast(T, answer)
+        assert what.parse is not None
+        return what.parse(cast(Raw, answer), self._context(name))
+
+    def _context(self, name: str) -> Context:
+        return Context(self.inv, self.inv.hosts.get(name))
+
+    def _job(self, name: str, keys: list[Key]) -> Callable[[], None]:
+        return lambda: self._read_locally(keys) if name == "local" else self._read(name, keys)
+
+    def _read_locally(self, keys: list[Key]) -> None:
+        for what, name in keys:
+            assert what.local is not None
+            try:
+                value = what.local(self._context(name))
+                note = mask(repr(value))
+            except Unobservable as problem:
+                value, note = problem, str(problem)
+            except Exception as problem:  # a bug in one reading must not take the others with it
+                value, note = Unobservable(f"{what.name}: {type(problem).__name__}: {problem}"), repr(problem)
+            with self._guard:
+                self._local[what, name] = value
+                self.evidence[what, name] = Evidence(what.name, name, "(read by the control process)", None, note, "", 0.0)
+                self.tally.readings += 1
+
+    def _read(self, name: str, keys: list[Key]) -> None:
+        context, nonce = self._context(name), batch.new_nonce()
+        texts = [what.script(context) if what.script else "" for what, _ in keys]
+        limits = [what.limit for what, _ in keys]
+        text = batch.script(list(zip(texts, limits, strict=True)), self.prelude, nonce)
+        problem = "the answer ended before it"
+        raws: list[Raw | None]
+        try:
+            done = self.links[name].exec(text, limit=sum(limits) + 30.0)
+            raws = batch.answers(done.out, done.err, nonce, len(keys))
+            if not done.out:
+                problem = f"no answer, exit status {done.rc}: {done.err.decode('utf-8', 'replace').strip()[:200]}"
+        except ConnectionLost as lost:
+            problem, raws = str(lost), [None] * len(keys)
+        with self._guard:
+            self.tally.execs += 1
+            self.tally.readings += len(keys)
+            for key, command, raw in zip(keys, texts, raws, strict=True):
+                self._keep(key, command, raw, problem)
+
+    def _keep(self, key: Key, command: str, raw: Raw | None, problem: str) -> None:
+        what, name = key
+        if raw is None:
+            self._raw[key] = Unobservable(f"{name}: {what.name} could not be read: {problem}")
+            self.evidence[key] = Evidence(what.name, name, command.strip(), None, "", "", 0.0, problem)
+            return
+        note = ""
+        if raw.rc in batch.TIMED_OUT:
+            note = f"stopped after its limit of {what.limit:g} s"
+            self._raw[key] = Unobservable(f"{name}: {what.name} {note}")
+        else:
+            self._raw[key] = raw
+        self.evidence[key] = Evidence(
+            what.name, name, command.strip(), raw.rc, mask(raw.out), mask(raw.err), raw.seconds, note
+        )
