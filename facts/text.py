@@ -1,0 +1,71 @@
+"""Small pure functions that the readings' parsers share. A reading's script prints ``key=value`` lines below ``[section]`` lines."""
+
+from __future__ import annotations
+
+import re
+
+from converge.errors import Unobservable
+from converge.readings import Raw
+
+_NO_BUS = ("Failed to connect to bus", "Failed to get D-Bus connection", "Failed to connect to user scope bus")
+_SPAN = re.compile(r"([\d.]+)\s*([a-zµ]+)")
+_SECONDS = {
+    "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0,
+    "month": 2629800.0, "y": 31557600.0,
+}  # fmt: skip
+
+
+def observed(raw: Raw, at: str) -> Raw:
+    """`raw` if its script could see what it was asked for.
+
+    Raises:
+        Unobservable: the script failed, or the account's systemd manager could not be reached.
+    """
+    said = (raw.err.strip() or raw.out.strip()).splitlines()
+    for marker in _NO_BUS:
+        if marker in raw.err or marker in raw.out:
+            raise Unobservable(f"{at}: the account's systemd manager cannot be reached ({marker}): is lingering on?")
+    if raw.rc != 0:
+        raise Unobservable(f"{at}: the reading ended with status {raw.rc}: {said[-1] if said else 'no output'}")
+    return raw
+
+
+def pairs(lines: list[str]) -> dict[str, str]:
+    """``key=value`` lines; of a key that occurs twice the last one counts, lines without ``=`` are not kept."""
+    return {key: value for key, found, value in (line.partition("=") for line in lines) if found}
+
+
+def every(lines: list[str], key: str) -> list[str]:
+    """The values of all ``key=value`` lines with this key, in order."""
+    return [line[len(key) + 1 :] for line in lines if line.startswith(f"{key}=")]
+
+
+def sections(lines: list[str]) -> dict[str, list[str]]:
+    """Lines below their ``[name]`` line; what comes before the first one is not kept."""
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in lines:
+        if line.startswith("[") and line.endswith("]"):
+            current = found.setdefault(line[1:-1], [])
+        elif current is not None:
+            current.append(line)
+    return found
+
+
+def number(text: str, what: str, at: str) -> int:
+    """`text` as an integer.
+
+    Raises:
+        Unobservable: it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise Unobservable(f"{at}: expected a number for {what}, read {text!r}") from None
+
+
+def time_span(text: str) -> float:
+    """A time span of systemd's (``1min 30s``) in seconds; ``infinity`` is infinite, what cannot be read is 0."""
+    if text == "infinity":
+        return float("inf")
+    return sum(float(count) * _SECONDS.get(unit, 0.0) for count, unit in _SPAN.findall(text))
