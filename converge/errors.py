@@ -76,11 +76,3 @@ class TooYoung(Unobservable):
     def __init__(self, what: str, seconds_left: float) -> None:
         super().__init__(f"{what}: too young to be judged, {seconds_left:.0f} s more are needed")
         self.seconds_left = seconds_left
-
-
-class TooYoung(Unobservable):
-    """What was read may not be stable yet (a process that just started): read again after `seconds_left` seconds."""
-
-    def __init__(self, seconds_left: float, what: str = "the process") -> None:
-        super().__init__(f"{what} is too young to be called running: read again in {seconds_left:.0f} s")
-        self.seconds_left = seconds_left

@@ -1,4 +1,4 @@
-"""Small pure functions that the readings' parsers share. A reading's script prints ``key=value`` lines below ``[section]`` lines."""
+"""Small pure functions that the readings' parsers share: scripts print ``key=value`` lines below ``[section]`` lines."""
 
 from __future__ import annotations
 
