@@ -1,0 +1,328 @@
+"""The account's systemd units: what its manager says of them, what their files say, and which processes they run."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from converge.errors import Unobservable
+from converge.readings import Context, Raw, reading
+from facts.text import every, number, observed, pairs, sections, time_span
+
+STABLE = 15.0
+"""Seconds that a main process must have run before it may be called running: a crash loop looks active in between."""
+
+GATE = "90-migration-gate.conf"
+"""Name of the runtime drop-in that keeps the app's unit from starting until the cutover takes it away."""
+
+GRACEFUL = "90-migration-graceful.conf"
+"""Name of the runtime drop-in that lets a unit stop without dropping requests."""
+
+SIGQUIT = 3
+CLOCK_TICKS = 100
+
+_PROPERTIES = (
+    "LoadState ActiveState SubState MainPID Result FragmentPath DropInPaths NeedDaemonReload ConditionResult"
+    " KillSignal KillMode TimeoutStopUSec ExecStop ControlGroup NextElapseUSecRealtime"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """A unit as the manager of one host knows it; `enablement` is what ``is-enabled`` prints, or ``not-found``."""
+
+    name: str
+    host: str
+    load: str
+    active: str
+    sub: str
+    main_pid: int
+    enablement: str
+    fragment: str
+    drop_ins: tuple[str, ...]
+    needs_reload: bool
+    kill_signal: int
+    kill_mode: str
+    stop_timeout: float
+    exec_stop: str
+    result: str
+    processes: int
+
+    @property
+    def runs(self) -> bool:
+        """Whether the manager calls it active; says nothing about whose process that is."""
+        return self.active in {"active", "activating", "reloading", "deactivating"}
+
+    @property
+    def exists(self) -> bool:
+        """Whether the manager finds a unit file of this name."""
+        return self.load != "not-found"
+
+
+@dataclass(frozen=True, slots=True)
+class OurUnits:
+    """The target's units on one host, and where that host keeps runtime drop-ins."""
+
+    host: str
+    runtime_dir: str
+    app: UnitState
+    legacy: tuple[UnitState, ...]
+    logrotate: UnitState
+    timer: UnitState
+
+    @property
+    def all(self) -> tuple[UnitState, ...]:
+        """Every unit of the target."""
+        return (self.app, *self.legacy, self.logrotate, self.timer)
+
+    def drop_in(self, unit: str, name: str) -> str:
+        """Path of a drop-in that is this host's alone and gone after a reboot."""
+        return f"{self.runtime_dir}/systemd/user/{unit}.d/{name}"
+
+
+_OUR_UNITS = f"""
+echo "runtime=$XDG_RUNTIME_DIR"
+for u in "$UNIT" $LEGACY_UNITS "$LOGROTATE_UNIT" "$LOGROTATE_TIMER"; do
+  echo "[$u]"
+  S show "$u" {" ".join(f"-p {name}" for name in _PROPERTIES.split())} || exit 1
+  echo "Enablement=$(S is-enabled "$u" 2>/dev/null | head -n 1)"
+  g=$(prop "$u" ControlGroup)
+  [ -z "$g" ] || echo "Processes=$(cat "/sys/fs/cgroup$g/cgroup.procs" "/sys/fs/cgroup/systemd$g/cgroup.procs" 2>/dev/null | sort -u | wc -l)"
+done
+"""  # noqa: E501
+
+
+def parse_unit(name: str, lines: list[str], at: str) -> UnitState:
+    """One unit from the lines of ``systemctl show`` and ``is-enabled``.
+
+    Raises:
+        Unobservable: the manager did not answer for it.
+    """
+    said = pairs(lines)
+    if "ActiveState" not in said:
+        raise Unobservable(f"{at}: the account's systemd manager said nothing about {name}")
+    return UnitState(
+        name=name,
+        host=at,
+        load=said.get("LoadState", ""),
+        active=said["ActiveState"],
+        sub=said.get("SubState", ""),
+        main_pid=number(said.get("MainPID") or "0", f"the main process of {name}", at),
+        enablement=said.get("Enablement") or "not-found",
+        fragment=said.get("FragmentPath", ""),
+        drop_ins=tuple(said.get("DropInPaths", "").split()),
+        needs_reload=said.get("NeedDaemonReload") == "yes",
+        kill_signal=number(said.get("KillSignal") or "0", f"the stop signal of {name}", at),
+        kill_mode=said.get("KillMode", ""),
+        stop_timeout=time_span(said.get("TimeoutStopUSec", "")),
+        exec_stop=said.get("ExecStop", ""),
+        result=said.get("Result", ""),
+        processes=number(said.get("Processes") or "0", f"the number of processes of {name}", at),
+    )
+
+
+@reading(_OUR_UNITS, on="here")
+def our_units(raw: Raw, c: Context) -> OurUnits:
+    """The app's unit, the legacy ones, the log rotation and its timer, as this host's manager knows them."""
+    lines = observed(raw, c.at).lines
+    found = sections(lines)
+    app = c.inv.app
+
+    def unit(name: str) -> UnitState:
+        return parse_unit(name, found.get(name, []), c.at)
+
+    return OurUnits(
+        c.at,
+        pairs(lines[:1]).get("runtime", ""),
+        unit(app.unit),
+        tuple(unit(name) for name in app.legacy_units),
+        unit(app.logrotate_unit),
+        unit(app.logrotate_timer),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFile:
+    """A unit file's text, with the directives that the statements speak of."""
+
+    name: str
+    path: str
+    text: str
+
+    def values(self, key: str) -> tuple[str, ...]:
+        """Values of a directive in order; as in systemd an empty one takes back those before it."""
+        found: list[str] = []
+        for line in self.text.splitlines():
+            name, equals, value = line.partition("=")
+            if equals and name.strip() == key:
+                found = [*found, value.strip()] if value.strip() else []
+        return tuple(found)
+
+    def may_start_on(self, hostname: str) -> bool:
+        """Whether its ConditionHost= (each must match; ``!`` negates) lets it start on a host."""
+        return all(
+            fnmatch.fnmatchcase(hostname, pattern.lstrip("!")) != pattern.startswith("!")
+            for pattern in self.values("ConditionHost")
+        )
+
+    def is_same_as(self, text: str) -> bool:
+        """Whether the text is the same, trailing blank lines apart."""
+        return self.text.rstrip() == text.rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class WantsLink:
+    """A symlink below the units' directory, and where it leads in the end (empty: nowhere)."""
+
+    path: str
+    target: str
+    resolved: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsDir:
+    """The directory of the account's unit files, which all hosts share."""
+
+    path: str
+    files: Mapping[str, UnitFile]
+    links: tuple[WantsLink, ...]
+
+    @property
+    def dangling(self) -> tuple[WantsLink, ...]:
+        """Symlinks that lead nowhere."""
+        return tuple(link for link in self.links if not link.resolved)
+
+    def wants(self, unit: str) -> tuple[WantsLink, ...]:
+        """Links by which other units ask for `unit`."""
+        return tuple(link for link in self.links if link.path.rsplit("/", 1)[-1] == unit)
+
+
+@reading(
+    """
+cd "$UNITS" || exit 1
+for f in *.service *.timer *.socket; do
+  [ -f "$f" ] || continue
+  echo "[$f]"; sed 's/^/|/' "$f" || exit 1; echo
+done
+echo '[links]'
+find "$UNITS" -type l | sort | while read -r l; do
+  t=; [ ! -e "$l" ] || t=$(readlink -f "$l")
+  printf 'link=%s\\t%s\\t%s\\n' "$l" "$(readlink "$l")" "$t"
+done
+"""
+)
+def unit_files(raw: Raw, c: Context) -> UnitsDir:
+    """Text of the account's unit files, and the symlinks beside them."""
+    found = sections(observed(raw, c.at).lines)
+    folder = c.inv.units_dir
+    files = {
+        name: UnitFile(name, f"{folder}/{name}", "\n".join(line[1:] for line in lines if line.startswith("|")) + "\n")
+        for name, lines in found.items()
+        if name != "links"
+    }
+    links = [entry.split("\t") for entry in every(found.get("links", []), "link")]
+    return UnitsDir(folder, files, tuple(WantsLink(*parts) for parts in links if len(parts) == 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of the account; `age` in seconds, `started` in ticks since boot (field 22 of /proc/PID/stat)."""
+
+    pid: int
+    started: int
+    age: float
+    cgroup: str
+    cwd: str
+    exe: str
+    cmdline: str
+
+    @property
+    def unit(self) -> str:
+        """Name of the unit in whose cgroup it is; empty if that is none."""
+        last = self.cgroup.rsplit("/", 1)[-1]
+        return last if last.endswith((".service", ".scope")) else ""
+
+
+ABOUT = r"""
+about() {
+  [ -r "/proc/$1/cmdline" ] || return 0
+  s=$(started "$1"); [ -n "$s" ] || return 0
+  printf 'process=%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$s" "$(cut -d' ' -f1 /proc/uptime)" "$(cgroup_of "$1")" \
+    "$(readlink "/proc/$1/cwd")" "$(readlink "/proc/$1/exe")" "$(tr '\0\n\t' '   ' <"/proc/$1/cmdline")"
+}
+need() { command -v "$1" >/dev/null || { echo "$1 is not installed" >&2; exit 69; }; }
+"""
+"""Shell: `about PID` prints a process in one line; `need TOOL` ends the reading without it."""
+
+
+def processes(lines: list[str], at: str) -> tuple[Process, ...]:
+    """Processes from the lines of the shell function `about`."""
+    found = []
+    for entry in every(lines, "process"):
+        parts = entry.split("\t")
+        if len(parts) != 7:
+            raise Unobservable(f"{at}: a process is described as {entry!r}")
+        pid, started = number(parts[0], "a process id", at), number(parts[1], "a start time", at)
+        age = float(parts[2] or 0) - started / CLOCK_TICKS
+        found.append(Process(pid, started, round(age, 1), parts[3], parts[4], parts[5], parts[6].strip()))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Masters:
+    """The application servers' master processes of the account on one host, however they were started."""
+
+    host: str
+    current: str
+    all: tuple[Process, ...]
+
+    def of(self, unit: UnitState) -> Process | None:
+        """The unit's main process, if it is a master."""
+        return next((p for p in self.all if p.pid == unit.main_pid and p.pid > 1), None)
+
+
+@reading(
+    ABOUT
+    + r"""
+need pgrep
+echo "current=$(readlink -f "$CURRENT")"
+for p in $(pgrep -u "$(id -u)" -f '^unicorn[^ ]* master'; prop "$UNIT" MainPID); do echo "$p"; done | sort -un |
+  while read -r p; do [ "$p" -gt 1 ] && about "$p"; done
+true
+""",
+    on="here",
+)
+def masters(raw: Raw, c: Context) -> Masters:
+    """Unicorn's masters on this host, with their cgroup, working directory and age; and the current release."""
+    lines = observed(raw, c.at).lines
+    return Masters(c.at, pairs(lines[:1]).get("current", ""), processes(lines, c.at))
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Log rotation as its configuration says, and what a dry run of it complains about."""
+
+    config: str
+    text: str
+    complaints: tuple[str, ...]
+    considered: tuple[str, ...]
+
+
+@reading(
+    lambda c: f"""
+conf={c.inv.app.logrotate_config}
+[ -r "$conf" ] || {{ echo absent; exit 0; }}
+[ -x /usr/sbin/logrotate ] || {{ echo "logrotate is not installed" >&2; exit 69; }}
+sed 's/^/|/' "$conf"
+/usr/sbin/logrotate -d -s /dev/null "$conf" 2>&1 </dev/null | sed -n -e 's/^error: /error=/p' -e 's/^considering log /log=/p'
+"""
+)
+def rotation(raw: Raw, c: Context) -> Rotation:
+    """The rotation's configuration with a dry run that keeps no state."""
+    lines = observed(raw, c.at).lines
+    config = c.inv.app.logrotate_config
+    if lines[:1] == ["absent"]:
+        return Rotation(config, "", (f"{config} does not exist",), ())
+    text = "\n".join(line[1:] for line in lines if line.startswith("|")) + "\n"
+    return Rotation(config, text, tuple(every(lines, "error")), tuple(every(lines, "log")))
