@@ -65,7 +65,10 @@ def grade(statement: Statement, inv: Inventory, policy: Policy) -> tuple[Outcome
             continue
         if policy.today <= waiver.until:
             return Outcome.WAIVED, f"waived until {waiver.until}: {waiver.why}"
-        return Outcome.FAILS, f"its waiver ended on {waiver.until} ({waiver.why}): mend it, or renew the waiver in {inv.file}"
+        return (
+            Outcome.FAILS,
+            f"its waiver ended on {waiver.until} ({waiver.why}): mend it, or renew the waiver in {inv.file}",
+        )
     if statement.soak and inv.soak_days:
         if policy.cut_over_on is None:
             return Outcome.DUE, f"due {inv.soak_days} days after the cutover"
@@ -81,9 +84,7 @@ def grade(statement: Statement, inv: Inventory, policy: Policy) -> tuple[Outcome
     return Outcome.FAILS, ""
 
 
-def classify(
-    statement: Statement, inv: Inventory, problem: BaseException | None, policy: Policy
-) -> tuple[Outcome, str]:
+def classify(statement: Statement, inv: Inventory, problem: BaseException | None, policy: Policy) -> tuple[Outcome, str]:
     """Outcome and message of an instance from what its function raised (None: it returned)."""
     if problem is None:
         return Outcome.HOLDS, ""

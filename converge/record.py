@@ -86,6 +86,7 @@ class Line:
     ref: str
     text: str
     statements: list[str]
+    section: str = ""
 
 
 @dataclass

@@ -1,0 +1,314 @@
+"""pytest glue: options, selection, marks, fixtures, reports and exit codes of a session with a target.
+
+The engine is at work only when tests of the statements' folder are asked for; other tests of the project are pytest's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from converge.application import Application
+from converge.errors import ConvergeError, Exit
+from converge.fixtures import instance_host
+from converge.judging import instances_of
+from converge.record import Verdict
+from converge.session import Chosen, Session
+from converge.statements import REGISTRY, Outcome, Statement
+
+FOREIGN = ("hosts", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory", "force_ansible")
+"""testinfra's connection flags: our targets are inventories."""
+
+ENGINE = pytest.StashKey["Engine"]()
+
+
+class Hooks:
+    """Hooks that the engine adds."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_converge_application(self) -> Application:
+        """The application that the engine looks after."""
+        raise NotImplementedError
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add our hooks."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    group = parser.getgroup("converge", "health check and remediation of a target")
+    group.addoption("--target", default="lab", metavar="NAME|FILE", help="inventory to check (default: lab)")
+    group.addoption("--id", default="", metavar="ID,ID", help="only these statements, by exact id")
+    group.addoption("--strict", action="store_true", help="a failing minor statement is a failure, not advice")
+    group.addoption("--remediate", action="store_true", help="mend what fails, then prove it (asks first)")
+    group.addoption("--plan", action="store_true", help="show what --remediate would do, and do nothing")
+    group.addoption("--yes", action="store_true", help="with --remediate: do not ask")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the engine if statements are asked for, and refuse what makes no sense."""
+    for line in (
+        "statement(id): the statement that a test states",
+        "blocker: the site is down or wrong without it",
+        "major: a defect that will bite",
+        "minor: advice unless --strict",
+    ):
+        config.addinivalue_line("markers", line)
+    app: Application = config.hook.pytest_converge_application()
+    option = config.option
+    if not asks_for(config, app.statements):
+        if option.remediate or option.plan:
+            raise pytest.UsageError(f"--remediate and --plan work on statements: pytest {app.statements}/ --remediate")
+        return
+    refuse_foreign(config)
+    try:
+        inv = app.load(option.target, offline=bool(option.collectonly))
+    except ConvergeError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    session = Session(app, inv, config.rootpath / "reports", strict=option.strict)
+    engine = Engine(config, session)
+    config.stash[ENGINE] = engine
+    config.pluginmanager.register(engine, "converge-engine")
+    if not option.collectonly:
+        from converge.report.html import HtmlReport
+
+        config.pluginmanager.register(HtmlReport(lambda: session.record), "converge-html")
+        if not option.htmlpath:
+            option.htmlpath = str(session.folder / "report.html")
+        option.self_contained_html = True
+
+
+def asks_for(config: pytest.Config, folder: str) -> bool:
+    """Whether an argument of the session is in the statements' folder."""
+    home = (config.rootpath / folder).resolve()
+    for arg in config.args:
+        path = (config.invocation_params.dir / arg.split("::")[0]).resolve()
+        if path == home or home in path.parents:
+            return True
+    return False
+
+
+def refuse_foreign(config: pytest.Config) -> None:
+    """Refuse flags that would work around the inventory, or act without having been typed."""
+    option = config.option
+    for name in FOREIGN:
+        if getattr(option, name, None):
+            flag = "--" + name.replace("_", "-")
+            raise pytest.UsageError(f"{flag}: hosts, logins and keys come from the target's inventory: use --target")
+    acts = [f for f, on in (("--remediate", option.remediate), ("--yes", option.yes)) if on]
+    typed = [str(a) for a in config.invocation_params.args]
+    for flag in acts:
+        if flag not in typed:
+            raise pytest.UsageError(f"{flag} counts only when it is typed, not from PYTEST_ADDOPTS or an ini file")
+    if not (option.remediate or option.plan):
+        return
+    both = "--remediate" if option.remediate else "--plan"
+    if option.collectonly:
+        raise pytest.UsageError(f"--collect-only connects to nothing: it cannot be combined with {both}")
+    if getattr(option, "numprocesses", None):
+        raise pytest.UsageError(f"-n spreads a check over processes; {both} has one order of acts: leave out -n")
+    if option.remediate and (getattr(option, "reruns", None) or config.pluginmanager.hasplugin("flaky")):
+        raise pytest.UsageError("--remediate runs each statement once on a fresh reading: switch the rerun plugin off")
+    option.maxfail = 0  # -x and --lf must not shorten what is looked at after an act
+    option.lf = option.failedfirst = False
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The session of a pytest run on statements."""
+    return config.stash[ENGINE].session
+
+
+def statement_of(item: pytest.Item) -> Statement | None:
+    """The statement that a test states."""
+    return cast("Statement | None", getattr(getattr(item, "function", None), "__statement__", None))
+
+
+class Engine:
+    """The hooks of a session on statements."""
+
+    def __init__(self, config: pytest.Config, session: Session) -> None:
+        self.config, self.session = config, session
+        self.ended: tuple[Exit, str] | None = None
+        self.verdicts: dict[str, Verdict] = {}
+
+    # Collection: from the inventory alone.
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One instance for each host that a statement is about."""
+        statement: Statement | None = getattr(metafunc.function, "__statement__", None)
+        if statement is None:
+            return
+        places = instances_of(statement.on, self.session.inv)
+        if places != [None]:
+            metafunc.fixturenames.append("instance")
+            metafunc.parametrize("instance", places, ids=[str(p) for p in places])
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Id and severity as marks (for -m) and as properties (for JUnit)."""
+        statement = statement_of(item)
+        if statement is None:
+            return
+        item.add_marker(pytest.mark.statement(id=statement.id))
+        item.add_marker(statement.severity.value)
+        item.user_properties += [
+            ("statement", statement.id),
+            ("severity", statement.severity.value),
+            ("host", instance_host(item) or ""),
+        ]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Select by --id, exactly."""
+        wanted = [part.strip() for part in self.config.option.id.split(",") if part.strip()]
+        for id in wanted:
+            if id not in REGISTRY:
+                near = difflib.get_close_matches(id, REGISTRY, n=3)
+                hint = f": did you mean {', '.join(near)}?" if near else ""
+                raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {self.session.app.statements}/)")
+        if wanted:
+            out = [i for i in items if (s := statement_of(i)) is None or s.id not in wanted]
+            items[:] = [i for i in items if i not in out]
+            self.config.hook.pytest_deselected(items=out)
+
+    def pytest_report_header(self) -> str:
+        """Name the target."""
+        inv = self.session.inv
+        hosts = ", ".join(f"{h.name} ({h.role}{', retired' if h.retired else ''})" for h in inv.hosts.values())
+        return f"target: {inv.name} ({inv.file}): {hosts}"
+
+    def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
+        """With --collect-only, the checklist in words."""
+        if not self.config.option.collectonly:
+            return []
+        found = {s.id: s for item in items if (s := statement_of(item))}
+        return [f"{s.id:9} {s.severity.value:8} {s.sentence}" for s in found.values()]
+
+    # The run: everything that talks to hosts happens here, before pytest's own loop judges each item.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Connect, read, remediate if asked; then pytest's loop judges on the last reading. True: nothing to judge."""
+        if self.config.option.collectonly or session.testsfailed:
+            return None
+        chosen = self.chosen(session.items)
+        try:
+            self.session.open()
+            self.session.read_until_stable(chosen, self.say)
+            self.say(f"situation: {self.session.situation.name}")
+            for line in self.session.situation.detail:
+                self.say(f"  {line}")
+            if self.config.option.remediate or self.config.option.plan:
+                from converge.remediation import remediate
+
+                self.ended = remediate(self.session, chosen, self.config.option, self.say)
+        except ConvergeError as problem:
+            self.ended = (problem.exit_code, str(problem))
+            self.say(f"\n{problem}")
+            session.shouldstop = False
+            return True
+        return None
+
+    def chosen(self, items: Sequence[pytest.Item]) -> Chosen:
+        """The instances that pytest selected."""
+        return [(s, instance_host(item)) for item in items if (s := statement_of(item))]
+
+    def say(self, text: str) -> None:
+        """A line on the terminal, plain: what comes from a host is never markup."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(text)
+
+    # Judging and reporting.
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Turn what a statement raised into its outcome."""
+        report = yield
+        statement = statement_of(item)
+        problem = call.excinfo.value if call.excinfo else None
+        if statement is None or (call.when != "call" and problem is None):
+            return report
+        if problem is not None and not isinstance(problem, Exception):
+            return report  # an interrupt, or pytest's own skip: not a verdict
+        verdict = self.session.judge.verdict(statement, instance_host(item), problem, item.nodeid)
+        self.verdicts[item.nodeid] = verdict
+        report.user_properties.append(("outcome", verdict.outcome.value))
+        shape(report, verdict, problem)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Complete the record, decide the exit code, write what is not pytest's own."""
+        if self.config.option.collectonly:
+            return
+        from converge.judging import likely_causes
+        from converge.report import write_reports
+
+        self.session.close()
+        verdicts = list(self.verdicts.values())
+        likely_causes(verdicts)
+        self.session.record.verdicts = verdicts
+        if self.ended and exitstatus in (Exit.HOLDS, Exit.FAILS, Exit.NOTHING_RAN):
+            session.exitstatus = int(self.ended[0])
+        reason = self.ended[1] if self.ended else ""
+        self.session.finish(int(session.exitstatus), reason)
+        if verdicts or self.session.record.steps:
+            write_reports(self.session.record, self.session.folder)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Counts by our outcomes, what fails and why, and last the one file to attach."""
+        if self.config.option.collectonly:
+            return
+        from converge.report.terminal import closing_lines
+
+        record = self.session.record
+        if record.verdicts:
+            report = Path(self.config.option.htmlpath)
+            shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
+            self.closing = closing_lines(record, str(shown))
+            for line in self.closing[:-1]:
+                terminalreporter.write_line(line)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """The very last line names the file to attach."""
+        closing = getattr(self, "closing", None)
+        if closing:
+            self.say(closing[-1])
+
+
+def shape(report: pytest.TestReport, verdict: Verdict, problem: BaseException | None) -> None:
+    """Give pytest's report the word of our outcome, and our message instead of a traceback."""
+    if problem is None:
+        return
+    title = f"{verdict.id} {verdict.sentence}"
+    report.longrepr = f"{title}\n{verdict.message}"
+    if verdict.outcome in {Outcome.ADVICE, Outcome.WAIVED, Outcome.DUE}:
+        report.outcome = "skipped"
+        report.wasxfail = f"reason: {verdict.outcome.value}: {verdict.id}"
+    else:
+        report.outcome = "failed"
+        if verdict.outcome is Outcome.UNOBSERVABLE:
+            report.when = "setup"  # pytest's word for what could not be judged is error
+
+
+@pytest.fixture
+def inv(request: pytest.FixtureRequest) -> Any:
+    """The target's inventory."""
+    return session_of(request.config).inv
+
+
+@pytest.fixture
+def at(request: pytest.FixtureRequest) -> str:
+    """The name of the instance's host; the app host's for a statement about the whole target."""
+    return instance_host(request.node) or session_of(request.config).inv.app_host.name

@@ -1,0 +1,209 @@
+"""The middle of a session with ``--remediate`` or ``--plan``: judge, plan, show, ask, act, prove; then read all anew."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from converge.errors import ConvergeError, Declined, Exit, UsageError
+from converge.judging import Instance
+from converge.plan import Failing, Plan
+from converge.record import StepRecord, Verdict
+from converge.runner import Runner
+from converge.session import Chosen, Session, person
+from converge.statements import REGISTRY, Outcome, Severity
+from converge.steps import Remedy
+
+MENDABLE = {Outcome.FAILS, Outcome.ADVICE}
+Say = Callable[[str], None]
+
+
+def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[Exit, str] | None:
+    """Bring the chosen statements to hold; the exit code and reason that the session must end with, None for pytest's own.
+
+    When it returns, the store holds answers that are newer than the last act: pytest's own loop judges on them.
+    """
+    import_statements(session)
+    everything = session.everything()
+    session.read_until_stable(everything, say)
+    before = session.judge_all(everything)
+    session.record.before = before
+    session.record.kind = "plan" if option.plan else "run"
+    if session.situation.refuse:
+        text = "; ".join(session.situation.detail) or session.situation.name
+        return Exit.FAILS, f"remediation refused, this is like no situation it knows: {text}"
+    runner = make_runner(session, say, option)
+    plan = make_plan(runner, before, chosen)
+    session.record.steps = plan.steps
+    show(plan, say)
+    if plan.is_empty:
+        if not option.plan:
+            session.record.kind = "check"
+        say("nothing to do" if not plan.manual and not plan.tasks else "nothing that this tool may do is left to do")
+        session.policy.manual.update(plan.manual)
+        return None
+    if option.plan:
+        return None
+    if not option.yes:
+        plan = ask_and_look_again(session, runner, plan, chosen, say)
+    return act(session, runner, plan, chosen, say)
+
+
+def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) -> tuple[Exit, str] | None:
+    """Run the plan, then read and judge the whole target."""
+    ended: tuple[Exit, str] | None = None
+    reason = "interrupted"
+    code = int(Exit.INTERRUPTED)
+    runner.start(plan)
+    try:
+        demanded = runner.execute(plan)
+        session.policy.manual.update(plan.manual)
+        everything = session.everything()
+        session.read_until_stable(everything, say)
+        ended = verdict_of_run(session, everything, chosen, demanded)
+        code, reason = (int(ended[0]), ended[1]) if ended else (0, "")
+    except ConvergeError as problem:
+        code, reason = int(problem.exit_code), str(problem)
+        raise
+    finally:
+        runner.finish(code, reason)
+    return ended
+
+
+def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demanded: Exit | None) -> tuple[Exit, str] | None:
+    """What the whole target says of the run: what held before must still hold, whatever was selected."""
+    after = session.judge_all(everything)
+    held = {Instance(v.id, v.host or None) for v in session.record.before if v.outcome is Outcome.HOLDS}
+    broken = [v for v in after if not v.outcome.is_well and Instance(v.id, v.host or None) in held]
+    if broken:
+        names = ", ".join(sorted({v.id for v in broken}))
+        session.record.notes.append(f"held before the run and does not hold now: {names}")
+        mine = {s.id for s, _ in chosen}
+        for verdict in broken:
+            if verdict.id not in mine:
+                session.record.notes.append(f"{verdict.id} {verdict.sentence}\n{verdict.message}")
+        return Exit.FAILS, f"the run broke what held before: {names}"
+    if demanded is not None:
+        return demanded, "see the steps of the run"
+    return None
+
+
+def make_plan(runner: Runner, before: list[Verdict], chosen: Chosen) -> Plan:
+    """The plan for the chosen instances that fail."""
+    mine = {(s.id, at or "") for s, at in chosen}
+    failing = [Failing(v.id, v.host) for v in before if v.outcome in MENDABLE and (v.id, v.host) in mine]
+    failing = [f for f in failing if REGISTRY[f.id].remedy]
+    unproven = {v.id for v in before if not v.outcome.is_well}
+    unproven |= {v.id for v in before if v.outcome is Outcome.ADVICE and REGISTRY[v.id].severity is not Severity.MINOR}
+    return runner.plan(failing, unproven, {})
+
+
+def make_runner(session: Session, say: Say, option: Any) -> Runner:
+    """The runner for this session."""
+    return Runner(
+        inv=session.inv,
+        links=session.links,
+        prelude=session.app.prelude(session.inv),
+        record=session.record,
+        folder=str(session.folder),
+        statements=REGISTRY,
+        find=finder(session.app.remedies),
+        read=session.store,
+        void=session.store.void,
+        prove=session.prove,
+        who=person(),
+        say=say,
+        flags=frozenset(name for name in ("strict", "yes") if getattr(option, name, False)),
+    )
+
+
+def finder(package: str) -> Callable[[str], Remedy]:
+    """Finds ``module.function`` in the remedies' package."""
+
+    def find(name: str) -> Remedy:
+        module, _, function = name.rpartition(".")
+        try:
+            found: Remedy = getattr(importlib.import_module(f"{package}.{module}"), function)
+        except (ImportError, AttributeError) as problem:
+            raise UsageError(f"remedy {name} is not in {package}/{module.replace('.', '/')}.py: {problem}") from None
+        return found
+
+    return find
+
+
+def import_statements(session: Session) -> None:
+    """Load every statement of the target, also those that were not selected."""
+    import pkgutil
+
+    package = importlib.import_module(session.app.statements)
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name.startswith("test_"):
+            importlib.import_module(f"{session.app.statements}.{info.name}")
+
+
+def show(plan: Plan, say: Say) -> None:
+    """The plan in words: each step with its commands, what it assumes, and what it costs."""
+    if not plan.tasks:
+        return
+    say(f"plan: {len(plan.steps)} steps for {len({i for t in plan.tasks for i in t.statements})} statements")
+    for task in plan.tasks:
+        where = f" on {task.host}" if task.host else ""
+        say(f"\n{', '.join(task.statements)}: {task.remedy}{where}{': ' + task.note if task.note else ''}")
+        for step in task.steps:
+            for line in step_lines(step):
+                say(line)
+
+
+def step_lines(step: StepRecord) -> list[str]:
+    """A step of the plan, for the terminal."""
+    cost = f" [interrupts service for about {step.interrupts:g} s]" if step.interrupts else ""
+    lines = [f"  {step.id} at {step.host}: {step.sentence}{cost}"]
+    if step.result in {"manual", "blocked", "refused"}:
+        lines.append(f"      {step.result}: {step.reason}")
+    lines += [f"      if {condition}" for condition in step.preconditions]
+    lines += [f"      $ {line}" for line in step.commands.strip().splitlines()]
+    if step.undo:
+        lines.append(f"      undo: {step.undo.strip().splitlines()[0]}")
+    return lines
+
+
+def ask_and_look_again(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) -> Plan:
+    """Ask the person at the terminal (default: no); then read again, and show and ask anew if the plan changed.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+        Declined: the answer was not yes.
+    """
+    while True:
+        if not confirmed("Do this? [y/N] "):
+            raise Declined("declined: nothing was done")
+        everything = session.everything()
+        session.read_until_stable(everything, say)
+        session.record.before = session.judge_all(everything)
+        again = make_plan(runner, session.record.before, chosen)
+        same = [(s.id, s.host, s.commands) for s in again.steps] == [(s.id, s.host, s.commands) for s in plan.steps]
+        plan = again
+        session.record.steps = plan.steps
+        if same:
+            return plan
+        say("\nthe hosts changed while you were asked; this is the plan now:")
+        show(plan, say)
+
+
+def confirmed(prompt: str) -> bool:
+    """Whether the person at the terminal says yes; end of input is a no."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        raise UsageError("there is no terminal to ask at: add --yes to act, or use --plan to look") from None
+    with os.fdopen(terminal, "r+b", buffering=0) as tty:
+        tty.write(prompt.encode())
+        answer = b""
+        while not answer.endswith(b"\n"):
+            piece = tty.read(1)
+            if not piece:
+                break
+            answer += piece
+    return answer.strip().lower() in {b"y", b"yes"}

@@ -1,0 +1,150 @@
+"""One session with a target: links, answers, verdicts and the record. No pytest here."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from converge.application import Application, Situation
+from converge.errors import ConvergeError, HostUnreachable, Unobservable
+from converge.judging import Judge, Policy, instances_of, likely_causes
+from converge.readings import Reading
+from converge.readings.store import CONTROL, Store
+from converge.record import Record, Verdict
+from converge.statements import REGISTRY, Statement
+from converge.transport import Link, LocalLink, connect
+from hosts.schema import Host, Inventory
+
+Chosen = list[tuple[Statement, str | None]]
+
+SETTLE = 60.0
+"""Seconds that a check waits at most for young processes to be old enough to be judged."""
+
+
+def new_id() -> str:
+    """An id that sorts by time, for a check or a run."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def person() -> str:
+    """Who runs this, for journals and locks."""
+    with contextlib.suppress(Exception):
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"unknown@{socket.gethostname()}"
+
+
+class Session:
+    """A check or a run on one target. `reports` is the folder that gets ``ID/report.html`` and its like."""
+
+    def __init__(self, app: Application, inv: Inventory, reports: Path, *, strict: bool = False) -> None:
+        self.app, self.inv = app, inv
+        self.id = new_id()
+        self.folder = reports / self.id
+        self.links: dict[str, Link] = {}
+        self.store = Store(inv, self.links, app.prelude(inv))
+        self.policy = Policy(strict=strict)
+        self.judge = Judge(self.store, app.readings, self.policy)
+        self.situation = Situation("not looked at")
+        self.record = Record(self.id, "check", inv.name, app.version, time.time())
+        self._began = time.monotonic()
+
+    def open(self) -> None:
+        """Connect to every live host at the same time.
+
+        Raises:
+            HostUnreachable: one message that names every host which cannot be reached.
+        """
+        self.links[CONTROL] = LocalLink()
+        problems: dict[str, ConvergeError] = {}
+
+        def dial(host: Host) -> None:
+            try:
+                self.links[host.name] = connect(self.inv, host)
+            except ConvergeError as problem:
+                problems[host.name] = problem
+
+        threads = [threading.Thread(target=dial, args=(h,), daemon=True) for h in self.inv.live]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.store.tally.connections = len(self.links) - 1
+        if problems:
+            raise HostUnreachable("\n".join(str(problems[name]) for name in sorted(problems)))
+
+    def close(self) -> None:
+        """Close every link."""
+        for link in self.links.values():
+            with contextlib.suppress(Exception):
+                link.close()
+
+    def everything(self) -> Chosen:
+        """All instances of all statements that apply to the target."""
+        return [(s, at) for s in REGISTRY.values() for at in instances_of(s.on, self.inv)]
+
+    def read(self, chosen: Chosen) -> None:
+        """Read afresh what the chosen statements ask for, and the situation."""
+        self.store.void()
+        self.store.prefetch(self._wanted(chosen))
+        self._look()
+
+    def read_until_stable(self, chosen: Chosen, say: Callable[[str], None], deadline: float = SETTLE) -> None:
+        """Read, and read again once young processes are old enough; one shared wait, at most `deadline` seconds."""
+        end = time.monotonic() + deadline
+        self.read(chosen)
+        while (wait := self.judge.youth(chosen)) and time.monotonic() + wait < end:
+            say(f"waiting {wait:.0f} s until the youngest process has run long enough to be judged")
+            time.sleep(wait + 0.5)
+            self.read(chosen)
+
+    def judge_all(self, chosen: Chosen) -> list[Verdict]:
+        """Verdicts of the chosen instances on the answers that are known."""
+        verdicts = [self.judge.judge(s, at) for s, at in chosen]
+        likely_causes(verdicts)
+        return verdicts
+
+    def prove(self, ids: Iterable[str], deadline: float) -> dict[str, Verdict]:
+        """Read the statements' instances afresh until all hold or `deadline` seconds are over; the worst verdict each."""
+        wanted = set(ids)
+        chosen = [(s, at) for s, at in self.everything() if s.id in wanted]
+        end = time.monotonic() + deadline
+        while True:
+            self.read_until_stable(chosen, lambda _text: None, max(0.0, end - time.monotonic()))
+            worst: dict[str, Verdict] = {}
+            for verdict in self.judge_all(chosen):
+                if verdict.id not in worst or worst[verdict.id].outcome.is_well:
+                    worst[verdict.id] = verdict
+            if all(v.outcome.is_well for v in worst.values()) or time.monotonic() >= end:
+                return worst
+            time.sleep(min(1.0, max(0.0, end - time.monotonic())))
+
+    def finish(self, exit_code: int, reason: str) -> None:
+        """Complete the record."""
+        tally = self.store.tally
+        self.record.exit_code, self.record.exit_reason = exit_code, reason
+        self.record.seconds = round(time.monotonic() - self._began, 2)
+        self.record.connections, self.record.execs = tally.connections, tally.execs
+        self.record.readings, self.record.misses = tally.readings, list(dict.fromkeys(tally.late))
+
+    def _wanted(self, chosen: Chosen) -> Iterator[tuple[Reading[object], str | None]]:
+        for reading in self.app.standing:
+            yield reading, None
+        for statement, at in chosen:
+            for reading in self.judge.wanted(statement):
+                yield reading, at
+
+    def _look(self) -> None:
+        try:
+            self.policy.cut_over_on = self.app.cut_over_on(self.store)
+            self.situation = self.app.situation(self.store)
+        except Unobservable as problem:
+            self.situation = Situation("could not be read", (str(problem),), refuse=True)
+        self.record.situation = self.situation.name
+        self.record.situation_detail = list(self.situation.detail)

@@ -1,0 +1,70 @@
+"""hkn-rails, as the engine is told of it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import facts
+from converge.application import Application, Situation
+from converge.readings import Reader, Reading, readings_in
+from converge.record import Line
+from facts.prelude import prelude
+from hosts.schema import Inventory
+
+NAME = "hkn-migration"
+VERSION = "0.1.0"
+TOP = Path(__file__).resolve().parent.parent
+
+
+def _readings() -> dict[str, Reading[Any]]:
+    found: dict[str, Reading[Any]] = {}
+    for info in pkgutil.iter_modules(facts.__path__):
+        if info.name not in {"application", "prelude"}:
+            found.update(readings_in(importlib.import_module(f"facts.{info.name}")))
+    return found
+
+
+READINGS = _readings()
+
+
+def application() -> Application:
+    """hkn-rails: where its statements, remedies, readings and inventory are."""
+    from facts.situation import landscape, situation
+    from facts.soak import enabled_on
+
+    def look(read: Reader) -> Situation:
+        return situation(read(landscape))
+
+    def cut_over_on(read: Reader) -> date | None:
+        return read(enabled_on)
+
+    return Application(
+        name=NAME,
+        version=VERSION,
+        statements="verify",
+        remedies="remediate",
+        load=_load,
+        prelude=prelude,
+        readings=READINGS,
+        situation=look,
+        cut_over_on=cut_over_on,
+        checklist=_checklist,
+        standing=(landscape, enabled_on),
+    )
+
+
+def _load(target: str, *, offline: bool = False) -> Inventory:
+    from hosts.loader import load
+
+    return load(target, offline=offline)
+
+
+def _checklist() -> list[Line]:
+    from converge.report import load_checklist
+    from converge.statements import REGISTRY
+
+    return load_checklist(TOP / "verify" / "checklist.toml", REGISTRY.values())

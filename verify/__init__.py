@@ -1,0 +1,1 @@
+"""The desired end state: statements only, a file for each concern."""
