@@ -17,7 +17,8 @@ started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 cgroup_of() { sed -n 's/^0:://p;s/^1:name=systemd://p' "/proc/$1/cgroup" 2>/dev/null | tail -n 1; }
 upstreams() {
   [ -r "$VHOSTS" ] || return 3
-  awk -v v="$SERVER_NAME" '{ gsub(/[";]/, "") } $1 == "server_name" { mine = 0; for (i = 2; i <= NF; i++) if ($i == v) mine = 1 }
+  awk -v v="$SERVER_NAME" '{ gsub(/[";]/, "") }
+    $1 == "server_name" { mine = 0; for (i = 2; i <= NF; i++) if ($i == v) mine = 1 }
     mine && $1 == "proxy_pass" { sub(/^http:\/\/unix:/, "", $2); sub(/:$/, "", $2); print $2 }' "$VHOSTS" | sort -u
 }
 upstream() { if [ "$SOCKET" = auto ]; then upstreams | head -n 1; else printf '%s\n' "$SOCKET"; fi; }

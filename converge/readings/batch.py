@@ -18,7 +18,11 @@ TIMED_OUT = (124, 137)
 """Exit statuses of timeout(1): the limit was reached; it then had to be killed."""
 
 FRAME = """\
-mark() {{ read -r up _ </proc/uptime; printf '\\n%s%s %s %s %s\\n' {a} {b} "$1" "$2" "$up"; printf '\\n%s%s %s\\n' {a} {b} "$1" >&2; }}
+mark() {{
+  read -r up _ </proc/uptime
+  printf '\\n%s%s %s %s %s\\n' {a} {b} "$1" "$2" "$up"
+  printf '\\n%s%s %s\\n' {a} {b} "$1" >&2
+}}
 ask() {{ timeout -k 1 "$2" /bin/sh -c "$PRELUDE
 $3" </dev/null; mark "$1" $?; }}
 PRELUDE={prelude}

@@ -76,7 +76,7 @@ class Store:
             self.prefetch(missing)
         if what.on == "live":
             return cast(T, {name: self._value(what, name) for name in names})
-        return cast(T, self._value(what, names[0]))
+        return self._value(what, names[0])
 
     def testinfra_host(self, name: str) -> Any:
         """testinfra's ``Host`` over our link to a host, for statements that use its modules directly."""

@@ -1,0 +1,218 @@
+"""What the site answers: over the web server's socket, over HTTPS on the app host, from outside; and whether a search finds Solr."""  # noqa: E501
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from converge.errors import Unobservable
+from converge.readings import Context, Raw, local_reading, reading
+from facts.text import every, observed, pairs
+from facts.units import ABOUT, Process, processes
+from hosts.schema import Url
+
+AGENT = "hkn-migration"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to one request; `status` is 0 where there was none, `problem` then says why."""
+
+    asked: str
+    status: int
+    says: bool
+    problem: str
+
+    @property
+    def text(self) -> str:
+        """What is shown to people."""
+        if self.problem:
+            return f"{self.asked}: {self.problem}"
+        return f"{self.asked}: {self.status}{'' if self.says else ', without the expected text'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The site from the app host itself: through the socket, and through the web server on loopback."""
+
+    socket: Answer
+    local: tuple[Answer, ...]
+
+
+_ASK = r"""
+ask() { # NAME EXPECTED CURL-ARGUMENTS...
+  name=$1; expected=$2; shift 2
+  body=$(curl -sS -m 10 -A "$AGENT" -w '\n%{http_code}' "$@" 2>&1); rc=$?
+  code=$(printf '%s' "$body" | tail -n 1)
+  says=no; if printf '%s' "$body" | grep -qF -e "$expected"; then says=yes; fi
+  why=; if [ $rc -ne 0 ]; then why=$(printf '%s' "$body" | grep -m 1 '^curl:' || echo "curl ended with $rc"); code=0; fi
+  printf 'answer=%s\t%s\t%s\t%s\n' "$name" "$code" "$says" "$why"
+}
+"""
+
+
+def _site_script(c: Context) -> str:
+    web = c.inv.web
+    asked = [ABOUT, "need curl", f"AGENT={AGENT}", _ASK]
+    asked.append(
+        f"ask 'the socket' '' --unix-socket \"$(upstream)\" -H \"Host: $SERVER_NAME\" {shlex.quote('http://localhost' + web.probe_path)}"
+    )
+    for url in web.urls:
+        parts = urlsplit(url.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        pin = f"{parts.hostname}:{port}:127.0.0.1"
+        asked.append(f"ask {shlex.quote(url.url)} {shlex.quote(url.expect)} -k --resolve {shlex.quote(pin)} {shlex.quote(url.url)}")
+    return "\n".join(asked)
+
+
+def _answer(text: str, at: str) -> Answer:
+    parts = text.split("\t")
+    if len(parts) != 4 or not parts[1].isdigit():
+        raise Unobservable(f"{at}: an answer of the site is described as {text!r}")
+    return Answer(parts[0], int(parts[1]), parts[2] == "yes", parts[3])
+
+
+@reading(_site_script, limit=45.0)
+def site(raw: Raw, c: Context) -> Site:
+    """The site's answers over the web server's socket and over the web server on loopback."""
+    answers = [_answer(text, c.at) for text in every(observed(raw, c.at).lines, "answer")]
+    if not answers:
+        raise Unobservable(f"{c.at}: the site was not asked")
+    return Site(answers[0], tuple(answers[1:]))
+
+
+@local_reading(limit=45.0)
+def public_site(c: Context) -> tuple[Answer, ...]:
+    """The public addresses as the control machine sees them, TLS verified."""
+    return tuple(fetch(url, c.inv.web.resolve, c.inv.web.ca_file) for url in c.inv.web.urls)
+
+
+def fetch(url: Url, resolve: Mapping[str, str], ca_file: str | None) -> Answer:
+    """Ask one public address; a name in `resolve` is connected to that address, with its own name in TLS and Host.
+
+    Raises:
+        Unobservable: the name could not be resolved here.
+    """
+    import requests
+
+    name = urlsplit(url.url).hostname or ""
+    session = requests.Session()
+    session.headers["User-Agent"] = AGENT
+    if name in resolve:
+        session.trust_env = False
+        session.mount(f"https://{name}", pinned(name, resolve[name]))
+        session.mount(f"http://{name}", pinned(name, resolve[name]))
+    try:
+        with session:
+            got = session.get(url.url, timeout=(5, 10), verify=ca_file or True, allow_redirects=False)
+    except requests.exceptions.SSLError as problem:
+        return Answer(url.url, 0, False, f"its certificate is not accepted: {problem}")
+    except requests.exceptions.RequestException as problem:
+        if "NameResolutionError" in repr(problem):
+            raise Unobservable(f"control: {name} could not be resolved: is this machine online?") from None
+        return Answer(url.url, 0, False, f"{type(problem).__name__}: {problem}")
+    return Answer(url.url, got.status_code, url.expect in got.text, "")
+
+
+def pinned(name: str, address: str) -> Any:
+    """A transport adapter that connects to `address` for `name`."""
+    from requests.adapters import HTTPAdapter
+
+    class Pinned(HTTPAdapter):
+        """Changes where is connected to, and nothing else."""
+
+        def get_connection_with_tls_context(
+            self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+        ) -> Any:
+            """The connection pool of the address, with the name kept for TLS."""
+            host, pool = self.build_connection_pool_key_attributes(request, verify, cert)
+            del proxies
+            if host["scheme"] == "https":
+                pool = {**pool, "server_hostname": name, "assert_hostname": name}
+            return self.poolmanager.connection_from_host(**{**host, "host": address}, pool_kwargs=pool)
+
+        def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+            """Send with the name in Host."""
+            request.headers["Host"] = urlsplit(request.url).netloc
+            return super().send(request, *args, **kwargs)
+
+    return Pinned()
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Who answers: processes behind the web server's socket, and the release that should."""
+
+    path: str
+    current: str
+    revision: str
+    newest: str
+    owners: tuple[Process, ...]
+
+
+@reading(
+    ABOUT
+    + r"""
+need ss
+p=$(upstream)
+echo "path=$p"
+echo "current=$(readlink -f "$CURRENT")"
+echo "revision=$(head -c 64 "$CURRENT/REVISION" 2>/dev/null)"
+echo "newest=$(cd "$STAGE/releases" 2>/dev/null && ls -d [0-9]* 2>/dev/null | sort | tail -n 1)"
+i=$(stat -Lc %i "$p" 2>/dev/null)
+for q in $(ss -xlpe | grep -E "ino:${i:-none}( |\$)" | grep -F "$SOCKET_DIR/" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -un); do
+  about "$q"
+done
+true
+"""
+)
+def serving(raw: Raw, c: Context) -> Serving:
+    """The processes that answer on the web server's socket, beside the release that is current."""
+    lines = observed(raw, c.at).lines
+    said = pairs([line for line in lines if not line.startswith("process=")])
+    return Serving(
+        said.get("path", ""), said.get("current", ""), said.get("revision", ""), said.get("newest", ""),
+        processes(lines, c.at),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search asked of the running application: its status, and how often it logged that it did without Solr meanwhile."""
+
+    asked: str
+    status: int
+    fallbacks: int
+    problem: str
+    log: str
+
+
+@reading(
+    lambda c: f"""
+command -v curl >/dev/null || {{ echo "curl is not installed" >&2; exit 69; }}
+log="$SHARED/log/production.log"
+[ -r "$log" ] || {{ echo "$log cannot be read" >&2; exit 1; }}
+size=$(stat -Lc %s "$log")
+code=$(curl -sS -m 20 -A {AGENT} -o /dev/null -w '%{{http_code}}' --unix-socket "$(upstream)" -H "Host: $SERVER_NAME" \\
+  {shlex.quote("http://localhost" + c.inv.web.search_path)} 2>&1)
+sleep 0.3
+echo "code=$code"
+echo "fallbacks=$(tail -c "+$((size + 1))" "$log" | grep -cF -e {shlex.quote(c.inv.solr.fallback_log)})"
+""",
+    limit=30.0,
+)
+def search(raw: Raw, c: Context) -> Search:
+    """A search through the application, with what it wrote to its log meanwhile."""
+    said = pairs(observed(raw, c.at).lines)
+    code = said.get("code", "")[-3:]
+    status = int(code) if code.isdigit() else 0
+    return Search(
+        c.inv.web.search_path,
+        status,
+        int(said.get("fallbacks") or 0),
+        "" if status else said.get("code", "no answer"),
+        f"{c.inv.shared}/log/production.log",
+    )
