@@ -1,0 +1,56 @@
+"""The record as JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from converge.errors import UsageError
+from converge.record import SCHEMA, Record
+from converge.statements import Outcome
+
+T = TypeVar("T")
+
+
+def json_text(record: Record) -> str:
+    """The whole record, ASCII only, so that whatever bytes a host sent survive any editor and mail program."""
+    return json.dumps(record.as_dict(), indent=1) + "\n"
+
+
+def record_of(text: str, where: str) -> Record:
+    """The record that ``json_text`` wrote; `where` is named in errors.
+
+    Raises:
+        UsageError: not such JSON, or written by another version of this program with another schema.
+    """
+    try:
+        data = json.loads(text)
+        schema = data["schema"]
+        if schema != SCHEMA:
+            raise UsageError(f"{where}: has schema {schema}, but {SCHEMA} is read here: use the version that wrote it")
+        return _made(Record, data)
+    except (ValueError, KeyError, TypeError) as problem:
+        raise UsageError(f"{where}: not a record of a check or a run: {problem}") from problem
+
+
+def _made(kind: type[T], data: Any) -> T:
+    """A dataclass from plain data; keys that it does not have are ignored."""
+    hints = get_type_hints(kind)
+    known = {part.name for part in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: _value(hints[name], value) for name, value in data.items() if name in known})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if isinstance(hint, UnionType):
+        kinds = [each for each in get_args(hint) if each is not type(None)]
+        return None if value is None else _value(kinds[0], value)
+    if get_origin(hint) is list:
+        (inner,) = get_args(hint)
+        return [_value(inner, item) for item in value]
+    if get_origin(hint) is tuple:
+        return tuple(_value(inner, item) for inner, item in zip(get_args(hint), value, strict=True))
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _made(hint, value)
+    return Outcome(value) if hint is Outcome else value

@@ -1,0 +1,284 @@
+"""What a record says, in the few words that every report uses: verdict, what was wrong, what was done, what is left."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from converge.errors import Exit
+from converge.record import Line, Probe, Record, StepRecord, Verdict
+from converge.report.text import count, duration, one_line
+from converge.statements import Outcome
+
+Tone = Literal["good", "bad", "unsure"]
+
+ORDER = (
+    Outcome.FAILS,
+    Outcome.MANUAL,
+    Outcome.BLOCKED,
+    Outcome.UNOBSERVABLE,
+    Outcome.ADVICE,
+    Outcome.WAIVED,
+    Outcome.DUE,
+    Outcome.HOLDS,
+)
+"""Outcomes from the most to the least urgent."""
+
+_SEVERITIES = ("blocker", "major", "minor")
+_LABEL = re.compile(r"^(expected|seen|where|do): +", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The verdict in one line, and figures that go with it."""
+
+    tone: Tone
+    text: str
+    figures: str
+
+
+@dataclass
+class Group:
+    """A statement that is not well, and those that probably are not because of it."""
+
+    root: Verdict
+    followers: list[Verdict] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Something that the tool leaves to a person."""
+
+    title: str
+    text: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """A line of the page with what became of it: ``well`` means that it does not hold yet, but may."""
+
+    line: Line
+    state: Literal["holds", "well", "fails", "unread"]
+    verdicts: list[Verdict]
+    remark: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The steps of one remedy."""
+
+    remedy: str
+    steps: list[StepRecord]
+
+    @property
+    def seconds(self) -> float:
+        """How long they took."""
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def result(self) -> str:
+        """The one result of all of them, or the first that is not ``done``."""
+        return next((step.result for step in self.steps if step.result != "done"), "done")
+
+    @property
+    def statements(self) -> list[str]:
+        """What they were to mend."""
+        return list(dict.fromkeys(each for step in self.steps for each in step.statements))
+
+
+def name_of(verdict: Verdict) -> str:
+    """``UNIT-3 (vampires)``; without a host for a statement about the whole target."""
+    return f"{verdict.id} ({verdict.host})" if verdict.host else verdict.id
+
+
+def anchor_of(id: str, host: str = "") -> str:
+    """A fragment for links within the page, safe whatever the id and the host contain."""
+    return "s-" + re.sub(r"[^A-Za-z0-9_-]", "_", f"{id}-{host}" if host else id)
+
+
+def counts(verdicts: Iterable[Verdict]) -> list[tuple[Outcome, int]]:
+    """How many verdicts have which outcome, the urgent ones first; outcomes that none has are left out."""
+    found = Counter(verdict.outcome for verdict in verdicts)
+    return [(outcome, found[outcome]) for outcome in ORDER if found[outcome]]
+
+
+def counted(verdicts: Iterable[Verdict]) -> str:
+    """``3 fail, 1 unobservable, 67 hold``."""
+    plural = {Outcome.FAILS: ("fails", "fail"), Outcome.HOLDS: ("holds", "hold")}
+    words = [f"{n:,} {plural.get(o, (o.value, o.value))[n != 1]}" for o, n in counts(verdicts)]
+    return ", ".join(words) or "no statement was read"
+
+
+def unwell(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Verdicts with which the exit code is not 0, the urgent ones first."""
+    found = [verdict for verdict in verdicts if not verdict.outcome.is_well]
+    return sorted(found, key=urgency)
+
+
+def urgency(verdict: Verdict) -> tuple[int, int]:
+    """For sorting: outcome, then severity."""
+    severity = _SEVERITIES.index(verdict.severity) if verdict.severity in _SEVERITIES else len(_SEVERITIES)
+    return ORDER.index(verdict.outcome), severity
+
+
+def groups(verdicts: Iterable[Verdict]) -> list[Group]:
+    """Verdicts that are not well, each below its likely cause; the causes with most followers first."""
+    found = unwell(verdicts)
+    ids = {verdict.id for verdict in found}
+    heads = [Group(v) for v in found if v.likely_cause not in ids - {v.id}]
+    first = {group.root.id: group for group in reversed(heads)}
+    for verdict in found:
+        if verdict.likely_cause in ids - {verdict.id}:
+            group = first.get(verdict.likely_cause)
+            if group is None:
+                heads.append(Group(verdict))
+            else:
+                group.followers.append(verdict)
+    return sorted(heads, key=lambda group: -len(group.followers))
+
+
+def said(message: str) -> dict[str, str]:
+    """The parts of a failing statement's message: expected, seen, where, do; all of it as ``seen`` if it has none."""
+    marks = list(_LABEL.finditer(message))
+    if not marks:
+        return {"seen": message.strip()} if message.strip() else {}
+    ends = [mark.start() for mark in marks[1:]] + [len(message)]
+    return {mark[1]: message[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)}
+
+
+def was_wrong(record: Record) -> list[Verdict]:
+    """The verdicts that tell what was wrong: before a run acted, or now."""
+    return record.before or record.verdicts
+
+
+def mended(record: Record) -> list[Verdict]:
+    """What was not well before and holds now."""
+    before = {(verdict.id, verdict.host) for verdict in unwell(record.before)}
+    return [v for v in record.verdicts if v.outcome is Outcome.HOLDS and (v.id, v.host) in before]
+
+
+def broken(record: Record) -> list[Verdict]:
+    """What held before and is not well now."""
+    before = {(v.id, v.host) for v in record.before if v.outcome is Outcome.HOLDS}
+    return [verdict for verdict in unwell(record.verdicts) if (verdict.id, verdict.host) in before]
+
+
+def done(record: Record) -> list[Done]:
+    """The steps by remedy, in the order in which they were taken."""
+    found: dict[str, list[StepRecord]] = {}
+    for step in record.steps:
+        found.setdefault(step.remedy, []).append(step)
+    return [Done(remedy, steps) for remedy, steps in found.items()]
+
+
+def headline(record: Record) -> Headline:
+    """The verdict in one line."""
+    bad, fixed = unwell(record.verdicts), mended(record)
+    figures = counted(record.verdicts)
+    if record.exit_code not in {Exit.HOLDS, Exit.FAILS}:
+        return Headline("unsure", _abnormal(record), figures)
+    if not record.verdicts:
+        return Headline("unsure", "Nothing was read, so nothing is known", figures)
+    if record.exit_code == Exit.HOLDS and not bad:
+        again = f" again: {count(len(fixed), 'statement')} mended and proven" if fixed else ""
+        return Headline("good", f"The site stands as it should{again}", figures)
+    if record.kind == "run":
+        text = f"Not finished: {len(bad)} of {count(len(record.verdicts), 'statement')} not as stated"
+        text += f", {len(fixed)} mended" if fixed else ""
+        lost = broken(record)
+        text += f", {len(lost)} held before" if lost else ""
+        return Headline("bad", text, figures)
+    if bad and all(verdict.outcome is Outcome.UNOBSERVABLE for verdict in bad):
+        return Headline("unsure", f"Not known: {count(len(bad), 'statement')} could not be read", figures)
+    if not bad:
+        return Headline("bad", one_line(record.exit_reason) or "Every statement holds, but a guard does not", figures)
+    return Headline(
+        "bad", f"The site does not stand as it should: {len(bad)} of {count(len(record.verdicts), 'statement')}", figures
+    )
+
+
+def _abnormal(record: Record) -> str:
+    words = {
+        Exit.INTERRUPTED: "Interrupted: this is what was known by then",
+        Exit.INTERNAL: "Ended by a fault of the tool itself",
+        Exit.USAGE: "Not begun: flags or inventory make no sense",
+        Exit.NOTHING_RAN: "No statement was selected, so nothing is known",
+        Exit.LOCK_HELD: "Not begun: another run is at work on this target",
+        Exit.STATE_MOVED: "Stopped: the state moved under the plan",
+        Exit.ROLLED_BACK: "Rolled back: the old state serves again",
+        Exit.UNKNOWN: "Unknown: the connection was lost while something was being done",
+        Exit.UNREACHABLE: "Not known: a host could not be reached",
+        Exit.PUBLISHING_FAILED: "All well, but publishing the report failed",
+        Exit.DECLINED: "Nothing was done: declined at the prompt",
+    }
+    text = words.get(Exit(record.exit_code), "") if record.exit_code in set(Exit) else ""
+    reason = one_line(record.exit_reason)
+    return ". ".join(part for part in (text or f"Ended with exit code {record.exit_code}", reason) if part)
+
+
+def left(record: Record) -> list[Left]:
+    """What a person still has to do, the urgent first; empty if nothing."""
+    found = [_left_verdict(verdict) for verdict in unwell(record.verdicts) if not _followed(verdict, record)]
+    for step in record.steps:
+        if step.result in {"failed", "refused", "unknown", "manual", "blocked"}:
+            # What a person types stands on its own lines; anything else is a sentence.
+            text = step.reason or (step.commands if step.result == "manual" else step.err)
+            where = f" on {step.host}" if step.host else ""
+            found.append(Left(f"step {step.id}{where}: {step.result}", text.strip(), anchor_of("step", step.id)))
+    return found
+
+
+def _left_verdict(verdict: Verdict) -> Left:
+    parts = said(verdict.message)
+    text = parts.get("do") or parts.get("seen", "")
+    return Left(f"{name_of(verdict)}: {verdict.outcome.value}", text, anchor_of(verdict.id, verdict.host))
+
+
+def _followed(verdict: Verdict, record: Record) -> bool:
+    """Whether the statement will be mended with its cause, or by its own remedy in a run that is still to come."""
+    if verdict.outcome in {Outcome.MANUAL, Outcome.UNOBSERVABLE}:
+        return False
+    return record.kind != "run" and bool(verdict.remedy)
+
+
+def remediable(record: Record) -> list[Verdict]:
+    """What a run could mend: failing statements with a remedy, of a check or a plan."""
+    return [v for v in unwell(record.verdicts) if v.outcome is Outcome.FAILS and v.remedy and record.kind != "run"]
+
+
+def later(record: Record) -> list[Verdict]:
+    """What does not hold but may: advice, waived, due."""
+    return sorted((v for v in record.verdicts if v.outcome.is_well and v.outcome is not Outcome.HOLDS), key=urgency)
+
+
+def ticked(line: Line, verdicts: Iterable[Verdict]) -> Ticked:
+    """What became of a line of the page: it holds when all instances of all its statements do."""
+    found = [verdict for verdict in verdicts if verdict.id in line.statements]
+    missing = sorted(set(line.statements) - {verdict.id for verdict in found})
+    bad, other = unwell(found), [v for v in found if v.outcome.is_well and v.outcome is not Outcome.HOLDS]
+    if bad:
+        return Ticked(line, "fails", found, "; ".join(f"{name_of(v)} {v.outcome.value}" for v in bad))
+    if not found or missing:
+        return Ticked(line, "unread", found, f"not read: {', '.join(missing)}" if missing else "no statement proves it")
+    if other:
+        return Ticked(line, "well", found, "; ".join(f"{name_of(v)} {v.outcome.value}" for v in other))
+    return Ticked(line, "holds", found, "")
+
+
+def downtime(probe: Probe) -> str:
+    """What the run cost those who asked the site, in one sentence."""
+    if not probe.sent:
+        return "The site was not asked during the run, so its downtime is not known."
+    lost = sum(outage.end - outage.start for outage in probe.outages)
+    if not probe.failed:
+        text = f"No request was lost: {count(probe.sent, 'request')} answered"
+    else:
+        text = f"{probe.failed:,} of {count(probe.sent, 'request')} failed, in {duration(lost)} without a good answer"
+    text += f"; the longest gap between two good answers was {duration(probe.longest_gap)}"
+    if probe.searches_sent:
+        text += f"; {probe.searches_failed:,} of {count(probe.searches_sent, 'search').replace('searchs', 'searches')} failed"
+    return text + "."

@@ -1,0 +1,57 @@
+"""The end of the terminal's output, as lines of text."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from converge.record import Record, Verdict
+from converge.report.summary import Group, counted, downtime, groups, headline, later, left, name_of, remediable, said
+from converge.report.text import count, duration, one_line
+
+
+def tally_line(record: Record) -> str:
+    """``1 connection, 1 exec, 212 readings, 0 misses, 0.61 s``."""
+    misses = f"{len(record.misses):,} miss{'' if len(record.misses) == 1 else 'es'}"
+    parts = [count(record.connections, "connection"), count(record.execs, "exec"), count(record.readings, "reading"), misses]
+    return ", ".join([*parts, duration(record.seconds)])
+
+
+def closing_line(report: PurePath | str) -> str:
+    """The last line: the one file to attach."""
+    return f"report: {report}"
+
+
+def summary_lines(record: Record, report: PurePath | str, width: int = 120) -> list[str]:
+    """Verdict, situation, what is not well below its likely cause, what is left for a person, tally, the report's path."""
+    head = headline(record)
+    found = [head.text, f"  {head.figures}"]
+    if record.situation:
+        found.append(f"  situation: {one_line(record.situation, width)}")
+    if bad := groups(record.verdicts):
+        found += ["", *(line for group in bad for line in _group(group, width))]
+    if mendable := remediable(record):
+        which = f"{count(len(mendable), 'statement')} of these {'has' if len(mendable) == 1 else 'have'} a remedy"
+        found += ["", f"{which}: add --plan to see what it would do, --remediate to have it done"]
+    if todo := left(record):
+        found += ["", "left for a person:", *(f"  {one_line(f'{item.title}: {item.text}', width)}" for item in todo)]
+    found += [f"  {name_of(v)} {v.outcome.value}: {one_line(_tail(v), width)}" for v in later(record)]
+    if record.probe:
+        found += ["", downtime(record.probe)]
+    found += [f"note: {one_line(note, width)}" for note in record.notes]
+    return [*found, "", tally_line(record), closing_line(report)]
+
+
+def _tail(verdict: Verdict) -> str:
+    lines = [line for line in verdict.message.splitlines() if line.strip()]
+    return lines[-1] if lines else verdict.sentence
+
+
+def _group(group: Group, width: int) -> list[str]:
+    root = group.root
+    seen = said(root.message)
+    found = [f"  {root.outcome.value:<12} {name_of(root)}: {one_line(root.sentence, width)}"]
+    found += [f"    {label}: {one_line(seen[label], width)}" for label in ("expected", "seen") if label in seen]
+    if group.followers:
+        names = ", ".join(name_of(each) for each in group.followers)
+        found.append(f"    probably because of it: {one_line(names, width * 3)}")
+    return found
