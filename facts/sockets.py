@@ -1,4 +1,4 @@
-"""The sockets between the web server and the application: by inode and owner, never by name alone; and unicorn's PID file."""
+"""The sockets between the web server and the application, by inode and owner, never by name alone; unicorn's PID file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from facts.units import ABOUT, Process, processes
 
 PID_FILE = "tmp/pids/unicorn.pid"
 """Where unicorn keeps its process id, relative to a release (a linked directory: all stages and hosts share it)."""
+
+LISTENER_PIDS = r"""
+listener_pids() {
+  i=$(stat -Lc %i "$1" 2>/dev/null) || return 0
+  ss -xlpe | grep -F "$SOCKET_DIR/" | grep -E "ino:$i( |\$)" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -un
+}
+"""
+"""Shell: `listener_pids PATH` prints the account's processes that hold the listener behind a path."""
 
 _USER = re.compile(r"pid=(\d+)")
 _INODE = re.compile(r"\bino:(\d+)")

@@ -1,4 +1,4 @@
-"""What the site answers: over the web server's socket, over HTTPS on the app host, from outside; and whether a search finds Solr."""  # noqa: E501
+"""What the site answers: over its socket, over HTTPS on the app host, from outside; and whether a search finds Solr."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, local_reading, reading
 from facts.text import every, observed, pairs
+from facts.sockets import LISTENER_PIDS
 from facts.units import ABOUT, Process, processes
 from hosts.schema import Url
 
@@ -56,15 +57,14 @@ ask() { # NAME EXPECTED CURL-ARGUMENTS...
 
 def _site_script(c: Context) -> str:
     web = c.inv.web
-    asked = [ABOUT, "need curl", f"AGENT={AGENT}", _ASK]
-    asked.append(
-        f"ask 'the socket' '' --unix-socket \"$(upstream)\" -H \"Host: $SERVER_NAME\" {shlex.quote('http://localhost' + web.probe_path)}"
-    )
+    over_socket = f'--unix-socket "$(upstream)" -H "Host: $SERVER_NAME" {shlex.quote("http://localhost" + web.probe_path)}'
+    asked = [ABOUT, "need curl", f"AGENT={AGENT}", _ASK, f"ask 'the socket' '' {over_socket}"]
     for url in web.urls:
         parts = urlsplit(url.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        pin = f"{parts.hostname}:{port}:127.0.0.1"
-        asked.append(f"ask {shlex.quote(url.url)} {shlex.quote(url.expect)} -k --resolve {shlex.quote(pin)} {shlex.quote(url.url)}")
+        pin = shlex.quote(f"{parts.hostname}:{port}:127.0.0.1")
+        where = shlex.quote(url.url)
+        asked.append(f"ask {where} {shlex.quote(url.expect)} -k --resolve {pin} {where}")
     return "\n".join(asked)
 
 
@@ -128,11 +128,10 @@ def pinned(name: str, address: str) -> Any:
             self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
         ) -> Any:
             """The connection pool of the address, with the name kept for TLS."""
-            host, pool = self.build_connection_pool_key_attributes(request, verify, cert)
             del proxies
-            if host["scheme"] == "https":
-                pool = {**pool, "server_hostname": name, "assert_hostname": name}
-            return self.poolmanager.connection_from_host(**{**host, "host": address}, pool_kwargs=pool)
+            host, pool = self.build_connection_pool_key_attributes(request, verify, cert)
+            tls = {"server_hostname": name, "assert_hostname": name} if host["scheme"] == "https" else {}
+            return self.poolmanager.connection_from_host(address, host["port"], host["scheme"], {**pool, **tls})
 
         def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
             """Send with the name in Host."""
@@ -155,6 +154,7 @@ class Serving:
 
 @reading(
     ABOUT
+    + LISTENER_PIDS
     + r"""
 need ss
 p=$(upstream)
@@ -162,11 +162,7 @@ echo "path=$p"
 echo "current=$(readlink -f "$CURRENT")"
 echo "revision=$(head -c 64 "$CURRENT/REVISION" 2>/dev/null)"
 echo "newest=$(cd "$STAGE/releases" 2>/dev/null && ls -d [0-9]* 2>/dev/null | sort | tail -n 1)"
-i=$(stat -Lc %i "$p" 2>/dev/null)
-for q in $(ss -xlpe | grep -E "ino:${i:-none}( |\$)" | grep -F "$SOCKET_DIR/" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -un); do
-  about "$q"
-done
-true
+for q in $(listener_pids "$p"); do about "$q"; done
 """
 )
 def serving(raw: Raw, c: Context) -> Serving:
@@ -181,7 +177,7 @@ def serving(raw: Raw, c: Context) -> Serving:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search asked of the running application: its status, and how often it logged that it did without Solr meanwhile."""
+    """One search asked of the running application, and how often it logged meanwhile that it did without Solr."""
 
     asked: str
     status: int
