@@ -45,7 +45,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("converge", "health check and remediation of a target")
     group.addoption("--target", default="lab", metavar="NAME|FILE", help="inventory to check (default: lab)")
     group.addoption("--id", default="", metavar="ID,ID", help="only these statements, by exact id")
-    group.addoption("--strict", action="store_true", help="a failing minor statement is a failure, not advice")
     group.addoption("--remediate", action="store_true", help="mend what fails, then prove it (asks first)")
     group.addoption("--plan", action="store_true", help="show what --remediate would do, and do nothing")
     group.addoption("--yes", action="store_true", help="with --remediate: do not ask")
@@ -72,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         inv = app.load(option.target, offline=bool(option.collectonly))
     except ConvergeError as problem:
         raise pytest.UsageError(str(problem)) from None
-    session = Session(app, inv, config.rootpath / "reports", strict=option.strict)
+    session = Session(app, inv, config.rootpath / "reports", strict=is_strict(config))
     engine = Engine(config, session)
     config.stash[ENGINE] = engine
     config.pluginmanager.register(engine, "converge-engine")
@@ -83,6 +82,11 @@ def pytest_configure(config: pytest.Config) -> None:
         if not option.htmlpath:
             option.htmlpath = str(session.folder / "report.html")
         option.self_contained_html = True
+
+
+def is_strict(config: pytest.Config) -> bool:
+    """Whether pytest's own --strict is on, which for statements means that advice is a failure too."""
+    return bool(config.getini("strict"))
 
 
 def asks_for(config: pytest.Config, folder: str) -> bool:

@@ -1,0 +1,141 @@
+"""A small application on this machine, for tests of the pytest glue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hosts.schema import Inventory
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+from __future__ import annotations
+import json, sys
+from pathlib import Path
+import pytest
+import converge.session
+from converge.application import Application, Situation
+from converge.errors import HostUnreachable, UsageError
+from converge.fixtures import fixtures
+from converge.readings import reading
+from converge.errors import Unobservable
+from converge.transport import LocalLink
+from hosts.schema import Inventory
+
+pytest_plugins = ["converge.plugin"]
+HERE = Path(__file__).parent
+
+@reading("cat %s/word" % HERE, on="here")
+def word(raw, c):
+    if raw.rc:
+        raise Unobservable(raw.err.strip())
+    return raw.out.strip()
+
+@reading("echo here", on="app")
+def landscape(raw, c):
+    return raw.out.strip()
+
+READINGS = {"word": word, "landscape": landscape}
+globals().update(fixtures(READINGS))
+
+def load(target, *, offline=False):
+    path = HERE / "inventory.json"
+    return Inventory.model_validate_json(path.read_text(), strict=False)
+
+def connect(inv, host):
+    if (HERE / "unreachable").exists():
+        raise HostUnreachable(f"{host.name}: no route: check the network")
+    (HERE / "connected").touch()
+    return LocalLink()
+
+converge.session.connect = connect
+
+def pytest_converge_application():
+    return Application(
+        name="demo", version="0", statements="verify", remedies="mend", load=load, prelude=lambda inv: "",
+        readings=READINGS, situation=lambda read: Situation("as ever"), cut_over_on=lambda read: None,
+        checklist=lambda: [], standing=(landscape,))
+"""
+
+STATEMENTS = '''
+from converge.statements import Severity, require, statement
+
+def is_(word, wanted):
+    require(word == wanted, expected=wanted, seen=word, where="word")
+
+@statement("A-1", severity=Severity.BLOCKER, on="live", seed=["C1"], remedy="words.write")
+def test_word_is_good(word):
+    """The word is good."""
+    is_(word, "good")
+
+@statement("A-2", severity=Severity.MINOR, seed=["C1"], needs=["A-1"], manual="ask {inv.name}")
+def test_word_is_short(word):
+    """The word is short."""
+    is_(len(word) < 5, True)
+'''
+
+
+@pytest.fixture
+def inventory() -> Inventory:
+    """An inventory with an app host and a legacy host."""
+    return Inventory.model_validate(
+        {
+            "format": 1,
+            "name": "demo",
+            "file": "demo.toml",
+            "hosts": {
+                "new": {"role": "app", "address": "new", "hostname": "new", "name": "new"},
+                "old": {"role": "legacy", "address": "old", "hostname": "old", "name": "old"},
+            },
+            "account": {"user": "me", "home": "/home/me", "home_fs": ["nfs4"], "group": "users"},
+            "app": {
+                "unit": "app.service",
+                "legacy_units": ["app-old.service"],
+                "logrotate_unit": "rotate.service",
+                "logrotate_timer": "rotate.timer",
+                "logrotate_config": "/home/me/rotate.conf",
+                "logrotate_state": "/home/me/rotate.state",
+            },
+            "stages": {
+                "root": "/home/me/app",
+                "target": "prod",
+                "legacy": ["migrate"],
+                "deploy": "production",
+                "legacy_deploy": ["migrate"],
+                "linked_dirs": ["log"],
+                "linked_files": [],
+                "server": "app",
+            },
+            "ruby": {"version": "auto", "executable": "/home/me/ruby-{version}"},
+            "solr": {"port": 8983, "stop_port": 7983, "core": "production", "pid_file": "a.pid", "fallback_log": "lame"},
+            "web": {
+                "server_name": "app.example",
+                "socket_dir": "/srv/apps/me",
+                "listen": "/srv/apps/me/app.sock",
+                "allowed_sockets": [],
+                "vhosts": "/etc/nginx/virtual",
+                "urls": [],
+                "search_path": "/search",
+                "probe_path": "/",
+            },
+            "repository": {"url": "git@forge:app.git", "branch": "master", "legacy_branch": "migrate"},
+            "soak_days": 0,
+            "may": [],
+        }
+    )
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, inventory: Inventory) -> pytest.Pytester:
+    """A project with two statements about one word, which both of its hosts share."""
+    top = Path(str(pytester.path))
+    (top / "inventory.json").write_text(inventory.model_dump_json())
+    (top / "word").write_text("good\n")
+    (top / "verify").mkdir()
+    (top / "verify" / "__init__.py").touch()
+    (top / "verify" / "test_words.py").write_text(STATEMENTS)
+    pytester.makeconftest(CONFTEST)
+    pytester.makeini("[pytest]\naddopts = --import-mode=importlib\npythonpath = .\n")
+    return pytester

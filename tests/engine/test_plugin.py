@@ -1,0 +1,159 @@
+"""The health check as pytest shows it: outcomes, selection, marks, exit codes. Each runs a pytest of its own."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+Project = pytest.Pytester
+
+
+def run(project: Project, *args: str) -> pytest.RunResult:
+    return project.runpytest_subprocess("verify", *args)
+
+
+def edit_inventory(project: Project, **changes: object) -> None:
+    path = Path(str(project.path)) / "inventory.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def write(project: Project, word: str) -> None:
+    (Path(str(project.path)) / "word").write_text(word)
+
+
+def test_all_well_is_0(project: Project) -> None:
+    result = run(project)
+    result.assert_outcomes(passed=3)
+    assert result.ret == 0
+
+
+def test_a_failing_statement_is_1_and_hides_no_other(project: Project) -> None:
+    write(project, "bad")
+    result = run(project)
+    result.assert_outcomes(failed=2, passed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*expected: good*", "*seen:     bad*", "*where:    word*"])
+
+
+def test_a_failing_minor_statement_is_advice(project: Project) -> None:
+    write(project, "too long")
+    result = run(project, "--id", "A-2")
+    result.assert_outcomes(xfailed=1)
+    assert result.ret == 0
+
+
+def test_strict_makes_advice_a_failure_with_what_a_person_does(project: Project) -> None:
+    write(project, "too long")
+    result = run(project, "--id", "A-2", "--strict")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*do:       ask demo*"])
+
+
+def test_what_cannot_be_read_is_an_error_not_a_failure(project: Project) -> None:
+    (Path(str(project.path)) / "word").unlink()
+    result = run(project, "--id", "A-1")
+    result.assert_outcomes(errors=2)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*could not be read*No such file*"])
+
+
+@pytest.mark.parametrize(("days", "code"), [(1, 0), (0, 0), (-1, 1)])
+def test_a_waiver_holds_until_its_day(project: Project, days: int, code: int) -> None:
+    write(project, "bad")
+    until = (date.today() + timedelta(days=days)).isoformat()
+    edit_inventory(project, waivers=[{"id": "A-1", "why": "known", "until": until}])
+    result = run(project)
+    assert result.ret == code
+
+
+def test_due_until_the_soak_is_over(project: Project) -> None:
+    write(project, "bad")
+    path = Path(str(project.path)) / "verify" / "test_words.py"
+    path.write_text(path.read_text().replace('remedy="words.write"', 'remedy="words.write", soak=True'))
+    edit_inventory(project, soak_days=14)
+    result = run(project)
+    assert result.ret == 0
+    result.assert_outcomes(xfailed=2, passed=1)
+
+
+def test_an_unreachable_host_is_one_message_and_14(project: Project) -> None:
+    (Path(str(project.path)) / "unreachable").touch()
+    result = run(project)
+    assert result.ret == 14
+    text = result.stdout.str()
+    assert text.count("new: no route: check the network") == 1
+    assert text.count("old: no route: check the network") == 1
+    assert "Traceback" not in text
+
+
+def test_collect_only_connects_to_nothing_and_reads_like_a_checklist(project: Project) -> None:
+    result = run(project, "--collect-only", "-q")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*test_word_is_good?new?*", "A-1 *blocker *The word is good."])
+    assert not (Path(str(project.path)) / "connected").exists()
+    assert not (Path(str(project.path)) / "reports").exists()
+
+
+def test_selecting_nothing_is_5(project: Project) -> None:
+    assert run(project, "-k", "nothing_of_this_name").ret == 5
+
+
+def test_an_unknown_id_is_4_with_what_was_meant(project: Project) -> None:
+    result = run(project, "--id", "A-3")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*did you mean*A-*"])
+
+
+def test_severity_is_a_mark(project: Project) -> None:
+    run(project, "-m", "blocker").assert_outcomes(passed=2, deselected=1)
+
+
+def test_junit_has_statement_and_severity(project: Project) -> None:
+    run(project, "--junit-xml=j.xml")
+    tree = ET.parse(Path(str(project.path)) / "j.xml")
+    found = {(p.get("name"), p.get("value")) for p in tree.iter("property")}
+    assert {("statement", "A-1"), ("severity", "blocker"), ("outcome", "holds"), ("host", "new")} <= found
+
+
+def test_the_last_line_names_the_report_and_it_is_there(project: Project) -> None:
+    result = run(project)
+    last = [line for line in result.outlines if line.strip()][-1]
+    assert last.startswith("report: ")
+    assert (Path(str(project.path)) / last.removeprefix("report: ").strip()).stat().st_size > 10_000
+
+
+def test_one_round_trip_a_host_and_nothing_late(project: Project) -> None:
+    run(project)
+    (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
+    record = json.loads(file.read_text())
+    assert (record["connections"], record["execs"], record["misses"]) == (2, 2, [])
+
+
+@pytest.mark.parametrize("flags", [["--hosts=x"], ["--sudo"], ["--ssh-config=x"]])
+def test_flags_around_the_inventory_are_refused(project: Project, flags: list[str]) -> None:
+    result = run(project, *flags)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*use --target*"])
+
+
+def test_remediate_counts_only_when_typed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--remediate --yes")
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*counts only when it is typed*"])
+
+
+@pytest.mark.parametrize("flags", [["--remediate", "--collect-only"], ["--plan", "--collect-only"]])
+def test_looking_only_cannot_be_combined_with_acting(project: Project, flags: list[str]) -> None:
+    assert run(project, *flags).ret == 4
+
+
+def test_tests_of_something_else_are_left_alone(project: Project) -> None:
+    project.makepyfile(test_else="def test_it(): pass")
+    result = project.runpytest_subprocess("test_else.py")
+    assert result.ret == 0
+    assert not (Path(str(project.path)) / "reports").exists()
