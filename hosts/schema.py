@@ -33,7 +33,8 @@ class Connect(Model):
 
     user: str = Field("", description="login name; empty: the account's user")
     ssh_config: str | None = Field(None, description="an ssh_config to use instead of ~/.ssh/config")
-    timeout: float = Field(10.0, description="seconds to connect and log in")
+    timeout: float = Field(10.0, gt=0, description="seconds to connect, and to log in")
+    contact: str = Field("those who run the host", description="whom to ask for the fingerprints of the hosts' keys")
 
 
 class Account(Model):
@@ -75,6 +76,7 @@ class Ruby(Model):
     """The Ruby that must run the application."""
 
     version: str = Field(description="x.y.z, or auto: what the repository's Gemfile says")
+    old_version: str = Field("", description="x.y.z that ran it before, if known")
     executable: str = Field(description="path with {version}")
 
 

@@ -1,0 +1,100 @@
+"""What every link promises, and how a script is handed to a shell."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from converge.errors import HostUnreachable, UsageError
+
+ARGUMENT_LIMIT = 100_000
+"""Bytes that a script may have as one argument: Linux refuses arguments of 128 KiB (MAX_ARG_STRLEN)."""
+
+TIMED_OUT = 124
+"""Exit status of an exec that was cut off at its limit, as timeout(1) has it."""
+
+Stage = Literal["configuration", "name", "route", "banner", "host key", "login", "session"]
+"""How far a connection came before it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What an exec left: exit status, both outputs, seconds. 124 means cut off at its limit, 128+N ended by signal N."""
+
+    rc: int
+    out: bytes
+    err: bytes
+    seconds: float
+
+
+class Link(Protocol):
+    """A way to run scripts on one machine; four execs may run at the same time from different threads."""
+
+    name: str
+    """The host's name, or ``control``."""
+
+    def exec(self, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
+        """Run POSIX sh once, with `stdin` and then end of file on its input, for at most `limit` seconds.
+
+        Raises:
+            ConnectionLost: the connection ended before the answer was complete; what became of the script is unknown.
+            HostUnreachable: the host is connected but runs no command for us; the script did not start.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the connection; running scripts are not waited for."""
+        ...
+
+
+class Ask(Protocol):
+    """Asks the person at the terminal."""
+
+    def __call__(self, prompt: str, *, echo: bool = False) -> str | None:
+        """The answer, or None if the person gave none."""
+        ...
+
+
+class Unreached(HostUnreachable):
+    """A connection that failed: at which stage, what was seen, and the one thing that mends it."""
+
+    def __init__(self, host: str, stage: Stage, seen: str, mend: str) -> None:
+        super().__init__(f"{host}: {seen}\n  {mend}")
+        self.host, self.stage, self.seen, self.mend = host, stage, seen, mend
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How a script gets to a shell: the command's words, and what goes to its standard input."""
+
+    words: tuple[str, ...]
+    stdin: bytes
+
+    @property
+    def line(self) -> str:
+        """One line for a login shell, which is replaced by the script's shell."""
+        return "exec " + shlex.join(self.words)
+
+
+def invocation(script: str, stdin: bytes) -> Invocation:
+    """A script as an argument, or over standard input if it is too long for one.
+
+    Raises:
+        UsageError: it is too long for an argument and standard input is taken.
+    """
+    words = ("/bin/sh", "-c", script)
+    # Quoting may lengthen a script a lot; it is the quoted form that has to fit.
+    if len(shlex.join(words).encode()) <= ARGUMENT_LIMIT:
+        return Invocation(words, stdin)
+    if stdin:
+        raise UsageError(
+            f"a script of {len(script)} characters is too long for an argument and cannot come over standard input, "
+            "which has other data: shorten the script or send the data in several execs"
+        )
+    return Invocation(("/bin/sh", "-s"), script.encode())
+
+
+def cut_off(limit: float, where: str) -> bytes:
+    """The note in the error output of an exec that was cut off."""
+    return f"\n[cut off after its limit of {limit:g} s{where}]\n".encode()

@@ -1,0 +1,206 @@
+"""Logging in: agent, key files, then what only a person can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from converge.transport.link import Ask, Unreached
+from converge.transport.way import Way
+
+if TYPE_CHECKING:
+    from paramiko import PKey, Transport
+
+PATIENCE = 120.0
+"""Seconds that a person has to answer; sshd gives as much (LoginGraceTime)."""
+TRIES = 3
+
+
+@dataclass
+class Login:
+    """One login over a transport that has proven the host's key. `ask` is None if there is nobody to ask."""
+
+    transport: Transport
+    way: Way
+    ask: Ask | None
+    tried: list[str] = field(default_factory=list)
+    locked: list[Path] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+
+    def run(self) -> str:
+        """Log in; says by what.
+
+        Raises:
+            Unreached: nothing that could be offered was accepted.
+        """
+        self.transport.auth_timeout = max(self.way.timeout, 1.0)
+        for label, key in self._keys():
+            if self._offer(label, key):
+                return label
+            if self.allowed and "publickey" not in self.allowed:
+                break
+        if self.ask and (method := self._answer(self.ask)):
+            return method
+        raise self._refused()
+
+    def _keys(self) -> Iterator[tuple[str, PKey]]:
+        """Keys in the order of least effort: the agent's that are named, its others, files, files with a passphrase."""
+        files = list(self._files())
+        blobs = {key.asbytes() for _, key in files} | {b for f in self.way.identities if (b := _public(f))}
+        agent = _agent_keys()
+        offered = [k for k in agent if k.asbytes() in blobs]
+        if not self.way.identities_only:
+            offered += [k for k in agent if k.asbytes() not in blobs]
+        for key in offered:
+            yield f"agent key {getattr(key, 'comment', '') or key.get_name()}", key
+        seen = {key.asbytes() for key in offered}
+        yield from ((label, key) for label, key in files if key.asbytes() not in seen)
+        for file in self.locked if self.ask else []:
+            if _public(file) not in seen and (unlocked := self._unlock(file)):
+                yield f"key file {file}", unlocked
+
+    def _files(self) -> Iterator[tuple[str, PKey]]:
+        from paramiko import PKey
+
+        for file in self.way.identities:
+            try:
+                yield f"key file {file}", PKey.from_path(file)
+            except FileNotFoundError:
+                continue
+            except TypeError:  # what the cryptography library raises for a key with a passphrase
+                self.locked.append(file)
+            except Exception as problem:
+                self.tried.append(f"{file} (unusable: {problem})")
+
+    def _unlock(self, file: Path) -> PKey | None:
+        from paramiko import PKey
+
+        assert self.ask is not None
+        for _ in range(TRIES):
+            secret = self.ask(f"Passphrase of {file}: ")
+            if secret is None:
+                return None
+            try:
+                return PKey.from_path(file, secret.encode())  # type: ignore[arg-type]  # bytes, whatever its stubs say
+            except Exception:
+                continue
+        return None
+
+    def _offer(self, label: str, key: PKey) -> bool:
+        from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType
+
+        self.tried.append(label)
+        try:
+            self.allowed = list(self.transport.auth_publickey(self.way.user, key))
+        except BadAuthenticationType as problem:
+            self.allowed = list(problem.allowed_types)
+            return False
+        except AuthenticationException:
+            self._still_there()
+            return False
+        except Exception as problem:
+            raise self._broken(problem) from None
+        return not self.allowed
+
+    def _answer(self, ask: Ask) -> str | None:
+        from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType
+
+        self.transport.auth_timeout = PATIENCE
+        for _ in range(TRIES):
+            for method in self._methods():
+                try:
+                    if self._by(method, ask):
+                        return method
+                    break
+                except BadAuthenticationType as problem:
+                    self.allowed = list(problem.allowed_types)
+                except AuthenticationException:
+                    self._still_there()
+                    break
+                except _NoAnswer:
+                    return None
+                except Exception as problem:
+                    raise self._broken(problem) from None
+        return None
+
+    def _methods(self) -> list[str]:
+        """What a person can answer and the host accepts."""
+        from paramiko.ssh_exception import BadAuthenticationType
+
+        if not self.allowed:
+            try:
+                self.allowed = list(self.transport.auth_none(self.way.user))
+            except BadAuthenticationType as problem:
+                self.allowed = list(problem.allowed_types)
+            except Exception as problem:
+                raise self._broken(problem) from None
+        return [m for m in ("keyboard-interactive", "password") if m in self.allowed]
+
+    def _by(self, method: str, ask: Ask) -> bool:
+        self.tried.append(method)
+        who = f"{self.way.user}@{self.way.address}"
+        if method == "password":
+            secret = ask(f"Password of {who}: ")
+            if secret is None:
+                raise _NoAnswer
+            self.allowed = list(self.transport.auth_password(self.way.user, secret, fallback=False))
+            return not self.allowed
+
+        def handler(_title: str, _instructions: str, fields: list[tuple[str, bool]]) -> list[str]:
+            return [ask(f"{who}: {prompt}", echo=echo) or "" for prompt, echo in fields]
+
+        self.allowed = list(self.transport.auth_interactive(self.way.user, handler))
+        return not self.allowed
+
+    def _still_there(self) -> None:
+        """A host that has had enough ends the connection instead of saying no once more."""
+        if not self.transport.is_active():
+            raise self._broken(EOFError("it ended the connection"))
+
+    def _broken(self, problem: Exception) -> Unreached:
+        seen = f"the login as {self.way.user} at {self.way.at} broke off ({problem or type(problem).__name__})"
+        seen += f" after trying {', '.join(self.tried) or 'nothing'}"
+        mend = (
+            "If it had enough of too many keys: name one in ssh_config with IdentityFile and IdentitiesOnly yes."
+            if len(self.tried) > 1
+            else "Try again; if it stays so, ask those who run the host what its sshd logs."
+        )
+        return Unreached(self.way.name, "login", seen, mend)
+
+    def _refused(self) -> Unreached:
+        offered = f"refused {', '.join(self.tried)}" if self.tried else "no key to offer"
+        accepts = f"; it accepts {', '.join(self.allowed)}" if self.allowed else ""
+        seen = f"no login as {self.way.user} at {self.way.at}: {offered}{accepts}"
+        if self.locked and not self.ask:
+            mend = f"{self.locked[0]} has a passphrase: run `ssh-add {self.locked[0]}` first."
+        else:
+            mend = (
+                f"Put a key there (`ssh-copy-id {self.way.user}@{self.way.address}`) or name the right one with "
+                "IdentityFile in ssh_config; a password is asked for only at a terminal."
+            )
+        return Unreached(self.way.name, "login", seen, mend)
+
+
+class _NoAnswer(Exception):
+    """The person gave up."""
+
+
+def _agent_keys() -> list[PKey]:
+    from paramiko import Agent
+
+    try:
+        return list(Agent().get_keys())
+    except Exception:  # an agent that does not answer is as good as none
+        return []
+
+
+def _public(file: Path) -> bytes | None:
+    """The public half beside a key file, which tells which of the agent's keys it is."""
+    from paramiko.pkey import PublicBlob
+
+    try:
+        return bytes(PublicBlob.from_file(f"{file}.pub").key_blob)
+    except Exception:
+        return None

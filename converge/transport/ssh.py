@@ -1,0 +1,109 @@
+"""Hosts over ssh: strict host keys, time limits everywhere, nothing ever run twice."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from converge.errors import ConnectionLost
+from converge.transport.dial import Hop, dial
+from converge.transport.exchange import Exchange
+from converge.transport.link import Ask, Completed, Unreached, invocation
+from converge.transport.way import Roads, Way
+from hosts.schema import Host, Inventory
+
+if TYPE_CHECKING:
+    from paramiko import Channel, Transport
+
+PARALLEL = 4
+"""Execs at the same time: sshd allows 10 sessions (MaxSessions), and closed ones count for a while."""
+REFUSAL_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before asking again for a session that was refused: none was opened, so nothing is repeated."""
+CHANNEL_LIMIT = 20.0
+KEEPALIVE = 15
+JUMPS = 8
+
+
+def connect(inv: Inventory, host: Host, *, ask: Ask | None = None) -> SshLink:
+    """Connect and log in to a host of the inventory; `ask` only if a person is at a terminal.
+
+    Raises:
+        HostUnreachable: name, route, host key, login or what else failed, with the one thing that mends it.
+    """
+    # The library writes tracebacks to stderr for failures that are reported here in words.
+    logger = logging.getLogger("paramiko")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL + 1)
+    roads = Roads.of(inv)
+    chain: list[Hop] = []
+    try:
+        _travel(roads.to(host), roads, ask, chain)
+    except BaseException:
+        for hop in reversed(chain):
+            hop.close()
+        raise
+    return SshLink(host.name, chain)
+
+
+def _travel(way: Way, roads: Roads, ask: Ask | None, chain: list[Hop]) -> None:
+    """Open the hops to `way`, each through the one before."""
+    if len(chain) > JUMPS:
+        raise Unreached(way.name, "configuration", f"more than {JUMPS} jump hosts", f"Look for a circle in {roads.file}.")
+    jumps = [roads.jump(spec) for spec in way.jumps] if not chain else []
+    for jump in jumps:
+        chain.append(dial(jump, ask, chain[-1] if chain else None))
+    chain.append(dial(way, ask, chain[-1] if chain else None))
+
+
+class SshLink:
+    """An open connection; made by ``connect``."""
+
+    def __init__(self, name: str, chain: list[Hop]) -> None:
+        self.name = name
+        self.way, self.fingerprint, self.login = chain[-1].way, chain[-1].fingerprint, chain[-1].login
+        self._transport: Transport = chain[-1].transport
+        self._transport.set_keepalive(KEEPALIVE)
+        self._chain = chain
+        self._slots = threading.BoundedSemaphore(PARALLEL)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection stands, as far as this side knows."""
+        return self._transport.is_active()
+
+    def exec(self, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
+        """See ``Link.exec``. A script that is cut off may go on running there: closing a channel stops nobody."""
+        call = invocation(script, stdin)
+        with self._slots:
+            return Exchange(self.name, self._channel(), call, limit).complete()
+
+    def close(self) -> None:
+        """End the connection, and those to jump hosts."""
+        for hop in reversed(self._chain):
+            with contextlib.suppress(Exception):
+                hop.close()
+
+    def _channel(self) -> Channel:
+        from paramiko.ssh_exception import ChannelException, SSHException
+
+        for pause in (*REFUSAL_PAUSES, None):
+            try:
+                return self._transport.open_session(timeout=CHANNEL_LIMIT)
+            except ChannelException as problem:
+                if pause is None:
+                    seen = f"it refuses another session ({problem.text})"
+                    mend = "Close other connections of this account there, or ask for a higher MaxSessions."
+                    raise Unreached(self.name, "session", seen, mend) from None
+                time.sleep(pause)
+            except (SSHException, EOFError, OSError) as problem:
+                if self.alive:
+                    seen = f"it opened no session within {CHANNEL_LIMIT:g} s"
+                    raise Unreached(self.name, "session", seen, "Look at the host's load, and try again.") from None
+                raise ConnectionLost(
+                    f"{self.name}: the connection was lost before a script could be sent ({problem or 'closed'}); "
+                    "the script did not start. Connect again."
+                ) from None
+        raise AssertionError("unreachable")
