@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -156,7 +155,12 @@ def _sharing(left: Sequence[str], statements: Mapping[str, Statement]) -> list[s
     return members
 
 
-def sketch(chosen: Sequence[Failing], unproven: Collection[str], statements: Mapping[str, Statement], manual: Mapping[str, str]) -> Plan:
+def sketch(
+    chosen: Sequence[Failing],
+    unproven: Collection[str],
+    statements: Mapping[str, Statement],
+    manual: Mapping[str, str],
+) -> Plan:
     """The plan's tasks without their steps.
 
     `chosen` are the failing instances that the run shall mend, `unproven` the ids of all statements that do not hold (or
@@ -206,8 +210,8 @@ def call(remedy: Remedy, context: RemedyContext, name: str) -> Iterator[Step]:
         UsageError: the remedy is not a generator.
     """
     steps = remedy(context)
-    if not inspect.isgenerator(steps):
-        raise UsageError(f"remedy {name} is not a generator: it must yield its steps, so that each can see what the last one did")
+    if not isinstance(steps, Generator):
+        raise UsageError(f"remedy {name} must be a generator, so that each step can be made from what the last one did")
     return steps
 
 

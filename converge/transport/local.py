@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from converge.transport.link import TIMED_OUT, Completed, cut_off, invocation
+from converge.transport.stream import ProcessStream
 
 LAST_WORDS = 1.0
 """Seconds that output is still read for after everything was killed."""
@@ -39,6 +40,10 @@ class LocalLink:
             raise
         rc = process.returncode
         return Completed(rc if rc >= 0 else 128 - rc, out, err, time.monotonic() - began)
+
+    def talk(self, script: str) -> ProcessStream:
+        """See ``Talks.talk``."""
+        return ProcessStream(["/bin/sh", "-c", script])
 
     def close(self) -> None:
         """Nothing is held open."""

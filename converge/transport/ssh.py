@@ -12,6 +12,7 @@ from converge.errors import ConnectionLost
 from converge.transport.dial import Hop, dial
 from converge.transport.exchange import Exchange
 from converge.transport.link import Ask, Completed, Unreached, invocation
+from converge.transport.stream import ChannelStream
 from converge.transport.way import Roads, Way
 from hosts.schema import Host, Inventory
 
@@ -79,6 +80,10 @@ class SshLink:
         call = invocation(script, stdin)
         with self._slots:
             return Exchange(self.name, self._channel(), call, limit).complete()
+
+    def talk(self, script: str) -> ChannelStream:
+        """See ``Talks.talk``; it has a channel of its own, beside those of ``exec``."""
+        return ChannelStream(self._channel(), invocation(script, b"").line)
 
     def close(self) -> None:
         """End the connection, and those to jump hosts."""

@@ -1,0 +1,191 @@
+"""The journal of a run, written ahead: intent, then result, then proof. The one on the app host is the truth.
+
+A run's folder on the host where a step acts is ``~/.local/state/hkn-migration/runs/ID`` (0700) and holds for step N its
+script ``N.sh``, the way back ``N.undo.sh``, its outputs ``N.out`` and ``N.err``, and ``N.rc`` once it has ended. The app
+host's has ``journal.jsonl`` besides, one JSON object a line, of which the control machine keeps a mirror.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from converge.errors import ConvergeError, Exit
+from converge.transport import Link
+
+SCHEMA = 1
+NAME = "hkn-migration"
+STATE = f'"$HOME"/.local/state/{NAME}'
+Kind = Literal["plan", "intent", "result", "proof", "end", "undone"]
+
+
+class JournalError(ConvergeError):
+    """The journal could not be written or read; nothing is done without it."""
+
+    exit_code = Exit.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line; `data` is what belongs to its kind, `at` seconds since the epoch."""
+
+    kind: str
+    at: float
+    data: dict[str, Any]
+
+
+@dataclass
+class Story:
+    """What a journal tells of one run."""
+
+    id: str
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Who, since when, which statements and steps."""
+        return next((e.data for e in self.entries if e.kind == "plan"), {})
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """Exit code and reason; None while the run is going on, or if it died."""
+        return next((e.data for e in reversed(self.entries) if e.kind == "end"), None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has no end."""
+        return self.end is None
+
+    def intents(self) -> list[dict[str, Any]]:
+        """The steps that were begun, in order, each with its ``n``."""
+        return [e.data for e in self.entries if e.kind == "intent"]
+
+    def results(self) -> dict[int, dict[str, Any]]:
+        """What became of the steps, by number; several lines for one step (the host's, then ours) are laid over each other."""
+        found: dict[int, dict[str, Any]] = {}
+        for entry in self.entries:
+            if entry.kind == "result":
+                found.setdefault(int(entry.data["n"]), {}).update(entry.data)
+        return found
+
+    def undone(self) -> set[int]:
+        """Numbers of the steps that were taken back."""
+        return {int(e.data["n"]) for e in self.entries if e.kind == "undone"}
+
+    def dangling(self) -> list[dict[str, Any]]:
+        """Steps that were begun and of which no result is written."""
+        results = self.results()
+        return [intent for intent in self.intents() if int(intent["n"]) not in results]
+
+
+def line(kind: Kind, **data: Any) -> str:
+    """One line of a journal, without its line break."""
+    return json.dumps({"v": SCHEMA, "kind": kind, "at": round(time.time(), 3), **data}, ensure_ascii=True, sort_keys=True)
+
+
+def parse(id: str, text: str) -> Story:
+    """The story that a journal tells; a last line that was cut off in the middle is left out.
+
+    Raises:
+        JournalError: a line in the middle is no JSON, or of a later schema.
+    """
+    story = Story(id)
+    lines = text.split("\n")
+    for number, raw in enumerate(lines, 1):
+        if not raw.strip():
+            continue
+        try:
+            data = json.loads(raw)
+            schema, kind, at = int(data.pop("v")), str(data.pop("kind")), float(data.pop("at"))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            if number == len(lines):
+                continue
+            raise JournalError(f"journal of run {id}, line {number} is damaged: {raw[:80]!r}: look at it by hand") from None
+        if schema > SCHEMA:
+            raise JournalError(f"journal of run {id} is of schema {schema}, this version knows {SCHEMA}: use a newer version")
+        story.entries.append(Entry(kind, at, data))
+    return story
+
+
+def folder(run: str) -> str:
+    """A run's folder on a host, as a shell word."""
+    return f"{STATE}/runs/{shlex.quote(run)}"
+
+
+def append_script(run: str, lines: list[str]) -> str:
+    """Shell that adds lines to a run's journal and waits until the disk has them."""
+    # A line that a crash cut off must not swallow the next one.
+    text = "".join(f"{text}\n" for text in lines)
+    return (
+        f'J={folder(run)}; (umask 077 && mkdir -p -- "$J") || exit 70\n'
+        'if [ -s "$J/journal.jsonl" ] && [ -n "$(tail -c 1 "$J/journal.jsonl")" ]; then echo >>"$J/journal.jsonl"; fi\n'
+        f'(umask 077 && printf %s {shlex.quote(text)} >>"$J/journal.jsonl") && sync "$J/journal.jsonl" || exit 70\n'
+    )
+
+
+class Journal:
+    """Writes a run's journal on the app host and its mirror in `mirror`."""
+
+    def __init__(self, run: str, link: Link, mirror: Path | None = None) -> None:
+        self.run, self.link, self.mirror = run, link, mirror
+
+    def write(self, kind: Kind, **data: Any) -> None:
+        """Add a line on the host, then to the mirror.
+
+        Raises:
+            JournalError: the host did not take it (disk full, home read-only).
+            ConnectionLost: the connection ended.
+        """
+        text = line(kind, **data)
+        done = self.link.exec(append_script(self.run, [text]), limit=30)
+        if done.rc != 0:
+            seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
+            raise JournalError(f"the journal of run {self.run} on {self.link.name} could not be written ({seen}): nothing is done")
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """Add a line to the mirror alone: it rides to the host in the exec of its step."""
+        if self.mirror is None:
+            return
+        self.mirror.parent.mkdir(parents=True, exist_ok=True)
+        with self.mirror.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def stories(link: Link) -> list[Story]:
+    """All runs in a host's journal, oldest first.
+
+    Raises:
+        JournalError: the folder is there and cannot be read, or a journal is damaged.
+    """
+    script = (
+        f"cd {STATE}/runs 2>/dev/null || exit 0\n"
+        'for r in *; do [ -r "$r/journal.jsonl" ] || continue; printf "\\036%s\\n" "$r"; cat -- "$r/journal.jsonl"; done'
+    )
+    done = link.exec(script, limit=30)
+    if done.rc != 0:
+        raise JournalError(f"the journals on {link.name} could not be read: {done.err.decode(errors='replace').strip()}")
+    found = []
+    for part in done.out.decode(errors="replace").split("\036")[1:]:
+        id, _, text = part.partition("\n")
+        found.append(parse(id, text))
+    return sorted(found, key=lambda story: story.id)
+
+
+def fate_script(run: str, n: int) -> str:
+    """Shell that prints what a step's host knows of it: its exit status, or ``never``, ``acting``, ``cut``."""
+    return (
+        f"J={folder(run)}\n"
+        f'if [ -s "$J/{n}.rc" ]; then cat "$J/{n}.rc"; exit 0; fi\n'
+        f'[ -e "$J/{n}.started" ] || {{ echo never; exit 0; }}\n'
+        f'read -r p s <"$J/{n}.started"\n'
+        "now=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20)\n"
+        'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting; else echo cut; fi\n'
+    )

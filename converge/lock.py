@@ -1,0 +1,163 @@
+"""One run at a time per target: a lock on the app host that the kernel frees when its holder ends.
+
+The holder is a process on the app host that reads beats from us. It ends at the end of its input (we are gone, or our
+machine, or the connection) or when it hears nothing for ``SILENCE`` seconds, and the lock goes with it. Every step takes a
+second lock while it acts, so a step that outlives its run still keeps the next run out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import threading
+import time
+from dataclasses import asdict, dataclass
+
+from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
+from converge.journal import NAME
+from converge.transport import Link
+from converge.transport.stream import Stream, Talks
+
+SILENCE = 30
+BEAT = 10.0
+ANSWER = 20.0
+
+RUNTIME = ': "${XDG_RUNTIME_DIR:=/run/user/$(id -u)}"; export XDG_RUNTIME_DIR'
+LOCK = f'"$XDG_RUNTIME_DIR"/{NAME}.lock'
+ACT_LOCK = f'"$XDG_RUNTIME_DIR"/{NAME}.act'
+
+
+class LockUnavailable(ConvergeError):
+    """The lock could neither be taken nor found taken."""
+
+    exit_code = Exit.UNREACHABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the lock: person and machine, run, since when (seconds since the epoch), holding process on the app host."""
+
+    who: str
+    run: str
+    since: float
+    pid: int = 0
+
+    def __str__(self) -> str:
+        since = time.strftime("%H:%M:%S on %Y-%m-%d", time.localtime(self.since)) if self.since else "unknown"
+        return f"{self.who}, run {self.run}, since {since}"
+
+
+def parse_holder(text: str) -> Holder:
+    """The holder from the lock's info file; what it does not say is called unknown."""
+    try:
+        data = json.loads(text)
+        return Holder(str(data["who"]), str(data["run"]), float(data["since"]), int(data.get("pid", 0)))
+    except (ValueError, KeyError, TypeError):
+        return Holder("unknown", "unknown", 0.0)
+
+
+def holding_script(info: str) -> str:
+    """Shell that takes the lock, says ``locked``, and holds it while it hears beats."""
+    return f"""{RUNTIME}
+[ -d "$XDG_RUNTIME_DIR" ] || {{ echo "no $XDG_RUNTIME_DIR"; exit 14; }}
+umask 077
+exec 9>>{LOCK} || {{ echo "cannot open"; exit 14; }}
+flock -n 9 || {{ echo held; cat {LOCK}.info 2>/dev/null; exit 10; }}
+exec 8>>{ACT_LOCK}
+flock -n 8 || {{ echo acting; cat {ACT_LOCK}.info 2>/dev/null; exit 10; }}
+exec 8>&-
+printf %s {shlex.quote(info)} | sed "s/\\"pid\\": 0/\\"pid\\": $$/" >{LOCK}.info.$$ && mv -T {LOCK}.info.$$ {LOCK}.info
+echo locked
+while [ "$(exec 9>&-; exec timeout {SILENCE} head -c 1)" = . ]; do :; done
+"""
+
+
+class Lock:
+    """The target's lock, held on the app host as long as this is open."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._stream: Stream | None = None
+        self._quit = threading.Event()
+        self._lost = ""
+
+    def acquire(self, who: str, run: str) -> None:
+        """Take the lock and keep it by beats from a thread.
+
+        Raises:
+            LockHeld: another run holds it, or a step of an earlier run still acts; the message says whose.
+            LockUnavailable: the host has no place for it, or no flock.
+        """
+        if not isinstance(self.link, Talks):
+            raise LockUnavailable(f"{self.link.name}: this link cannot hold a lock")
+        info = json.dumps({"who": who, "run": run, "since": round(time.time(), 1), "pid": 0})
+        stream = self.link.talk(holding_script(info))
+        answer = _first_line(stream)
+        word, _, rest = answer.partition("\n")
+        if word != "locked":
+            stream.close()
+        if word == "held":
+            raise LockHeld(f"{self.link.name}: another run is going on: {parse_holder(rest)}. Wait for its end, then run again.")
+        if word == "acting":
+            raise LockHeld(f"{self.link.name}: a step of an earlier run still acts: run {rest.strip() or 'unknown'}. Wait for its end.")
+        if word != "locked":
+            raise LockUnavailable(
+                f"{self.link.name}: the lock could not be taken ({answer.strip() or 'no answer'}): "
+                "look whether the user manager runs there (`loginctl user-status`) and flock is installed"
+            )
+        self._stream = stream
+        threading.Thread(target=self._beat, args=(stream,), name="lock-beat", daemon=True).start()
+
+    def check(self) -> None:
+        """Make sure that the lock is still ours.
+
+        Raises:
+            ConnectionLost: its holder ended.
+        """
+        if self._lost or self._stream is None:
+            raise ConnectionLost(f"{self.link.name}: the lock was lost ({self._lost or 'not held'}): nothing more is done")
+
+    def release(self) -> None:
+        """Let the lock go; nothing if it is not held."""
+        self._quit.set()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _beat(self, stream: Stream) -> None:
+        while not self._quit.is_set():
+            try:
+                stream.send(b".")
+            except (OSError, ValueError) as problem:
+                self._lost = self._lost or f"its connection ended: {problem}"
+                return
+            except Exception as problem:  # the ssh library's own kinds
+                self._lost = self._lost or str(problem)
+                return
+            self._quit.wait(BEAT)
+
+
+def _first_line(stream: Stream) -> str:
+    """The first answer; for a refusal all of it, since the holder's name follows."""
+    text = b""
+    with contextlib.suppress(TimeoutError):
+        while not text.startswith(b"locked\n"):
+            piece = stream.receive(ANSWER)
+            if not piece:
+                break
+            text += piece
+    return text.decode(errors="replace")
+
+
+def holder(link: Link) -> Holder | None:
+    """Who holds the lock now, without taking it; None if nobody does. Writes nothing."""
+    script = f"""{RUNTIME}
+[ -e {LOCK} ] || exit 0
+i=$(stat -c %i {LOCK})
+awk -v i="$i" '$2 == "FLOCK" && $6 ~ (":" i "$") {{ found = 1 }} END {{ exit !found }}' /proc/locks || exit 0
+echo held; cat {LOCK}.info 2>/dev/null
+"""
+    done = link.exec(script, limit=15)
+    word, _, rest = done.out.decode(errors="replace").partition("\n")
+    return parse_holder(rest) if word == "held" else None
