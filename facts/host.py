@@ -85,7 +85,7 @@ class HomeMount:
     r"""
 command -v findmnt >/dev/null || { echo "findmnt is not installed" >&2; exit 3; }
 findmnt -n -r -o SOURCE,FSTYPE -T ~ | awk '{ print "mount\t" $1 "\t" $2 }'
-for p in ~ "$ROOT" "$UNITS"; do printf 'inode\t%s\t%s\n' "$p" "$(stat -L -c %i "$p" 2>/dev/null)"; done
+for p in ~ "$ROOT" "$UNITS"; do printf 'inode\t%s\t%s\n' "$(stat -L -c %i "$p" 2>/dev/null)" "$p"; done
 """,
     on="live",
 )
@@ -96,7 +96,7 @@ def home_mount(raw: Raw, c: Context) -> HomeMount:
         if kind == "mount":
             source, fstype = fields
         else:
-            inodes.append((fields[0], int(fields[1]) if fields[1].isdigit() else None))
+            inodes.append((fields[1], int(fields[0]) if fields[0].isdigit() else None))
     if not fstype:
         raise Unobservable(f"{c.at}: findmnt does not say where the home is mounted from")
     return HomeMount(source, fstype, tuple(inodes))

@@ -126,7 +126,8 @@ for ref in "$branch" ${old:+"$legacy"}; do
 done
 git log --first-parent -m --name-only --format='commit%x09%H%x09%s' -n "$recent" "$branch" |
   awk '/^commit\t/ { print; next } NF { print "touched\t" $0 }'
-git grep -nIE "$pattern" "$branch" -- Capfile Gemfile run README.md config lib script bin | head -n 40 | sed 's/^/grep	/'
+git grep -nIE "$pattern" "$branch" -- Capfile Gemfile run README.md config lib script bin |
+  awk 'NR <= 40 { print "grep\t" $0 }'
 """
 
 # A shallow history may lack the commit at which the branches met, so what looks unmerged is asked of the whole one.
@@ -231,7 +232,7 @@ def checkout_files(folder: str) -> Reading[dict[str, str]]:
         return (
             f"cd {shlex.quote(folder)} || exit 3\n"
             f"for path in {names}; do\n"
-            "  [ -f \"$path\" ] || continue\n"
+            '  [ -f "$path" ] || continue\n'
             "  printf 'file\\t-\\t%s\\n' \"$path\"; sed 's/^/|/' \"$path\"\n"
             "done"
         )

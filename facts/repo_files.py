@@ -65,9 +65,7 @@ def unicorn(ruby: str) -> UnicornConfig:
         found = re.findall(rf"""^\s*{name}\s*\(?\s*(?:["']([^"'\n]+)["']|([a-z_]\w*))""", text, re.MULTILINE)
         return tuple(_filled(quoted or variables.get(word, word), variables) for quoted, word in found)
 
-    return UnicornConfig(
-        next(iter(values("working_directory")), None), next(iter(values("pid")), None), values("listen")
-    )
+    return UnicornConfig(next(iter(values("working_directory")), None), next(iter(values("pid")), None), values("listen"))
 
 
 def _filled(text: str, variables: dict[str, str]) -> str:

@@ -1,0 +1,228 @@
+"""Ruby on the app host: the installed rubies, the running one, and the gems of the current release."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from converge.errors import Unobservable
+from converge.readings import Context, Raw, reading
+from facts.repo import Repository
+from facts.repo_files import gemfile_ruby, plain_version
+from facts.tables import records
+from facts.text import number, observed, pairs
+from hosts.schema import Inventory
+
+
+def wanted_ruby(inv: Inventory, repository: Repository) -> str:
+    """The Ruby that must run the application: the inventory's, or the one that the branch's Gemfile asks for.
+
+    Raises:
+        Unobservable: the inventory leaves it to the Gemfile, which names none.
+    """
+    if inv.ruby.version != "auto":
+        return inv.ruby.version
+    version = plain_version(gemfile_ruby(repository.file("Gemfile") or ""))
+    if not version:
+        raise Unobservable(f"the Gemfile on {repository.branch} names no Ruby, and the inventory says ruby.version = auto")
+    return version
+
+
+@dataclass(frozen=True, slots=True)
+class Ruby:
+    """One installed Ruby: what ``ruby -v`` left with and printed, and the libraries that it does not find on this host."""
+
+    path: str
+    version: str
+    rc: int
+    words: str
+    missing: tuple[str, ...]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it starts, and is the version that its folder is named after."""
+        return self.rc == 0 and not self.missing and self.words.startswith(f"ruby {self.version}")
+
+
+_EACH_RUBY = r"""
+for r in %s; do
+  [ -e "$r" ] || continue
+  words=$("$r" -v 2>&1); rc=$?
+  printf 'ruby\t%%s\t%%s\t%%s\t%%s\n' "$r" "$rc" "$(printf %%s "$words" | head -n 1 | tr '\t' ' ')" \
+    "$(ldd "$r" 2>/dev/null | awk '/not found/ { print $1 }' | sort -u | tr '\n' ' ')"
+done
+echo end
+"""
+
+
+@reading(lambda c: _EACH_RUBY % '"*"'.join(map(shlex.quote, c.inv.ruby.executable.split("{version}"))).replace('"*"', "*"))
+def rubies(raw: Raw, c: Context) -> Mapping[str, Ruby]:
+    """The rubies that are installed for the account, by version."""
+    pattern = re.escape(c.inv.ruby.executable).replace(re.escape("{version}"), "(.+)")
+    found: dict[str, Ruby] = {}
+    lines = observed(raw, c.at).lines
+    if not lines or lines[-1] != "end":
+        raise Unobservable(f"{c.at}: the list of rubies is cut off")
+    for _, (path, rc, words, missing) in records(Raw(0, "\n".join(lines[:-1]), ""), c.at, ruby=4):
+        named = re.fullmatch(pattern, path)
+        if named:
+            status = number(rc, f"the status of {path}", c.at)
+            found[named[1]] = Ruby(path, named[1], status, words, tuple(missing.split()))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRuby:
+    """The app unit's main process: which program it is; `pid` 0 while there is none."""
+
+    pid: int
+    exe: str
+    cgroup: str
+
+
+@reading(r"""
+p=$(prop "$UNIT" MainPID)
+printf 'pid=%s\n' "$p"
+[ "${p:-0}" -gt 0 ] || exit 0
+printf 'exe=%s\ncgroup=%s\n' "$(readlink "/proc/$p/exe")" "$(cgroup_of "$p")"
+""")
+def running_ruby(raw: Raw, c: Context) -> RunningRuby:
+    """The Ruby that runs the app's unit."""
+    seen = pairs(observed(raw, c.at).lines)
+    return RunningRuby(number(seen.get("pid", ""), "the main process", c.at), seen.get("exe", ""), seen.get("cgroup", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A compiled extension that does not find a library on this host."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The gems of the current release. `path` is where Bundler looks, resolved (empty: no bundle); `configured` as written.
+
+    `abis` are the folders below ``ruby/``, `built_by` the versions of Ruby that built its extensions, where that was logged.
+    """
+
+    configured: str
+    path: str
+    ruby: str
+    abis: tuple[str, ...]
+    extensions: int
+    broken: tuple[Broken, ...]
+    built_by: tuple[str, ...]
+
+
+# /bin/sh goes along so that ldd always prints the name above each file's libraries.
+_BUNDLE = r"""
+configured=$(sed -n 's/^BUNDLE_PATH: *//p' "$CURRENT/.bundle/config" 2>/dev/null | tr -d "\"'")
+case $configured in "") path= ;; /*) path=$configured ;; *) path=$CURRENT/$configured ;; esac
+[ -z "$path" ] || path=$(readlink -e "$path")
+printf 'configured\t%s\npath\t%s\n' "$configured" "$path"
+printf 'ruby\t%s\n' "$(sed -n "s/^ *ruby[ (]*['\"]\([^'\"]*\).*/\1/p" "$CURRENT/Gemfile" 2>/dev/null | head -n 1)"
+if [ -n "$path" ] && [ -d "$path/ruby" ]; then
+  ls "$path/ruby" | awk '{ print "abi\t" $0 }'
+  find "$path/ruby" -name '*.so' -exec ldd /bin/sh {} + 2>&1 | awk '
+    /^[^ \t].*:$/ { f = substr($0, 1, length($0) - 1); if (f ~ /\.so$/) n++; next }
+    /not found/ { sub(/^[ \t]+/, ""); gsub(/\t/, " "); print "broken\t" f "\t" $0 }
+    END { print "extensions\t" n + 0 }'
+  grep -rhoE --include=gem_make.out --include=mkmf.log 'rubies/ruby-[0-9][0-9A-Za-z.-]*' \
+    "$path"/ruby/*/extensions 2>/dev/null | sort -u | awk '{ sub(/.*ruby-/, ""); print "builder\t" $0 }'
+fi
+printf 'end\tend\n'
+"""
+
+
+@reading(_BUNDLE, limit=90.0)
+def bundle(raw: Raw, c: Context) -> Bundle:
+    """The current release's gems, and whether what is compiled in them links on this host."""
+    single = {"configured": "", "path": "", "ruby": "", "extensions": "0"}
+    several: dict[str, list[str]] = {"abi": [], "builder": []}
+    broken: dict[str, str] = {}
+    ended = False
+    rows = records(observed(raw, c.at), c.at, configured=1, path=1, ruby=1, extensions=1, abi=1, builder=1, broken=2, end=1)
+    for kind, fields in rows:
+        if kind in single:
+            single[kind] = fields[0]
+        elif kind in several:
+            several[kind].append(fields[0])
+        elif kind == "broken":
+            broken.setdefault(fields[0], fields[1])
+        ended = kind == "end"
+    if not ended:
+        raise Unobservable(f"{c.at}: the reading of the bundle is cut off")
+    return Bundle(
+        single["configured"],
+        single["path"],
+        plain_version(single["ruby"]) or "",
+        tuple(several["abi"]),
+        number(single["extensions"], "the number of extensions", c.at),
+        tuple(Broken(path, why) for path, why in sorted(broken.items())),
+        tuple(several["builder"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BundleCheck:
+    """What ``bundle check`` says in the current release: its exit status and its words."""
+
+    rc: int
+    words: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every gem is there."""
+        return self.rc == 0
+
+
+_CHECK = r"""
+cd "$CURRENT" 2>/dev/null || { printf 'rc=127\nwords=%%s is not there\n' "$CURRENT"; exit 0; }
+version=$(sed -n "s/^ *ruby[ (]*['\"][^0-9]*\([0-9.]*\).*/\1/p" Gemfile 2>/dev/null | head -n 1)
+exe=$(printf '%%s' %s | sed "s/{version}/$version/")
+rvm=${exe%%/rubies/*}/bin/rvm
+if [ -x "$rvm" ]; then words=$("$rvm" "$version" do bundle check 2>&1); rc=$?
+else words=$(PATH=$(dirname "$exe"):$PATH; bundle check 2>&1); rc=$?; fi
+printf 'rc=%%s\nwords=%%s\n' "$rc" "$(printf '%%s' "$words" | tr '\n' ' ' | cut -c 1-600)"
+"""
+
+
+@reading(lambda c: _CHECK % shlex.quote(c.inv.ruby.executable), limit=60.0)
+def bundle_check(raw: Raw, c: Context) -> BundleCheck:
+    """Whether Bundler finds every gem of the current release, asked with the release's own Ruby."""
+    seen = pairs(observed(raw, c.at).lines)
+    return BundleCheck(number(seen.get("rc", ""), "the status of bundle check", c.at), seen.get("words", "").strip())
+
+
+@dataclass(frozen=True, slots=True)
+class BundleDir:
+    """A folder of gems in the shared folder, with the processes of the account that use it."""
+
+    path: str
+    pids: tuple[int, ...]
+
+
+@reading(
+    r"""
+for d in "$SHARED"/bundle*; do
+  [ -d "$d" ] || continue
+  pids=$({ grep -lF " $d/" /proc/[0-9]*/maps 2>/dev/null | cut -d/ -f3
+    ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -F -e "-> $d/" | sed 's|.*/proc/\([0-9]*\)/.*|\1|'; } | sort -un | tr '\n' ' ')
+  printf 'dir\t%s\t%s\n' "$d" "$pids"
+done
+printf 'end\tend\n'
+""",
+    limit=60.0,
+)
+def bundle_dirs(raw: Raw, c: Context) -> tuple[BundleDir, ...]:
+    """Every folder of gems beside the releases, the current one's included."""
+    rows = list(records(observed(raw, c.at), c.at, dir=2, end=1))
+    if not rows or rows[-1][0] != "end":
+        raise Unobservable(f"{c.at}: the list of bundles is cut off")
+    return tuple(
+        BundleDir(path, tuple(number(pid, "a process", c.at) for pid in pids.split())) for _, (path, pids) in rows[:-1]
+    )
