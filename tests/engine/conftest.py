@@ -128,8 +128,12 @@ def inventory() -> Inventory:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, inventory: Inventory) -> pytest.Pytester:
+def project(
+    pytester: pytest.Pytester, inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
     """A project with two statements about one word, which both of its hosts share."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     top = Path(str(pytester.path))
     (top / "inventory.json").write_text(inventory.model_dump_json())
     (top / "word").write_text("good\n")

@@ -1,0 +1,1 @@
+"""Remedies: a module for each concern, with the same name as its statements' file."""
