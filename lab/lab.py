@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.machine import Machine
+from lab import connection, images, layers, needs, network, seed
+from lab.cache import Cache, default_root, remove_tree
+from lab.errors import Busy, LabError, NotRunning, UnknownName
+from lab.host import Host, Overlay
+from lab.layers import Notes, State
+from lab.machine import Machine, Role
+from lab.network import Network
+
+__all__ = ["Lab", "Record", "State"]
 
 Progress = Callable[[str], None]
+CHECKOUT = Path(__file__).resolve().parent.parent
+ROLES: dict[str, Role] = {"werewolves": "legacy", "vampires": "app"}
+NUMBERS = {"werewolves": 11, "vampires": 12}
 
 
-@dataclass(frozen=True)
-class State:
-    """A named situation of both hosts.
+@dataclass
+class Record:
+    """What a running lab remembers between commands, in ``directory``/lab.json."""
 
-    ``build`` runs once on freshly booted hosts that are in state ``base`` (None: bare images); what it changed is
-    frozen after a clean power-off. ``settle`` waits, after each boot into the state, until it is as described.
-    """
-
-    name: str
-    sentence: str
-    base: str | None
-    build: Callable[[Lab], None]
-    settle: Callable[[Lab], None]
+    bridge: str
+    range: str
+    state: str | None = None
+    faults: list[str] = field(default_factory=list)
 
 
 class Lab:
@@ -37,17 +48,30 @@ class Lab:
                 for each key whose value is a dict, e.g. facts["ruby"] = {"version": "3.3.8"}
     """
 
-    name: str
-    machines: dict[str, Machine]
-    home: Path
-    directory: Path
-    facts: dict[str, Any]
-    say: Progress
+    def __init__(self, name: str, progress: Progress) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}", name):
+            raise UnknownName(f"{name!r} cannot name a lab: use up to 31 letters, digits, - and _.")
+        self.name = name
+        self.say = progress
+        self.directory = CHECKOUT / ".lab" / name
+        self.cache = Cache(default_root(), progress)
+        # Other checkouts may have a lab of this name.
+        self._ident = hashlib.sha256(str(self.directory).encode()).hexdigest()[:6]
+        self._folder = self.cache.path("labs", f"{name}-{self._ident}")
+        self._hosts = {host: Host(host, f"hkl{self._ident}{host[0]}", self._folder / host) for host in ROLES}
+        self._home = Overlay(self._folder / "home")
+        self._notes = Notes()
+        self._record = self._read_record()
+        self.home = self._home.root
+        self.machines: dict[str, Machine] = {}
+        self._make_machines()
+        if self._record and (self.directory / "notes.json").exists():
+            self._notes = Notes.load(self.directory)
 
     @classmethod
     def open(cls, name: str = "lab", progress: Progress | None = None) -> Lab:
         """The lab of that name, running or not; touches nothing."""
-        raise NotImplementedError
+        return cls(name, progress or (lambda _: None))
 
     @property
     def app(self) -> Machine:
@@ -59,40 +83,247 @@ class Lab:
         """The host that served it before (werewolves)."""
         return self.machines["werewolves"]
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See the class; what a build puts in is kept with its state."""
+        return self._notes.facts
+
+    @property
+    def record(self) -> Record | None:
+        """What is remembered of the running lab; None when it is down."""
+        return self._record
+
+    def running(self) -> bool:
+        """Whether both hosts are up."""
+        return all(host.leader() is not None for host in self._hosts.values())
+
     def up(self, state: str = "migrated") -> bool:
         """Build what is missing, boot both hosts into ``state``, wait until settled. False: it was so already."""
-        raise NotImplementedError
+        with self._changing():
+            wanted = layers.find(state, layers.all_states())
+            if self._record and self._record.state == state and not self._record.faults and self.running():
+                return False
+            needs.check(self.cache)
+            self.cache.check_fit()
+            self._clear()
+            self._go(wanted)
+            return True
 
     def state(self, name: str) -> None:
         """Put a running lab into a named state: power off, fresh upper layers, boot, settle."""
-        raise NotImplementedError
+        with self._changing():
+            wanted = layers.find(name, layers.all_states())
+            self.require_running()
+            self._go(wanted)
 
     def down(self) -> None:
         """Power off; no mount, bridge, control group, process or file in /run stays. Safe to repeat."""
-        raise NotImplementedError
+        with self._changing():
+            self._clear()
 
     def clean(self) -> None:
         """down, and drop this lab's directory and the cache of images, states and artefacts."""
-        raise NotImplementedError
+        self.down()
+        others = [path.name for path in self.cache.path("labs", "").glob("*")]
+        if others:
+            raise Busy(f"The cache in {self.cache.root} is still used by {', '.join(others)}; take it down first.")
+        seed.forget(self.directory)
+        remove_tree(self.cache.root)
+
+    def require_running(self) -> None:
+        """Raise NotRunning unless both hosts are up."""
+        if not self.running():
+            raise NotRunning(f"The lab {self.name!r} is not running; start it with {self._command('up')}.")
 
     def artefact(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
         """A cached folder KIND-KEY, made by ``build(empty folder)`` when it is not there; safe among processes.
 
         ``key`` must name all that goes in (a version, a hash). A failing build leaves nothing.
         """
-        raise NotImplementedError
+        return self.cache.artefact("artefacts", f"{kind}-{key}", build)
 
     def publish(self, name: str, text: str) -> None:
         """Put a file (e.g. "ca.pem") into ``directory``; called in a state's build it is kept with that state."""
-        raise NotImplementedError
+        self._notes.files[name] = text
+        self.write_connection()
 
     def point_apphost(self, machine: str) -> None:
         """Let the alias `apphost` mean that host, in ssh_config, known_hosts and both hosts' /etc/hosts.
 
         It means vampires after every boot.
         """
-        raise NotImplementedError
+        self.write_connection(apphost=machine)
+        for host in self.machines.values():
+            host.write("/etc/hosts", seed.hosts_file(self.addresses, machine))
+            host.write("/etc/ssh/ssh_known_hosts", (self.directory / "known_hosts").read_text())
 
     def reboot(self, machine: str) -> None:
         """Restart one host as it stands (its changes stay); returns when it is ready."""
-        raise NotImplementedError
+        host, inside = self._hosts[machine], self.machines[machine]
+        host.reboot(lambda: inside.run("systemctl reboot", check=False))
+        self._await_users([inside])
+
+    def remember_fault(self, name: str) -> None:
+        """Note for `status` that this was broken on purpose."""
+        if self._record:
+            self._record.faults.append(name)
+            self._write_record()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The hosts' addresses by name; empty strings while the lab is down."""
+        return {name: machine.address for name, machine in self.machines.items()}
+
+    def memory(self, machine: str) -> int:
+        """Memory of that host's processes in bytes."""
+        return self._hosts[machine].group.memory()
+
+    def write_connection(self, apphost: str = connection.FORGE) -> None:
+        """Write all files of ``directory`` that others use to reach the running lab."""
+        directory, addresses = self.directory, self.addresses
+        files = dict(self._notes.files)
+        files["known_hosts"] = connection.known_hosts(seed.address_book(directory, addresses), addresses, apphost)
+        files["ssh_config"] = connection.ssh_config(directory, addresses, apphost)
+        files["target.toml"] = connection.toml(
+            connection.target(directory, addresses, self.app.name, self._notes.facts)
+        )
+        files["notes.json"] = json.dumps(vars(self._notes))
+        for name, text in files.items():
+            (directory / name).write_text(text)
+        connection.hand_over(directory)
+
+    def _go(self, state: State) -> None:
+        """Build what ``state`` needs and enter it; whatever fails, nothing stays behind."""
+        try:
+            stacks = images.ensure(self.cache, self.say)
+            stacks["home"] = self.cache.artefact("images", "home-1", seed.empty_home)
+            lowers = {tree: [path] for tree, path in stacks.items()}
+            hashed = layers.source_hash()
+            line = layers.ancestry(state, layers.all_states())
+            for depth in reversed(range(len(line))):
+                layer = self.cache.artefact(
+                    "states",
+                    layers.folder_name(line[depth:], hashed),
+                    partial(self._build, line[depth], dict(lowers)),
+                )
+                lowers = {tree: [layer / tree, *below] for tree, below in lowers.items()}
+                self._notes = Notes.load(layer)
+            if not line:
+                self._notes = Notes()
+            self._enter(state, lowers)
+        except BaseException:
+            self.say("clearing up")
+            self._clear()
+            raise
+
+    def _build(self, state: State, lowers: dict[str, list[Path]], target: Path) -> None:
+        self.say(f"building the state {state.name} (once)")
+        notes = self._notes.copy()
+        self._boot(lowers)
+        self._notes = notes
+        state.build(self)
+        self.say(f"freezing the state {state.name}")
+        for host in self._hosts.values():
+            host.power_off()
+        overlays = {name: host.overlay for name, host in self._hosts.items()} | {"home": self._home}
+        for overlay in overlays.values():
+            overlay.unmount()
+        layers.freeze({tree: overlay.upper for tree, overlay in overlays.items()}, self._notes, target)
+
+    def _enter(self, state: State, lowers: dict[str, list[Path]]) -> None:
+        self._boot(lowers)
+        self.say(f"settling into the state {state.name}")
+        state.settle(self)
+        assert self._record is not None
+        self._record.state = state.name
+        self._write_record()
+
+    def _boot(self, lowers: dict[str, list[Path]]) -> None:
+        """Both hosts anew on those layers, up to their users' managers."""
+        self.say("booting werewolves and vampires")
+        self._end_hosts()
+        used = self._network()
+        used.create()
+        self._home.mount(lowers["home"])
+        public = seed.address_book(self.directory, self.addresses)
+        known = connection.known_hosts(public, self.addresses, connection.FORGE)
+        for name, host in self._hosts.items():
+            host.overlay.mount(lowers[name])
+            seed.host(host.overlay.root, name, self.addresses, self.directory, known)
+            host.boot(used.bridge, self.home)
+        for host in self._hosts.values():
+            host.wait_ready()
+        self._await_users(list(self.machines.values()))
+        self.write_connection()
+
+    def _await_users(self, machines: list[Machine]) -> None:
+        for machine in machines:
+            for user in ("hkn", "otherorg"):
+                machine.wait_until("systemctl --user is-system-running --wait | grep -qE 'running|degraded'", user=user)
+
+    def _network(self) -> Network:
+        if self._record is None:
+            chosen = network.choose(self._ident)
+            self._record = Record(chosen.bridge, str(chosen.range))
+            self._write_record()
+            self._make_machines()
+        return Network(self._record.bridge, network.Range(self._record.range))
+
+    def _end_hosts(self) -> None:
+        for host in self._hosts.values():
+            host.destroy()
+        self._home.drop()
+        if self._record:
+            self._record.state, self._record.faults = None, []
+            self._write_record()
+
+    def _clear(self) -> None:
+        self._end_hosts()
+        network.remove_link(f"hkl-{self._ident}")
+        remove_tree(self._folder)
+        self._record = None
+        for name in ("lab.json", "target.toml", "notes.json", "ssh_config"):
+            (self.directory / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        needs.check_root()
+        try:
+            with self.cache.lock(f"lab-{self._ident}", None):
+                self._record = self._read_record()
+                self._make_machines()
+                yield
+        except BlockingIOError:
+            raise Busy(f"The lab {self.name!r} is being changed by another command; wait for it to end.") from None
+
+    def _make_machines(self) -> None:
+        used = Network(self._record.bridge, network.Range(self._record.range)) if self._record else None
+        self.machines = {
+            name: Machine(
+                name,
+                ROLES[name],
+                used.address(NUMBERS[name]) if used else "",
+                host.overlay.root,
+                host.leader,
+                host.shell_group,
+            )
+            for name, host in self._hosts.items()
+        }
+
+    def _read_record(self) -> Record | None:
+        try:
+            return Record(**json.loads((self.directory / "lab.json").read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise LabError(
+                f"{self.directory / 'lab.json'} is not what the lab wrote ({error}); remove it and run "
+                f"{self._command('down')}."
+            ) from None
+
+    def _write_record(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "lab.json").write_text(json.dumps(vars(self._record)))
+
+    def _command(self, words: str) -> str:
+        return f"`python -m lab {words}{'' if self.name == 'lab' else f' --name {self.name}'}`"
