@@ -1,0 +1,127 @@
+"""From a target's name to its inventory."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hosts.errors import InventoryError, Layer, did_you_mean, explain
+from hosts.rules import broken
+from hosts.schema import Inventory
+
+HERE = Path(__file__).parent
+LAB = "lab"
+LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def load(target: str, *, offline: bool = False) -> Inventory:
+    """The inventory of ``lab``, ``lab:NAME``, a file in hosts/ by its name, or a path to a file.
+
+    A lab's addresses and keys come from the files that it writes when it starts; with `offline` they are not asked for.
+
+    Raises:
+        InventoryError: no such target, no lab runs, or the file is wrong, with every mistake in it.
+    """
+    lab, _, name = target.partition(":")
+    if lab == LAB:
+        name = name or LAB
+        if not LAB_NAME.fullmatch(name):
+            raise InventoryError(f"target {target}: a lab's name has small letters, digits and hyphens only; read {name!r}")
+        layers = [read_layer(HERE / "lab.toml")]
+        if not offline:
+            layers.append(_generated(target, name))
+        return build(layers, target)
+    file = _file(target)
+    return build([read_layer(file)], target if file.parent == HERE else file.stem)
+
+
+def targets() -> list[str]:
+    """Names of the inventories in hosts/, and of further labs that run."""
+    names = sorted(file.stem for file in HERE.glob("*.toml"))
+    others = sorted(file.parent.name for file in (HERE.parent / ".lab").glob("*/target.toml"))
+    return names + [f"{LAB}:{name}" for name in others if name != LAB]
+
+
+def generated(name: str = LAB) -> Path:
+    """Where a running lab says how it is reached."""
+    return HERE.parent / ".lab" / name / "target.toml"
+
+
+def read_layer(file: Path) -> Layer:
+    """A TOML file's data. Raises ``InventoryError`` if it cannot be read."""
+    try:
+        return Layer(file, tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as problem:
+        raise InventoryError(f"{file}: cannot be read: {problem.strerror}. Look at its permissions.") from None
+    except UnicodeDecodeError as problem:
+        raise InventoryError(f"{file}: is not UTF-8 text (byte {problem.start}). Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise InventoryError(f"{file}: is not TOML: {problem}. Correct that place.") from None
+
+
+def build(layers: list[Layer], name: str) -> Inventory:
+    """One inventory of several files' data, later ones winning key by key.
+
+    Raises:
+        InventoryError: with one line for each mistake.
+    """
+    data: dict[str, Any] = {}
+    for layer in layers:
+        data = merged(data, layer.data)
+    data |= {"name": name, "file": str(layers[0].file)}
+    if isinstance(data.get("hosts"), dict):
+        data["hosts"] = {k: {**h, "name": k} if isinstance(h, dict) else h for k, h in data["hosts"].items()}
+    try:
+        inv = Inventory.model_validate(data)
+    except ValidationError as problem:
+        raise InventoryError(explain(problem, Inventory, layers)) from None
+    if mistakes := list(broken(inv)):
+        raise InventoryError("\n".join(f"{_source(layers, key)}: {key}: {what}" for key, what in mistakes))
+    return inv
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `over` has; tables are merged, everything else is replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _generated(target: str, name: str) -> Layer:
+    file = generated(name)
+    if not file.is_file():
+        option = "" if name == LAB else f" --name {name}"
+        raise InventoryError(
+            f"no lab is running for the target {target}: `python -m lab up{option}` starts one, "
+            "and `--target production` speaks to the real host"
+        )
+    return read_layer(file)
+
+
+def _file(target: str) -> Path:
+    path = Path(target).expanduser()
+    if "/" in target or target.endswith(".toml"):
+        if path.is_file():
+            return path.resolve()
+        raise InventoryError(f"target {target}: there is no such file. Give a path to an inventory, or one of: {_known()}")
+    file = HERE / f"{target}.toml"
+    if file.is_file():
+        return file
+    guess = did_you_mean(target, targets())
+    raise InventoryError(f"target {target}: not known{guess} (known: {_known()}; or a path to an inventory file)")
+
+
+def _known() -> str:
+    return ", ".join(targets())
+
+
+def _source(layers: list[Layer], key: str) -> Path:
+    location = [int(p) if p.isdigit() else p for p in re.split(r"[.\[\]]+", key) if p]
+    return next((layer.file for layer in reversed(layers) if layer.has(location)), layers[0].file)

@@ -1,0 +1,115 @@
+"""What must be true of an inventory beyond the types of its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hosts.schema import Inventory
+
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
+FILE_NAME = re.compile(r"[^/\s]+")
+VERSION = re.compile(r"\d+(\.\d+)+")
+
+Broken = tuple[str, str]
+"""The key, and what is wrong with it."""
+
+
+def broken(inv: Inventory) -> Iterator[Broken]:
+    """Every rule that the inventory breaks."""
+    yield from _hosts(inv)
+    yield from _paths(inv)
+    yield from _units(inv)
+    yield from _application(inv)
+    yield from _web(inv)
+
+
+def _hosts(inv: Inventory) -> Iterator[Broken]:
+    apps = [h for h in inv.hosts.values() if h.role == "app"]
+    if len(apps) != 1:
+        names = ", ".join(h.name for h in apps) or "none"
+        yield "hosts", f'exactly one host must have role = "app"; read {len(apps)} ({names})'
+    for host in apps:
+        if host.retired:
+            yield f"hosts.{host.name}.retired", "the app host cannot be retired"
+    for name, host in inv.hosts.items():
+        if not HOST_NAME.fullmatch(name):
+            yield f"hosts.{name}", "a host's name has letters, digits, dots and hyphens only"
+        if name == "control":
+            yield "hosts.control", "this name is taken by the machine that the suite runs on"
+        if not host.address or host.address.startswith("-") or re.search(r"\s", host.address):
+            yield f"hosts.{name}.address", f"read {host.address!r}, allowed: a name or an address"
+    if not USER_NAME.fullmatch(inv.account.user):
+        yield "account.user", f"read {inv.account.user!r}, allowed: a login name"
+
+
+def _paths(inv: Inventory) -> Iterator[Broken]:
+    absolute = {
+        "account.home": inv.account.home,
+        "app.logrotate_config": inv.app.logrotate_config,
+        "app.logrotate_state": inv.app.logrotate_state,
+        "stages.root": inv.stages.root,
+        "ruby.executable": inv.ruby.executable,
+        "web.socket_dir": inv.web.socket_dir,
+        "web.listen": inv.web.listen,
+        "web.vhosts": inv.web.vhosts,
+    }
+    if inv.web.socket != "auto":
+        absolute["web.socket"] = inv.web.socket
+    for key, path in absolute.items():
+        if not path.startswith("/") or path != "/" + "/".join(p for p in path.split("/") if p not in {"", ".", ".."}):
+            yield key, f"read {path!r}, allowed: an absolute path without .. and without a slash at its end"
+    relative = {"stages.linked_dirs": inv.stages.linked_dirs, "stages.linked_files": inv.stages.linked_files}
+    relative["solr.pid_file"] = [inv.solr.pid_file]
+    for key, paths in relative.items():
+        for path in paths:
+            if path.startswith(("/", "~")) or ".." in path.split("/") or not path:
+                yield key, f"read {path!r}, allowed: a path relative to a release"
+
+
+def _units(inv: Inventory) -> Iterator[Broken]:
+    services = {"app.unit": [inv.app.unit], "app.legacy_units": inv.app.legacy_units}
+    services["app.logrotate_unit"] = [inv.app.logrotate_unit]
+    for key, names in services.items():
+        for name in names:
+            if not name.endswith(".service") or not FILE_NAME.fullmatch(name):
+                yield key, f"read {name!r}, allowed: a unit's name that ends in .service"
+    if not inv.app.logrotate_timer.endswith(".timer"):
+        yield "app.logrotate_timer", f"read {inv.app.logrotate_timer!r}, allowed: a unit's name that ends in .timer"
+    if inv.app.unit in inv.app.legacy_units:
+        yield "app.legacy_units", f"{inv.app.unit} is the unit that must run; it cannot be one to retire"
+
+
+def _application(inv: Inventory) -> Iterator[Broken]:
+    for key, names in {"stages.target": [inv.stages.target], "stages.legacy": inv.stages.legacy}.items():
+        for name in names:
+            if not FILE_NAME.fullmatch(name) or name in {".", ".."}:
+                yield key, f"read {name!r}, allowed: the name of a directory in stages.root"
+    if inv.stages.target in inv.stages.legacy:
+        yield "stages.legacy", f"{inv.stages.target} is the target stage; it cannot be one to retire"
+    if "{version}" not in inv.ruby.executable:
+        yield "ruby.executable", f"read {inv.ruby.executable!r}, allowed: a path with {{version}} in it"
+    if inv.ruby.version != "auto" and not VERSION.fullmatch(inv.ruby.version):
+        yield "ruby.version", f'read {inv.ruby.version!r}, allowed: a version as "2.5.1", or "auto"'
+    for key, port in {"solr.port": inv.solr.port, "solr.stop_port": inv.solr.stop_port}.items():
+        if not 0 < port < 65536:
+            yield key, f"read {port}, allowed: 1 to 65535"
+
+
+def _web(inv: Inventory) -> Iterator[Broken]:
+    for key, path in {"web.listen": inv.web.listen, "web.socket": inv.web.socket}.items():
+        if path != "auto" and not path.startswith(f"{inv.web.socket_dir}/"):
+            yield key, f"read {path!r}, allowed: a path in web.socket_dir, {inv.web.socket_dir}"
+    for name in inv.web.allowed_sockets:
+        if not FILE_NAME.fullmatch(name):
+            yield "web.allowed_sockets", f"read {name!r}, allowed: the name of a socket in web.socket_dir, without directory"
+    for number, url in enumerate(inv.web.urls):
+        if not url.url.startswith(("https://", "http://")):
+            yield f"web.urls[{number}].url", f"read {url.url!r}, allowed: a URL with http:// or https://"
+    for key, path in {"web.search_path": inv.web.search_path, "web.probe_path": inv.web.probe_path}.items():
+        if not path.startswith("/"):
+            yield key, f"read {path!r}, allowed: a path that starts with /"
+    if inv.web.ca_file and not Path(inv.web.ca_file).is_file():
+        yield "web.ca_file", f"read {inv.web.ca_file!r}, but there is no such file on this machine"
