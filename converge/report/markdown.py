@@ -15,6 +15,7 @@ from converge.report.summary import (
     left,
     mended,
     name_of,
+    remark,
     remediable,
     said,
     ticked,
@@ -124,7 +125,7 @@ def _left(record: Record) -> list[str]:
         found += [f"- {count(len(mendable), 'statement')} with a remedy: `--plan` shows it, `--remediate` does it."]
     for item in left(record):
         found += [f"- **{prose(item.title)}**", *(block(item.text, "  ") if item.text else [])]
-    found += [f"- {prose(name_of(v))} is {v.outcome.value}: {prose(v.message.splitlines()[-1])}" for v in later(record) if v.message]
+    found += [f"- {prose(name_of(v))} is {v.outcome.value}: {prose(remark(v))}" for v in later(record)]
     found += [f"- {prose(note)}" for note in record.notes]
     if len(found) == 2:
         found.append("Nothing." if not unwell(record.verdicts) else "See above.")

@@ -196,9 +196,8 @@ def headline(record: Record) -> Headline:
         return Headline("unsure", f"Not known: {count(len(bad), 'statement')} could not be read", figures)
     if not bad:
         return Headline("bad", one_line(record.exit_reason) or "Every statement holds, but a guard does not", figures)
-    return Headline(
-        "bad", f"The site does not stand as it should: {len(bad)} of {count(len(record.verdicts), 'statement')}", figures
-    )
+    text = f"The site does not stand as it should: {len(bad)} of {count(len(record.verdicts), 'statement')} not as stated"
+    return Headline("bad", text, figures)
 
 
 def _abnormal(record: Record) -> str:
@@ -255,6 +254,12 @@ def later(record: Record) -> list[Verdict]:
     return sorted((v for v in record.verdicts if v.outcome.is_well and v.outcome is not Outcome.HOLDS), key=urgency)
 
 
+def remark(verdict: Verdict) -> str:
+    """The last line of a verdict's message, which says why or until when; its sentence if there is no message."""
+    rows = [row for row in verdict.message.splitlines() if row.strip()]
+    return rows[-1].strip() if rows else verdict.sentence
+
+
 def ticked(line: Line, verdicts: Iterable[Verdict]) -> Ticked:
     """What became of a line of the page: it holds when all instances of all its statements do."""
     found = [verdict for verdict in verdicts if verdict.id in line.statements]
@@ -280,5 +285,5 @@ def downtime(probe: Probe) -> str:
         text = f"{probe.failed:,} of {count(probe.sent, 'request')} failed, in {duration(lost)} without a good answer"
     text += f"; the longest gap between two good answers was {duration(probe.longest_gap)}"
     if probe.searches_sent:
-        text += f"; {probe.searches_failed:,} of {count(probe.searches_sent, 'search').replace('searchs', 'searches')} failed"
+        text += f"; {probe.searches_failed:,} of {count(probe.searches_sent, 'search', 'searches')} failed"
     return text + "."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from converge.record import Record, Verdict
-from converge.report.summary import Group, counted, downtime, groups, headline, later, left, name_of, remediable, said
+from converge.record import Record
+from converge.report.summary import Group, downtime, groups, headline, later, left, name_of, remark, remediable, said
 from converge.report.text import count, duration, one_line
 
 
@@ -34,16 +34,11 @@ def summary_lines(record: Record, report: PurePath | str, width: int = 120) -> l
         found += ["", f"{which}: add --plan to see what it would do, --remediate to have it done"]
     if todo := left(record):
         found += ["", "left for a person:", *(f"  {one_line(f'{item.title}: {item.text}', width)}" for item in todo)]
-    found += [f"  {name_of(v)} {v.outcome.value}: {one_line(_tail(v), width)}" for v in later(record)]
+    found += [f"  {name_of(v)} {v.outcome.value}: {one_line(remark(v), width)}" for v in later(record)]
     if record.probe:
         found += ["", downtime(record.probe)]
     found += [f"note: {one_line(note, width)}" for note in record.notes]
     return [*found, "", tally_line(record), closing_line(report)]
-
-
-def _tail(verdict: Verdict) -> str:
-    lines = [line for line in verdict.message.splitlines() if line.strip()]
-    return lines[-1] if lines else verdict.sentence
 
 
 def _group(group: Group, width: int) -> list[str]:

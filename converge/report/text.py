@@ -40,9 +40,9 @@ def clipped(text: str, lines: int = 120, chars: int = 12_000) -> tuple[str, str]
     return kept, f"shortened: {len(rows):,} lines, {len(text):,} characters in all; the whole is in run.json"
 
 
-def count(number: int, noun: str) -> str:
-    """``1 statement``, ``2 statements``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """``1 statement``, ``2 statements``; `plural` where it is not formed with an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
 
 
 def when(at: float) -> str:

@@ -1,0 +1,134 @@
+"""The record through pytest-html: its hooks, and what the written page needs to be safe to open anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Generator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converge.record import Record, Verdict
+from converge.report.screen import POLICY, allowed, cell, first_screen, row_details, stylesheet, title
+from converge.report.text import clipped, shown
+
+__all__ = ["HtmlReport", "harden"]
+
+_COLUMNS = ("statement", "host", "severity", "outcome")
+_TABLE_HEADING = (
+    '<div class="pytest-table record"><section><h2>The same as a table, to sort and filter</h2>'
+    "<noscript><p>This table needs JavaScript; all that it says is above.</p></noscript></section></div>"
+)
+
+
+class HtmlReport:
+    """pytest plugin: puts the record on the first screen of pytest-html's page, and its words into the table.
+
+    `get_record` is asked when a row and when the page is written; what it does not know yet is taken from the test
+    report's ``user_properties`` (``statement``, ``severity``, ``outcome``, ``host``).
+    """
+
+    def __init__(self, get_record: Callable[[], Record]) -> None:
+        self._get_record = get_record
+        self._page: Any = None
+        self._path: Path | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_report_title(self, report: Any) -> None:
+        """Keep the page's data for later: the title is known only in the end."""
+        self._page = report
+        # The environment of whoever runs this (CI variables among it) is nobody's business who reads the report.
+        report.set_data("environment", {})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_summary(self, prefix: list[str]) -> None:
+        """The first screen."""
+        record = self._get_record()
+        if self._page is not None:
+            self._page.title = title(record)
+        prefix += [first_screen(record), _TABLE_HEADING]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_header(self, cells: list[str]) -> None:
+        """Statement, host, severity, outcome; pytest's own word stays, because the page's filters go by it."""
+        ours = [f'<th class="sortable" data-column-type="{name}">{name.capitalize()}</th>' for name in _COLUMNS]
+        cells[:] = [*ours, '<th class="sortable" data-column-type="result">pytest</th>']
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
+        """A row with as many cells as the header, each escaped, each on one line."""
+        said = {name: str(value) for name, value in getattr(report, "user_properties", [])}
+        verdict = self._verdict(report)
+        if verdict:
+            statement = f"{verdict.id} {verdict.sentence}"
+            words = [statement, verdict.host, verdict.severity, verdict.outcome.value]
+        else:
+            words = [said.get("statement") or report.nodeid, *(said.get(name, "") for name in _COLUMNS[1:])]
+        ours = [f'<td class="col-{name}">{cell(word)}</td>' for name, word in zip(_COLUMNS, words, strict=True)]
+        # The word as pytest-html decided it, from the cell that it made.
+        result = re.fullmatch(r'<td class="col-result">(\w+)</td>', cells[0]) if cells else None
+        cells[:] = [*ours, f'<td class="col-result">{result[1] if result else "Error"}</td>']
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
+        """Message and evidence below the row, instead of a traceback."""
+        verdict = self._verdict(report)
+        if verdict:
+            data[:] = [row_details(verdict)]
+            return
+        kept, note = clipped(shown(getattr(report, "longreprtext", "")))
+        data[:] = [f"<pre>{escape(kept)}</pre><p>{escape(note)}</p>".replace("\n", "&#10;")]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Find out where the page will be written, before anything changes the working directory."""
+        named = session.config.getoption("htmlpath", default=None)
+        if named and session.config.getoption("self_contained_html", default=False):
+            self._path = Path.cwd() / Path(os.path.expandvars(named)).expanduser()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """After pytest-html has written the page: give it our style and the policy that lets nothing else in."""
+        yield
+        if self._path and self._path.exists():
+            self._path.write_text(harden(self._path.read_text(encoding="utf-8")), encoding="utf-8")
+
+    def _verdict(self, report: pytest.TestReport) -> Verdict | None:
+        record = self._get_record()
+        # A rerun is an attempt before the run acted.
+        places = [record.before, record.verdicts] if report.outcome == "rerun" else [record.verdicts, record.before]  # type: ignore[comparison-overlap]
+        return next((verdict for place in places for verdict in place if verdict.nodeid == report.nodeid), None)
+
+
+def harden(document: str) -> str:
+    """pytest-html's page with our style, a view port, and a policy under which only its own script and styles count.
+
+    The script is allowed by its hash, and only if it is the one that pytest-html ships: so nothing that came from a
+    host could run, even if an escape were missing somewhere.
+    """
+    policy = f"{POLICY}; style-src {_allowed_styles(document)}; script-src {_allowed_script(document)}"
+    head = (
+        f'<meta charset="utf-8"/>\n    <meta http-equiv="Content-Security-Policy" content="{policy}"/>'
+        '\n    <meta name="viewport" content="width=device-width, initial-scale=1"/>'
+    )
+    document = document.replace('<meta charset="utf-8"/>', head, 1).replace("<html>", '<html lang="en">', 1)
+    return document.replace("</head>", f"<style>{stylesheet()}</style>\n  </head>", 1)
+
+
+def _allowed_styles(document: str) -> str:
+    """Hashes of the style in the head, which no host's text reaches, and of ours."""
+    head = document.partition("</head>")[0]
+    found = [*re.findall(r"<style[^>]*>(.*?)</style>", head, re.DOTALL), stylesheet()]
+    return " ".join(allowed(each) for each in found)
+
+
+def _allowed_script(document: str) -> str:
+    """The hash of the page's last script if it is pytest-html's own, else none at all."""
+    import pytest_html
+
+    shipped = (Path(pytest_html.__file__).parent / "resources" / "app.js").read_text(encoding="utf-8")
+    script = document.rpartition("<script>")[2].partition("</script>")[0]
+    return allowed(script) if script.strip() == shipped.strip() else "'none'"

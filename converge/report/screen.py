@@ -1,0 +1,113 @@
+"""The record as a page: readable without a script, from any folder, and without asking anything of anybody.
+
+Everything goes through templates that escape by themselves, and each value through ``shown`` before: whatever came from a
+host is data, by construction and not by care.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from converge.record import Record, Verdict
+from converge.report import summary, text
+from converge.report.timeline import chart
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+POLICY = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
+"""Content security policy of every page; allowances for the page's own style and script are added by their hashes."""
+
+
+def _fit(value: Any) -> Any:
+    if value is None:
+        return ""
+    return text.shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        finalize=_fit,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        when=text.when, clock=text.clock, duration=text.duration, clipped=text.clipped, one_line=text.one_line
+    )
+    made.globals.update(
+        count=text.count,
+        said=summary.said,
+        name_of=summary.name_of,
+        anchor_of=summary.anchor_of,
+        remark=summary.remark,
+    )
+    return made
+
+
+@cache
+def stylesheet() -> str:
+    """The pages' style."""
+    return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+
+
+def first_screen(record: Record) -> str:
+    """The whole record as HTML for the body of a page, the verdict first; needs ``stylesheet()``, but no script."""
+    context: dict[str, Any] = {
+        "record": record,
+        "head": summary.headline(record),
+        "counts": summary.counts(record.verdicts),
+        "wrong": summary.groups(summary.was_wrong(record)),
+        "mended": summary.mended(record),
+        "done": summary.done(record),
+        "left": summary.left(record),
+        "remediable": summary.remediable(record),
+        "later": summary.later(record),
+        "checklist": [summary.ticked(line, record.verdicts) for line in record.checklist],
+        "chart": chart(record),
+        "downtime": summary.downtime(record.probe) if record.probe else "",
+        "verdicts": sorted(record.verdicts, key=summary.urgency),
+        "causes": {verdict.id: verdict for verdict in reversed(summary.unwell(record.verdicts))},
+        "now": {(verdict.id, verdict.host): verdict for verdict in record.verdicts},
+    }
+    return _environment().get_template("screen.html.jinja").render(context)
+
+
+def row_details(verdict: Verdict) -> str:
+    """Message and evidence of one verdict, for a row of a table: HTML on a single line."""
+    made = _environment().get_template("row.html.jinja").render(verdict=verdict)
+    return made.strip().replace("\n", "&#10;")
+
+
+def cell(value: str) -> str:
+    """A value as HTML on a single line."""
+    return str(Markup.escape(text.one_line(value, 400)))
+
+
+def page(record: Record) -> str:
+    """A complete HTML document of the record, without pytest's table and without any script."""
+    return _environment().get_template("page.html.jinja").render(
+        title=title(record),
+        policy=Markup(f"{POLICY}; style-src {allowed(stylesheet())}"),
+        style=Markup(stylesheet()),
+        body=Markup(first_screen(record)),
+    )
+
+
+def allowed(content: str) -> str:
+    """The word of a content security policy that allows this very script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def title(record: Record) -> str:
+    """The page's title."""
+    return text.one_line(f"{record.target}: {summary.headline(record).text} ({record.id})")
