@@ -1,0 +1,59 @@
+"""The deploy: the current release is the newest, whole, and made of the branch."""
+
+from __future__ import annotations
+
+from converge.statements import Severity, require, statement
+from facts.deploy import Stage
+from facts.repo import RECENT, Repository
+from hosts.schema import Inventory
+
+IDLE = ("config/deploy/", "config/systemd/", "lib/capistrano/")
+IDLE_FILES = {"Capfile", "config/deploy.rb", "README.md", "CHANGELOG.md"}
+
+
+def undeployed(repository: Repository, revision: str) -> list[str] | None:
+    """What was committed since `revision` and would change the running application; None if it is no recent commit.
+
+    What only a deploy itself or a person reads (Capistrano's files, unit files, which are brought to the host by
+    themselves) makes no release stale.
+    """
+    touched: list[str] = []
+    for commit in repository.recent:
+        if commit.sha == revision:
+            return [path for path in dict.fromkeys(touched) if not path.startswith(IDLE) and path not in IDLE_FILES]
+        touched += commit.touched
+    return None
+
+
+@statement(
+    "DEP-1",
+    severity=Severity.BLOCKER,
+    seed=["C8", "BG"],
+    needs=[
+        *("REPO-1", "REPO-2", "REPO-3", "REPO-4", "REPO-5", "REPO-6", "REPO-7", "REPO-9"),
+        *("FS-1", "FS-2", "RUBY-1", "UNIT-1", "SOLR-4"),
+    ],
+    remedy="deploy.deploy",
+)
+def test_current_release_is_the_branch(stage: Stage, repository: Repository, inv: Inventory, at: str) -> None:
+    """The target stage's current release is its newest, its deploy came to its end, and it is what the branch has."""
+    require(
+        bool(stage.current) and stage.release == stage.newest,
+        expected=f"{inv.current} leads to the newest release {stage.newest or '(there is none)'}",
+        seen=stage.current or "no link",
+        where=at,
+    )
+    require(
+        not stage.is_half,
+        expected=f"the last line of revisions.log is about release {stage.release}",
+        seen=f"{stage.logged_line or 'no line'} (the deploy of {stage.release} was cut off half-way)",
+        where=f"{inv.stage}/revisions.log on {at}",
+    )
+    changed = undeployed(repository, stage.revision)
+    require(
+        changed is not None and not changed,
+        expected=f"what {repository.branch} has at {repository.url} ({repository.head[:8]})",
+        seen=f"{stage.revision[:8] or 'no REVISION'}, "
+        + (f"without {', '.join(changed[:6])}" if changed else f"not among the branch's last {RECENT} commits"),
+        where=f"{inv.current}/REVISION on {at}",
+    )
