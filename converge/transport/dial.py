@@ -143,7 +143,7 @@ def _handshake(way: Way, transport: Transport, kinds: list[str]) -> None:
 
 
 def _no_handshake(way: Way, problem: Exception) -> Unreached:
-    if "banner" in str(problem).lower():
+    if any(word in str(problem) for word in ("banner", "protocol version")):
         seen, mend = f"{way.at} does not answer as an sshd does ({problem})", f"Look at the port in {way.where}."
     else:
         seen = f"{way.at} ended the connection before the login ({problem or type(problem).__name__})"

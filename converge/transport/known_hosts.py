@@ -27,10 +27,12 @@ class Entry:
 
     def names(self, name: str) -> bool:
         """Whether the line speaks of `name` (``host``, or ``[host]:port`` for another port than 22)."""
-        patterns = self.patterns.split(",")
+        if self.patterns.startswith("|1|"):  # a hashed name stands alone
+            return _hashed(self.patterns, name)
+        patterns = self.patterns.lower().split(",")
         if any(p.startswith("!") and fnmatchcase(name, _literal(p[1:])) for p in patterns):
             return False
-        return any(_hashed(p, name) if p.startswith("|1|") else fnmatchcase(name, _literal(p)) for p in patterns)
+        return any(fnmatchcase(name, _literal(p)) for p in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def parse(text: str, source: str) -> Iterator[Entry]:
             key = base64.b64decode(fields[2], validate=True)
         except binascii.Error:
             continue
-        yield Entry(fields[0].lower(), fields[1], key, bool(marker), f"{source} line {number}")
+        yield Entry(fields[0], fields[1], key, bool(marker), f"{source} line {number}")
 
 
 def read(files: Iterable[Path]) -> list[Entry]:
