@@ -35,9 +35,8 @@ FORBIDDEN = {
     "loginctl": "lingering is the host staff's to set",
 }
 
-PREFIXES = frozenset(
-    ("exec", "command", "nice", "nohup", "setsid", "env", "then", "do", "else", "elif", "if", "while", "until", "!", "{", "time")
-)
+PREFIXES = {"exec", "command", "nice", "nohup", "setsid", "env", "time"}
+KEYWORDS = {"then", "do", "else", "elif", "if", "while", "until", "!", "{"}
 SEPARATOR = re.compile(r"\$\(|`|;;|&&|\|\||[;|&()\n]")
 PATTERNS = (
     (re.compile(r"\bfind\b[^\n;|]*\s-delete\b"), "find -delete: nothing is deleted: use Aside"),
@@ -64,7 +63,8 @@ def lint(script: str) -> None:
             raise NotAllowed(f"a step's program has `{found.group().strip()}`: {why}")
     for found in REDIRECT.finditer(text):
         if not found.group(1).startswith("/dev/"):
-            raise NotAllowed(f"a step's program writes over {found.group(1)}: use Write, or `put PATH MODE` in a program")
+            where = found.group(1)
+            raise NotAllowed(f"a step's program writes over {where}: use Write, or `put PATH MODE` in a program")
     for words in _commands(text):
         _judge(words)
 
@@ -78,7 +78,7 @@ def _commands(text: str) -> list[list[str]]:
     found = []
     for piece in SEPARATOR.split(text):
         words = piece.split()
-        while words and (words[0] in PREFIXES or re.match(r"^\w+=", words[0])):
+        while words and (words[0] in PREFIXES | KEYWORDS or re.match(r"^\w+=", words[0])):
             words = words[1:]
             while words and words[0].startswith("-"):
                 words = words[1:]
@@ -170,7 +170,8 @@ def nobody_deploys(link: Link, inv: Inventory) -> Guard:
     if done.rc != 0:
         return Guard(name, False, f"{name}: could not be read (status {done.rc})")
     if busy:
-        return Guard(name, False, f"{name}: a deploy is going on in {inv.stage}: process {busy.splitlines()[0][:200]}: wait for its end")
+        process = busy.splitlines()[0][:200]
+        return Guard(name, False, f"{name}: a deploy is going on in {inv.stage}: process {process}: wait for its end")
     return Guard(name, True, f"{name}: no deploy is at work in {inv.stage}")
 
 

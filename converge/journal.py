@@ -66,7 +66,7 @@ class Story:
         return [e.data for e in self.entries if e.kind == "intent"]
 
     def results(self) -> dict[int, dict[str, Any]]:
-        """What became of the steps, by number; several lines for one step (the host's, then ours) are laid over each other."""
+        """What became of the steps, by number; lines for one step (the host's, then ours) are laid over each other."""
         found: dict[int, dict[str, Any]] = {}
         for entry in self.entries:
             if entry.kind == "result":
@@ -105,9 +105,10 @@ def parse(id: str, text: str) -> Story:
         except (ValueError, KeyError, AttributeError, TypeError):
             if number == len(lines):
                 continue
-            raise JournalError(f"journal of run {id}, line {number} is damaged: {raw[:80]!r}: look at it by hand") from None
+            seen = f"line {number} is damaged: {raw[:80]!r}"
+            raise JournalError(f"journal of run {id}, {seen}: look at it by hand") from None
         if schema > SCHEMA:
-            raise JournalError(f"journal of run {id} is of schema {schema}, this version knows {SCHEMA}: use a newer version")
+            raise JournalError(f"journal of run {id} is of schema {schema}, not {SCHEMA}: use a newer version")
         story.entries.append(Entry(kind, at, data))
     return story
 
@@ -119,11 +120,14 @@ def folder(run: str) -> str:
 
 def append_script(run: str, lines: list[str]) -> str:
     """Shell that adds lines to a run's journal and waits until the disk has them."""
-    # A line that a crash cut off must not swallow the next one.
+    begin = f'J={folder(run)}; (umask 077 && mkdir -p -- "$J") || exit 70\n'
+    if not lines:
+        return begin
     text = "".join(f"{text}\n" for text in lines)
+    # A line that a crash cut off must not swallow the next one.
     return (
-        f'J={folder(run)}; (umask 077 && mkdir -p -- "$J") || exit 70\n'
-        'if [ -s "$J/journal.jsonl" ] && [ -n "$(tail -c 1 "$J/journal.jsonl")" ]; then echo >>"$J/journal.jsonl"; fi\n'
+        begin
+        + 'if [ -s "$J/journal.jsonl" ] && [ -n "$(tail -c 1 "$J/journal.jsonl")" ]; then echo >>"$J/journal.jsonl"; fi\n'
         f'(umask 077 && printf %s {shlex.quote(text)} >>"$J/journal.jsonl") && sync "$J/journal.jsonl" || exit 70\n'
     )
 
@@ -145,7 +149,8 @@ class Journal:
         done = self.link.exec(append_script(self.run, [text]), limit=30)
         if done.rc != 0:
             seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
-            raise JournalError(f"the journal of run {self.run} on {self.link.name} could not be written ({seen}): nothing is done")
+            where = f"the journal of run {self.run} on {self.link.name}"
+            raise JournalError(f"{where} could not be written ({seen}): nothing is done")
         self.note(text)
 
     def note(self, text: str) -> None:

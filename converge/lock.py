@@ -12,7 +12,7 @@ import json
 import shlex
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
 from converge.journal import NAME
@@ -98,9 +98,10 @@ class Lock:
         if word != "locked":
             stream.close()
         if word == "held":
-            raise LockHeld(f"{self.link.name}: another run is going on: {parse_holder(rest)}. Wait for its end, then run again.")
+            raise LockHeld(f"{self.link.name}: another run is going on: {parse_holder(rest)}. Run again after its end.")
         if word == "acting":
-            raise LockHeld(f"{self.link.name}: a step of an earlier run still acts: run {rest.strip() or 'unknown'}. Wait for its end.")
+            step = rest.strip() or "unknown"
+            raise LockHeld(f"{self.link.name}: a step of an earlier run still acts: run {step}. Run again after its end.")
         if word != "locked":
             raise LockUnavailable(
                 f"{self.link.name}: the lock could not be taken ({answer.strip() or 'no answer'}): "

@@ -67,7 +67,7 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether executing it would change nothing."""
-        return not any(task.steps for task in self.tasks if not task.blocked_by)
+        return not any(task.steps and task.steps[0].result == "planned" for task in self.tasks)
 
 
 def all_needs(id: str, statements: Mapping[str, Statement]) -> set[str]:
@@ -155,29 +155,33 @@ def _sharing(left: Sequence[str], statements: Mapping[str, Statement]) -> list[s
     return members
 
 
-def sketch(
-    chosen: Sequence[Failing],
-    unproven: Collection[str],
-    statements: Mapping[str, Statement],
-    manual: Mapping[str, str],
-) -> Plan:
+def sketch(chosen: Sequence[Failing], statements: Mapping[str, Statement], manual: Mapping[str, str]) -> Plan:
     """The plan's tasks without their steps.
 
-    `chosen` are the failing instances that the run shall mend, `unproven` the ids of all statements that do not hold (or
-    could not be read), chosen or not; `manual` says for a statement's id what a person must do instead of a remedy.
+    `chosen` are the failing instances that the run shall mend; `manual` says for a statement's id what a person must do
+    instead of a remedy.
 
     Raises:
         NeedsCycle: statements need each other in a circle.
     """
     by_hand = {id: text for id, text in manual.items() if id in {f.id for f in chosen}}
     mine = [f for f in chosen if f.id not in by_hand and statements[f.id].remedy]
-    tasks = group(order({f.id for f in mine}, statements), mine, statements)
+    return Plan(group(order({f.id for f in mine}, statements), mine, statements), by_hand)
+
+
+def block(plan: Plan, unproven: Collection[str]) -> None:
+    """Mark the tasks that need what does not hold and what this plan will not mend, or not without a person."""
     coming: set[str] = set()
-    for task in tasks:
+    for task in plan.tasks:
         task.blocked_by = [need for need in task.needs if need in unproven and need not in coming]
-        if not task.blocked_by:
+        by_hand = next((step for step in task.steps if step.result == "manual"), None)
+        if task.blocked_by:
+            for step in task.steps:
+                step.result, step.reason = "blocked", blocked_text(task.blocked_by)
+        elif by_hand is not None:
+            plan.manual.update(dict.fromkeys(task.statements, by_hand.reason))
+        else:
             coming |= set(task.statements)
-    return Plan(tasks, by_hand)
 
 
 def fill(plan: Plan, find: Callable[[str], Remedy], context: Callable[[str], RemedyContext], render: Render) -> Plan:
@@ -197,9 +201,6 @@ def fill(plan: Plan, find: Callable[[str], Remedy], context: Callable[[str], Rem
             task.note = f"what it must know could not be read: {reason}"
         if not task.steps and not task.note:
             task.note = "its remedy found nothing to do"
-        if task.blocked_by:
-            for step_record in task.steps:
-                step_record.result, step_record.reason = "blocked", blocked_text(task.blocked_by)
     return plan
 
 

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
-from converge.errors import Exit
-from converge.plan import Failing, Plan
+from converge import compile as words
+from converge import guards
+from converge.errors import ConnectionLost, ConvergeError, Exit, StateMoved, Unobservable
+from converge.executor import CONTROL, Executor, by_hand
+from converge.journal import Journal, Story, fate_script, stories
+from converge.lock import Lock
+from converge.plan import Failing, Plan, Task, block, blocked_text, call, fill, sketch
+from converge.prober import Prober
 from converge.readings import Reader
-from converge.record import Record, Verdict
-from converge.statements import Statement
-from converge.steps import Remedy
+from converge.record import Record, StepRecord, Verdict
+from converge.shell import Rc
+from converge.statements import Outcome, Statement
+from converge.steps import NothingToDo, Remedy, RemedyContext, Step
 from converge.transport import Link
 from hosts.schema import Inventory
 
+PATIENCE = 45.0
+"""Seconds within which a remedy's statements must come to hold after its last step."""
+
 
 class Prove(Protocol):
-    """Void all answers and judge statements afresh until they hold or `deadline` seconds are over; the worst verdict each."""
+    """Void all answers, judge statements afresh until they hold or `deadline` seconds are over; the worst verdict each."""
 
     def __call__(self, ids: Collection[str], deadline: float) -> Mapping[str, Verdict]: ...
 
 
 class Runner:
-    """What a session with ``--remediate`` calls: ``plan``, then (after the person agreed) ``start``, ``execute``, ``finish``."""
+    """What a session with ``--remediate`` calls: ``plan``, then (if the person agrees) ``start``, ``execute``, ``finish``."""
 
     def __init__(
         self,
+        *,
         inv: Inventory,
         links: Mapping[str, Link],
         prelude: str,
@@ -39,25 +54,264 @@ class Runner:
         who: str,
         say: Callable[[str], None],
         flags: frozenset[str] = frozenset(),
-    ) -> None: ...
+    ) -> None:
+        self.inv, self.links, self.record, self.folder = inv, links, record, Path(folder)
+        self.statements, self.find, self.read, self.void, self.prove = statements, find, read, void, prove
+        self.who, self.say, self.flags = who, say, flags
+        self.app: Link = links[inv.app_host.name] if inv.app_host.name in links else links[CONTROL]
+        self.lock = Lock(self.app)
+        self.journal = Journal(record.id, self.app, self.folder / "journal.jsonl")
+        self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder)
+        self.prober: Prober | None = None
+        self._tree: guards.Tree | None = None
+        self._unproven: set[str] = set()
+        self._demands: set[Exit] = set()
+        self._stop = False
 
     def plan(self, chosen: Sequence[Failing], unproven: Collection[str], manual: Mapping[str, str]) -> Plan:
-        """Plan from what is read now; changes nothing."""
-        raise NotImplementedError
+        """Plan from what is read now; changes nothing. `unproven` are all statements that do not hold, chosen or not.
+
+        Raises:
+            NeedsCycle, RemedyMissing: the definitions make no plan possible.
+        """
+        self._unproven = set(unproven)
+        plan = fill(sketch(chosen, self.statements, manual), self.find, self._context, self._render)
+        block(plan, self._unproven)
+        return plan
 
     def start(self, plan: Plan) -> None:
-        """Take the lock, open the journal, look at the guards, start the prober.
+        """Take the lock, find out what became of runs without an end, look at the guards, open the journal, start to probe.
 
         Raises:
             LockHeld: another run is going on; says whose.
-            RunOpen: an earlier run ended without its end; says what became of its last step.
+            StateMoved: somebody deploys.
+            JournalError: the journal cannot be written.
         """
-        raise NotImplementedError
+        self.lock.acquire(self.who, self.record.id)
+        try:
+            self.record.notes += close_open_runs(self.links, self.app, self.record.id)
+            self._guards_before()
+            steps = [{"id": s.id, "host": s.host, "sentence": s.sentence} for s in plan.steps]
+            self.journal.write("plan", who=self.who, target=self.inv.name, version=self.record.version, steps=steps)
+        except BaseException:
+            self.lock.release()
+            raise
+        self.prober = Prober(self.inv)
+        if trouble := self.prober.start():
+            self.record.notes.append(trouble)
 
     def execute(self, plan: Plan) -> Exit | None:
-        """Run the plan's tasks; steps and guards go into the record. The exit code that it demands, None for none."""
-        raise NotImplementedError
+        """Run the plan's tasks; what became of the steps goes into the record. The exit code that it demands, None for none.
+
+        Raises:
+            ConnectionLost: what became of the step that acted is not known.
+        """
+        try:
+            with self._first_interrupt_stops():
+                for task in plan.tasks:
+                    self._task(task, plan)
+        finally:
+            for record in plan.steps:
+                if record.result == "planned":
+                    record.result, record.reason = "not reached", record.reason or "the run ended before it"
+            self.record.steps = plan.steps
+            self._guards_after()
+        if self._stop:
+            return Exit.INTERRUPTED
+        return next((code for code in (Exit.UNKNOWN, Exit.STATE_MOVED, Exit.FAILS) if code in self._demands), None)
 
     def finish(self, exit_code: int, reason: str) -> None:
-        """Stop the prober, look at the guards again, close the journal, free the lock."""
-        raise NotImplementedError
+        """Stop the prober, close the journal, free the lock. Never raises for a host that is gone: it is noted."""
+        if self.prober is not None:
+            self.record.probe = self.prober.stop()
+        try:
+            self.journal.write("end", exit_code=exit_code, reason=reason)
+        except ConvergeError as problem:
+            self.record.notes.append(f"the journal stays open: {problem}")
+        self.lock.release()
+
+    # One task ---------------------------------------------------------------------------------------------------------
+
+    def _task(self, task: Task, plan: Plan) -> None:
+        if self._stop:
+            task.state = "not reached"
+            return
+        verdicts = self.prove([*task.statements, *task.needs], 0.0)
+        self._learn(verdicts)
+        if all(verdicts[id].outcome is Outcome.HOLDS for id in task.statements if id in verdicts):
+            self._pass_over(task, "held", "not reached", "what it is for holds already")
+            return
+        if missing := [need for need in task.needs if need in self._unproven]:
+            self._pass_over(task, "blocked", "blocked", blocked_text(missing))
+            return
+        ended = self._steps(task, plan)
+        proofs = self.prove(task.statements, PATIENCE if ended else 0.0)
+        self._learn(proofs)
+        self._settle(task, proofs)
+
+    def _learn(self, verdicts: Mapping[str, Verdict]) -> None:
+        for id, verdict in verdicts.items():
+            (self._unproven.discard if verdict.outcome.is_well else self._unproven.add)(id)
+
+    def _pass_over(self, task: Task, state: str, result: Any, reason: str) -> None:
+        task.state, task.note = state, reason
+        for record in task.steps:
+            record.result, record.reason = result, reason
+        self.say(f"{', '.join(task.statements)}: {reason}")
+
+    def _steps(self, task: Task, plan: Plan) -> bool:
+        """Run the remedy's steps as it yields them, each on fresh readings; whether it came to its end."""
+        planned = {record.id: record for record in task.steps}
+        task.steps, task.note = [], ""
+        self.void()
+        steps = call(self.find(task.remedy), self._context(task.host), task.remedy)
+        try:
+            for step in steps:
+                record = planned.pop(step.id, None) or self._render(step, task.remedy, task.statements)
+                task.steps.append(record)
+                self._step(step, task, record)
+                self.void()
+                if record.result != "done" or self._stop:
+                    for left in planned.values():
+                        left.result, left.reason = "not reached", f"the remedy stopped at {record.id}"
+                    return self._halted(task, plan, record)
+        except NothingToDo as reason:
+            task.note = f"nothing {'more ' if task.steps else ''}to do: {reason}"
+        except Unobservable as reason:
+            task.note = f"what it must know could not be read: {reason}"
+            return False
+        finally:
+            task.steps += planned.values()
+        for record in planned.values():
+            record.result, record.reason = "not reached", "its remedy did not ask for it any more"
+        return True
+
+    def _step(self, step: Step, task: Task, record: StepRecord) -> None:
+        self.say(f"{record.id} at {record.host}: {record.sentence}")
+        try:
+            self.executor.run_step(step, task.remedy, task.statements, record)
+        except guards.NotAllowed as problem:
+            record.result, record.reason = "refused", str(problem)
+        self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
+
+    def _halted(self, task: Task, plan: Plan, record: StepRecord) -> bool:
+        if record.result == "manual":
+            plan.manual.update(dict.fromkeys(task.statements, record.reason))
+        task.note = f"stopped at {record.id}: {record.result}"
+        return False
+
+    def _settle(self, task: Task, proofs: Mapping[str, Verdict]) -> None:
+        """Write down whether the task's statements hold now."""
+        texts = []
+        for id, verdict in proofs.items():
+            seen = " ".join(verdict.message.split())[:200]
+            texts.append(f"{id} holds" if verdict.outcome is Outcome.HOLDS else f"{id} {verdict.outcome}: {seen}")
+        self.journal.write("proof", statements={id: str(v.outcome) for id, v in proofs.items()}, text="; ".join(texts))
+        for record in task.steps:
+            if record.result == "done":
+                record.proof = "; ".join(texts)
+        proven = all(v.outcome.is_well for v in proofs.values())
+        task.state = "proven" if proven else "unproven"
+        self.say(f"  {'proven' if proven else 'NOT proven'}: {'; '.join(texts)}")
+        for record in task.steps:
+            if record.result == "unknown":
+                self._demands.add(Exit.UNKNOWN)
+            elif record.rc == Rc.MOVED and not proven:
+                self._demands.add(Exit.STATE_MOVED)
+
+    # Around -----------------------------------------------------------------------------------------------------------
+
+    def _context(self, host: str) -> RemedyContext:
+        return RemedyContext(
+            inv=self.inv,
+            read=self.read,
+            at=host or self.inv.app_host.name,
+            run_id=self.record.id,
+            attic=f"{self.inv.attic}/{self.record.id}",
+            workdir=str(self.executor.workdir),
+            flags=self.flags,
+        )
+
+    def _render(self, step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
+        record = words.render(step, remedy, statements)
+        if step.may is not None and step.may not in self.inv.may:
+            record.result, record.reason = "manual", by_hand(step, self.inv)
+            return record
+        try:
+            self.executor.check(step)
+        except guards.NotAllowed as problem:
+            record.result, record.reason = "refused", str(problem)
+        return record
+
+    def _guards_before(self) -> None:
+        deploying = guards.nobody_deploys(self.app, self.inv)
+        room = guards.room_for_two(self.app, self.inv)
+        self.record.guards += [deploying.text, room.text if room.holds else f"{room.text} (the brief cutover needs none)"]
+        if not deploying.holds:
+            raise StateMoved(f"{self.inv.app_host.name}: {deploying.text}")
+        with contextlib.suppress(Unobservable):
+            self._tree = guards.read_tree(self.app, self.inv)
+
+    def _guards_after(self) -> None:
+        after = None
+        try:
+            after = guards.read_tree(self.app, self.inv)
+        except (Unobservable, ConnectionLost):
+            pass
+        kept = guards.tree_kept(self._tree, after)
+        self.record.guards.append(kept.text)
+        if not kept.holds and after is not None and self._tree is not None:
+            self._demands.add(Exit.FAILS)
+
+    @contextlib.contextmanager
+    def _first_interrupt_stops(self) -> Iterator[None]:
+        """Ctrl-C once: finish the step, then stop. Twice: stop now."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = signal.getsignal(signal.SIGINT)
+
+        def once(_number: int, _frame: Any) -> None:
+            self._stop = True
+            signal.signal(signal.SIGINT, former)
+            self.say("stopping after this step; press Ctrl-C again to stop now")
+
+        signal.signal(signal.SIGINT, once)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, former)
+
+
+def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str]:
+    """Find out by looking what became of runs without an end, and close their journals; a sentence for each.
+
+    Raises:
+        StateMoved: a step of such a run still acts.
+    """
+    notes = []
+    for story in stories(app):
+        if not story.is_open or story.id == mine:
+            continue
+        fates = [fate(links, story, intent) for intent in story.dangling()]
+        text = "; ".join(fates) or "every step that it began had ended"
+        notes.append(f"run {story.id} of {story.plan.get('who', 'unknown')} ended without an end: {text}")
+        Journal(story.id, app).write("end", exit_code=int(Exit.UNKNOWN), reason=f"found open by run {mine}: {text}")
+    return notes
+
+
+def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> str:
+    """What became of a step of which no result is written, in words.
+
+    Raises:
+        StateMoved: it still acts.
+    """
+    n, host = int(intent["n"]), str(intent["host"])
+    name = f"step {n} ({intent.get('step', '')} at {host})"
+    if host not in links:
+        return f"{name}: not known, {host} is not looked after any more"
+    answer = links[host].exec(fate_script(story.id, n), limit=15).out.decode(errors="replace").strip()
+    if answer == "acting":
+        raise StateMoved(f"{host}: {name} of run {story.id} still acts: run again after its end")
+    ends = {"never": "it never began", "cut": "it was cut off while it acted, and may have done a part"}
+    return f"{name}: {ends.get(answer, 'it was done' if answer == '0' else f'it ended with status {answer}')}"

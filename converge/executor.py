@@ -1,0 +1,272 @@
+"""The executor: the only thing that changes a host. One step is one exec, which outlives the connection it came over."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from converge.compile import Fence, compile_step, compile_undo, described, render
+from converge.errors import ConnectionLost, UsageError
+from converge.journal import Journal, append_script, folder, line
+from converge.lock import ACT_LOCK, RUNTIME, Lock
+from converge.masking import mask
+from converge.record import StepRecord
+from converge.shell import MARK, Rc
+from converge.steps import Step
+from converge.transport import Completed, Link
+from hosts.schema import Inventory
+
+CONTROL = "control"
+GRACE = 30.0
+"""Seconds beyond a step's own limit before the exec that started it gives up hearing of it."""
+SHOWN = 200_000
+"""Bytes of a step's output that come back; the rest stays on its host."""
+
+
+def host_fence(inv: Inventory, host: str, run: str) -> Fence:
+    """What a step may touch on a host of the target."""
+    app = inv.app
+    config_dirs = tuple(dict.fromkeys(p.rsplit("/", 1)[0] for p in (app.logrotate_config, app.logrotate_state)))
+    others = tuple(f"{inv.web.socket_dir}/{name}" for name in inv.web.allowed_sockets)
+    return Fence(
+        roots=(inv.stages.root, inv.units_dir, inv.web.socket_dir, *config_dirs, "$XDG_RUNTIME_DIR"),
+        attic=inv.attic,
+        run_id=run,
+        protected=(inv.stages.root, inv.stage, inv.shared, inv.units_dir, inv.attic, "$XDG_RUNTIME_DIR/systemd", *others),
+        units=(app.unit, *app.legacy_units, app.logrotate_unit, app.logrotate_timer),
+        hostname=inv.hosts[host].hostname,
+        account=inv.account.user,
+    )
+
+
+def control_fence(workdir: str, attic: str, run: str) -> Fence:
+    """What a step may touch on the control machine: the run's own folder."""
+    return Fence(roots=(workdir,), attic=attic, run_id=run)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take."""
+
+    n: int
+    host: str
+    script: str
+    undo: str | None
+    limit: float
+    label: str
+
+
+def launch_script(run: str, attempt: Attempt, intent: str) -> str:
+    """Shell that writes the intent, starts the script detached from the connection, and reports what it left.
+
+    `intent` is the journal's line, or empty where the journal is on another host. A number is used once: a script whose
+    number was begun before is not run again.
+    """
+    n = attempt.n
+    undo = f'printf %s {shlex.quote(attempt.undo)} >"$J/{n}.undo.sh" && ' if attempt.undo else ""
+    return f"""{RUNTIME}
+{append_script(run, [intent] if intent else [])}
+[ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
+umask 077
+{undo}printf %s {shlex.quote(attempt.script)} >"$J/{n}.sh" && sync "$J/{n}.sh" || exit {Rc.FAILED.value}
+setsid /bin/sh -c {shlex.quote(_detached(run, attempt, bool(intent)))} </dev/null >/dev/null 2>&1 &
+wait $!
+[ -s "$J/{n}.rc" ] || exit {Rc.VANISHED.value}
+tail -c {SHOWN} "$J/{n}.out"
+tail -c {SHOWN} "$J/{n}.err" >&2
+exit "$(cat "$J/{n}.rc")"
+"""
+
+
+def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
+    """What goes on when we are gone: holds the acts' lock, ends the script at its limit, writes what became of it."""
+    n = attempt.n
+    form = '{"v": 1, "kind": "result", "at": %s, "n": %s, "rc": %s}\\n'
+    result = f"printf {shlex.quote(form)} \"$(date +%s)\" {n} \"$rc\" >>\"$J/journal.jsonl\"" if journalled else ":"
+    return f"""J={folder(run)}
+umask 077
+end() {{
+  rc=$1
+  {result}
+  printf '%s\\n' "$rc" >"$J/{n}.rc.new" && mv -T "$J/{n}.rc.new" "$J/{n}.rc"
+  exit 0
+}}
+: >"$J/{n}.out"; : >"$J/{n}.err"
+printf '%s %s\\n' $$ "$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)" >"$J/{n}.started"
+if [ -d "$XDG_RUNTIME_DIR" ]; then
+  exec 8>>{ACT_LOCK}
+  flock -n 8 || {{ echo '{MARK}busy: another step acts on this host' >"$J/{n}.err"; end {Rc.BUSY.value}; }}
+  printf '%s\\n' {shlex.quote(f"{run}, step {n}: {attempt.label}")} >{ACT_LOCK}.info
+fi
+timeout -k 10 {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-
+rc=$?
+case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
+sync "$J/{n}.out" "$J/{n}.err"
+end $rc
+"""
+
+
+def reason_of(err: str) -> tuple[str, str]:
+    """The script's own words for why it ended, and its stderr without them."""
+    words, rest = [], []
+    for text in err.splitlines():
+        if found := re.match(rf"{MARK}[\w-]+: (.*)", text):
+            words.append(found.group(1))
+        else:
+            rest.append(text)
+    return "; ".join(words), "\n".join(rest)
+
+
+def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
+    """Write into the step's record what its script left."""
+    said, err = reason_of(done.err.decode(errors="backslashreplace"))
+    record.rc, record.seconds = done.rc, round(done.seconds, 3)
+    record.out, record.err = mask(done.out.decode(errors="backslashreplace")), mask(err)
+    said = mask(said)
+    if done.rc == Rc.DONE:
+        record.result = "done"
+    elif done.rc in {Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED, Rc.BUSY}:
+        record.result, record.reason = "refused", said or "refused"
+    elif done.rc == Rc.TIMED_OUT:
+        record.result, record.reason = "failed", f"it was ended after its limit of {limit:g} s"
+    elif done.rc == Rc.REPEATED:
+        record.result, record.reason = "unknown", "it was begun before and is not repeated"
+    elif done.rc == Rc.VANISHED:
+        record.result, record.reason = "unknown", "its process disappeared without a result"
+    elif done.rc == Rc.FAILED:
+        record.result, record.reason = "failed", said or err.strip().splitlines()[-1] if err.strip() or said else "it failed"
+    else:
+        record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s (status {done.rc})"
+    return record
+
+
+class Executor:
+    """Runs steps for one run. `folder` is the run's folder on the control machine."""
+
+    def __init__(
+        self,
+        inv: Inventory,
+        links: Mapping[str, Link],
+        prelude: str,
+        journal: Journal,
+        lock: Lock,
+        folder: Path,
+    ) -> None:
+        self.inv, self.links, self.prelude = inv, links, prelude
+        self.journal, self.lock = journal, lock
+        self.workdir, self.control_attic = folder / "work", folder / "attic"
+        self.count = 0
+
+    def run_step(
+        self, step: Step, remedy: str, statements: Sequence[str], record: StepRecord | None = None
+    ) -> StepRecord:
+        """Run one step, once. What became of it is in the record's `result`; `reason` says why if it was not done.
+
+        Raises:
+            ConnectionLost: the connection ended while it acted; the record says ``unknown``.
+            UsageError: the step names no host of the target, or does what no step may do.
+            JournalError: its intent could not be written; nothing was done.
+        """
+        fresh = render(step, remedy, statements)
+        record = fresh if record is None else _renewed(record, fresh)
+        if step.may is not None and step.may not in self.inv.may:
+            record.result = "manual"
+            record.reason = by_hand(step, self.inv)
+            return record
+        attempt = self._attempt(step)
+        record.started, record.result = time.time(), "unknown"
+        try:
+            done = self._perform(attempt, record)
+        except ConnectionLost as problem:
+            record.reason = f"the connection was lost while it acted ({problem}); the next run finds out what became of it"
+            raise
+        settle(record, done, step.limit)
+        if attempt.host != self.inv.app_host.name:
+            self.journal.write("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason)
+        else:
+            self.journal.note(line("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason))
+        return record
+
+    def fence(self, host: str) -> Fence:
+        """What a step may touch on a host.
+
+        Raises:
+            UsageError: it is no live host of the target.
+        """
+        if host == CONTROL:
+            return control_fence(str(self.workdir), str(self.control_attic), self.journal.run)
+        if host not in self.links:
+            known = ", ".join(self.links)
+            raise UsageError(f"a step wants to act on {host}, which is no live host of {self.inv.name}: {known}")
+        return host_fence(self.inv, host, self.journal.run)
+
+    def run_undo(self, n: int, host: str, script: str, label: str) -> StepRecord:
+        """Run a recorded way back, once, as a step of this run that takes step `n` of another one back."""
+        self.count += 1
+        attempt = Attempt(self.count, host, script, None, 300.0, label)
+        record = StepRecord(f"undo-{n}", "", [], host, label, "", [], "none: it is an undo itself", None)
+        record.started = time.time()
+        settle(record, self._perform(attempt, record), attempt.limit)
+        return record
+
+    def check(self, step: Step) -> None:
+        """Compile the step without running it.
+
+        Raises:
+            NotAllowed: an act, or its undo, does what no step may do.
+        """
+        fence = self.fence(step.host)
+        compile_step(step, self.prelude, fence, "check")
+        compile_undo(step, self.prelude, fence, "check")
+
+    def _attempt(self, step: Step) -> Attempt:
+        fence = self.fence(step.host)
+        key = f"{self.count + 1:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', step.id)}"
+        script = compile_step(step, self.prelude, fence, key)
+        undo = compile_undo(step, self.prelude, fence, key)
+        self.count += 1
+        return Attempt(self.count, step.host, script, undo, step.limit, step.sentence)
+
+    def _perform(self, attempt: Attempt, record: StepRecord) -> Completed:
+        self.lock.check()
+        if attempt.host == CONTROL:
+            self.workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        facts = {
+            "n": attempt.n,
+            "step": record.id,
+            "host": attempt.host,
+            "remedy": record.remedy,
+            "statements": record.statements,
+            "sentence": record.sentence,
+            "undo": record.undo,
+            "undoable": attempt.undo is not None,
+            "limit": attempt.limit,
+        }
+        intent = ""
+        if attempt.host == self.inv.app_host.name:
+            intent = line("intent", **facts)
+            self.journal.note(intent)
+        else:
+            self.journal.write("intent", **facts)
+        script = launch_script(self.journal.run, attempt, intent)
+        return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+
+
+def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:
+    """The planned record with what the step turned out to be."""
+    record.commands, record.preconditions, record.undo = fresh.commands, fresh.preconditions, fresh.undo
+    record.sentence, record.host, record.interrupts = fresh.sentence, fresh.host, fresh.interrupts
+    return record
+
+
+def by_hand(step: Step, inv: Inventory) -> str:
+    """What a person types instead of a step that the inventory does not allow."""
+    commands = "\n".join(f"  {text}" for act in step.acts for text in described(act).splitlines())
+    where = "on this machine" if step.host == CONTROL else f"on {step.host} as {inv.account.user}"
+    named = inv.file or "the inventory"
+    refusal = f"{named} does not allow this tool to {step.may} (may = {list(inv.may)})."
+    return f"{refusal} To {step.sentence}, type {where}:\n{commands}"
