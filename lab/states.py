@@ -1,0 +1,23 @@
+"""The situations that a lab can be put into."""
+
+from __future__ import annotations
+
+from lab.layers import State
+from lab.payload import desired, past
+
+MIGRATED = State(
+    "migrated",
+    "the page's today: vampires serves from the migrate tree, and every task of the page is open",
+    None,
+    past.build,
+    past.settle,
+)
+PROD = State(
+    "prod",
+    "the desired end: vampires serves production, with search, and nothing is left of the move",
+    MIGRATED.name,
+    desired.build,
+    desired.settle,
+)
+
+STATES: dict[str, State] = {state.name: state for state in (MIGRATED, PROD)}
