@@ -140,7 +140,6 @@ class Engine:
     def __init__(self, config: pytest.Config, session: Session) -> None:
         self.config, self.session = config, session
         self.ended: tuple[Exit, str] | None = None
-        self.verdicts: dict[str, Verdict] = {}
 
     # Collection: from the inventory alone.
 
@@ -245,8 +244,10 @@ class Engine:
         if problem is not None and not isinstance(problem, Exception):
             return report  # an interrupt, or pytest's own skip: not a verdict
         verdict = self.session.judge.verdict(statement, instance_host(item), problem, item.nodeid)
-        self.verdicts[item.nodeid] = verdict
-        report.user_properties.append(("outcome", verdict.outcome.value))
+        self.session.record.verdicts.append(verdict)
+        said = ("outcome", verdict.outcome.value)
+        report.user_properties.append(said)
+        item.user_properties.append(said)  # JUnit takes them from the report of the teardown
         shape(report, verdict, problem)
         return report
 
@@ -259,9 +260,9 @@ class Engine:
         from converge.report import write_reports
 
         self.session.close()
-        verdicts = list(self.verdicts.values())
+        verdicts = self.session.record.verdicts
         likely_causes(verdicts)
-        self.session.record.verdicts = verdicts
+        self.session.record.checklist = self.session.app.checklist()
         if self.ended and exitstatus in (Exit.HOLDS, Exit.FAILS, Exit.NOTHING_RAN):
             session.exitstatus = int(self.ended[0])
         reason = self.ended[1] if self.ended else ""

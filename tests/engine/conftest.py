@@ -56,7 +56,7 @@ def pytest_converge_application():
     return Application(
         name="demo", version="0", statements="verify", remedies="mend", load=load, prelude=lambda inv: "",
         readings=READINGS, situation=lambda read: Situation("as ever"), cut_over_on=lambda read: None,
-        checklist=lambda: [], standing=(landscape,))
+        checklist=lambda: [], standing=(READINGS["landscape"],))
 """
 
 STATEMENTS = '''
