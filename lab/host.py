@@ -18,6 +18,7 @@ from lab.network import remove_link
 
 BOOT_LIMIT = 60.0
 OFF_LIMIT = 30.0
+NSPAWN_RUN = Path("/run/systemd/nspawn")
 
 
 @dataclass(frozen=True)
@@ -156,13 +157,23 @@ class Host:
         Whether anything of it was still running.
         """
         supervisor.kill(self.folder)
+        locks = self._nspawn_locks()
         was_running = self.group.kill()
         self.group.remove()
         remove_link(f"vb-{self.unit}")
         self.overlay.drop()
         remove_tree(self.folder)
-        remove_tree(Path("/run/systemd/nspawn/propagate") / self.unit)
+        remove_tree(NSPAWN_RUN / "propagate" / self.unit)
+        for lock in locks:
+            lock.unlink(missing_ok=True)
         return was_running
+
+    def _nspawn_locks(self) -> list[Path]:
+        """nspawn's own lock file for the tree that it runs, which it leaves behind when it is killed."""
+        if not self.overlay.root.is_mount():
+            return []
+        tree = self.overlay.root.stat()
+        return [NSPAWN_RUN / "locks" / f"inode-{tree.st_dev}:{tree.st_ino}"]
 
     def console_tail(self, lines: int = 8) -> str:
         """The last lines that it wrote to its console."""

@@ -105,7 +105,7 @@ class Machine:
         if status != 0:
             raise CommandFailed(self.name, f"write {path}", status, f"{err}{out}")
 
-    def argv(self, command: Command, *, user: str | None = None) -> list[str]:
+    def argv(self, command: Command, *, user: str | None = None, terminal: str = "dumb") -> list[str]:
         """The words that run ``command`` inside the host when this machine's root executes them."""
         leader = self.leader()
         if leader is None:
@@ -113,7 +113,7 @@ class Machine:
         enter = ["nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "--"]
         group = self.shell_cgroup()
         join = f"echo $$ >{shlex.quote(str(group / 'cgroup.procs'))} && " if group else ""
-        return ["/bin/sh", "-c", f'{join}exec "$@"', "lab", *enter, *inner_words(command, user)]
+        return ["/bin/sh", "-c", f'{join}exec "$@"', "lab", *enter, *inner_words(command, user, terminal)]
 
     def _execute(self, command: Command, user: str | None, data: bytes | None, timeout: float) -> tuple[int, str, str]:
         with subprocess.Popen(
@@ -134,11 +134,11 @@ class Machine:
         return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
 
-def inner_words(command: Command, user: str | None) -> list[str]:
+def inner_words(command: Command, user: str | None, terminal: str = "dumb") -> list[str]:
     """The command as it is executed inside: a clean environment, and for a user the one of a login."""
     if user is None:
         words = ["/bin/bash", "-c", command] if isinstance(command, str) else list(command)
-        return ["/usr/bin/env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb", *words]
+        return ["/usr/bin/env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", f"TERM={terminal}", *words]
     account = ACCOUNTS[user]
     runtime = f"/run/user/{account.uid}"
     environment = {
@@ -147,7 +147,7 @@ def inner_words(command: Command, user: str | None) -> list[str]:
         "LOGNAME": user,
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
-        "TERM": "dumb",
+        "TERM": terminal,
         "PATH": USER_PATH,
         "XDG_RUNTIME_DIR": runtime,
         "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
