@@ -155,7 +155,8 @@ def test_one_unit_claims_the_socket(unit_files: UnitsDir, inv: Inventory) -> Non
     """After a reboot no second unit starts the application on the app host, and none does on a legacy host."""
     app_host = inv.app_host
     here = [file.name for file in claimants(unit_files, app_host, inv)]
-    require(len(here) <= 1, expected="at most one enabled unit", seen=", ".join(here), where=f"{app_host.name}, {unit_files.path}")
+    where = f"{app_host.name}, {unit_files.path}"
+    require(len(here) <= 1, expected="at most one enabled unit", seen=", ".join(here), where=where)
     for legacy in inv.legacy_live:
         there = [file.name for file in claimants(unit_files, legacy, inv)]
         require(

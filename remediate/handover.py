@@ -1,0 +1,169 @@
+"""How the site is handed to the app's unit, or its unit restarted: programs that run whole on the app host.
+
+From the moment in which the old one stops until the new one answers nothing waits for the network. Whatever ends such a
+program early puts back what served before.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from converge.steps import Condition, RemedyContext, Run, Step
+from facts import units
+from facts.sockets import LISTENER_PIDS, PID_FILE
+from facts.units import GATE, GRACEFUL, UnitState
+from hosts.schema import Inventory
+
+HANDOVER_COST = 5.0
+"""Seconds without service that a handover is expected to cost: one graceful stop and one boot of the application."""
+
+RESTART_COST = 4.0
+
+_COMMON = (
+    LISTENER_PIDS
+    + r"""
+state() { prop "$1" ActiveState; }
+answer() {
+  curl -s -m 5 -o /dev/null -w '%{http_code}' --unix-socket "$(upstream)" -H "Host: $SERVER_NAME" "http://localhost$PROBE"
+}
+serves() {
+  p=$(prop "$UNIT" MainPID)
+  [ "${p:-0}" -gt 1 ] || return 1
+  case "$(cgroup_of "$p")" in */"$UNIT") ;; *) return 1 ;; esac
+  [ "$(readlink "/proc/$p/cwd")" = "$(readlink -f "$CURRENT")" ] || return 1
+  listener_pids "$(upstream)" | grep -qx "$p" && [ "$(answer)" = 200 ]
+}
+within() { # SECONDS COMMAND...: until the command succeeds
+  n=$(($1 * 4)); shift
+  while [ "$n" -gt 0 ]; do "$@" && return 0; n=$((n - 1)); sleep 0.25; done
+  return 1
+}
+graceful() {
+  printf '%s\n' '[Service]' ExecStop= KillSignal=SIGQUIT KillMode=mixed "TimeoutStopSec=$STOP_TIMEOUT" "PIDFile=%t/$1.pid" |
+    put "$XDG_RUNTIME_DIR/systemd/user/$1.d/$GRACEFUL" 644
+}
+is_master() { tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q '^unicorn[^ ]* master'; }
+pid_in() {
+  v=$(head -c 16 "$1" 2>/dev/null | tr -d '\n')
+  case "$v" in ''|*[!0-9]*) echo 0 ;; *) echo "$v" ;; esac
+}
+pid_is_free() { o=$(pid_in "$PID_FILE"); [ "$o" -le 1 ] || ! is_master "$o"; }
+fail() { echo "$1" >&2; exit 1; }
+silent() { fail "$UNIT did not answer on $(upstream) from $(readlink -f "$CURRENT") within 60 s; it is $(state "$UNIT")"; }
+"""
+)
+
+_HANDOVER = r"""
+timer=$(state "$LOGROTATE_TIMER"); app=$(state "$UNIT"); served=; over=; finished=
+for u in $LEGACY_UNITS; do case "$(state "$u")" in active|activating|reloading) served="$served $u" ;; esac; done
+back() {
+  [ -z "$finished" ] || return 0
+  if [ -n "$over" ] && [ -n "$served" ]; then
+    echo 'the old unit is started again' >&2
+    [ "$app" = active ] || (unit stop "$UNIT")
+    for u in $served; do (unit start "$u"); done
+    within 60 test_answer || echo 'and does not answer yet' >&2
+  fi
+  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
+}
+test_answer() { [ "$(answer)" = 200 ]; }
+trap back EXIT
+trap 'exit 143' TERM INT HUP
+[ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
+for u in $served; do graceful "$u" || exit 1; done
+gate="$XDG_RUNTIME_DIR/systemd/user/$UNIT.d/$GATE"
+[ ! -e "$gate" ] || aside "$gate" || exit 1
+unit daemon-reload || exit 1
+unit reset-failed "$UNIT"
+over=yes
+for u in $served; do unit stop "$u" || fail "$u could not be stopped"; done
+if [ "$app" != active ]; then
+  within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
+  [ ! -e "$PID_FILE" ] || aside "$PID_FILE" || exit 1
+  unit start "$UNIT" || fail "$UNIT could not be started"
+elif ! within 20 serves; then
+  unit restart "$UNIT" || fail "$UNIT could not be restarted"
+fi
+within 60 serves || silent
+first=$(prop "$UNIT" MainPID); sleep 2
+serves && [ "$(prop "$UNIT" MainPID)" = "$first" ] || fail "$UNIT answered, and was gone 2 s later"
+finished=yes
+[ "$timer" != active ] || unit start "$LOGROTATE_TIMER" || exit 1
+echo "$UNIT serves: process $first"
+"""
+
+_RESTART = r"""
+added=
+if [ "$(prop "$UNIT" KillSignal)" != 3 ] || [ -n "$(prop "$UNIT" ExecStop)" ]; then
+  graceful "$UNIT" && added="$XDG_RUNTIME_DIR/systemd/user/$UNIT.d/$GRACEFUL" && unit daemon-reload || exit 1
+fi
+unit restart "$UNIT" || exit 1
+within 60 serves || silent
+[ -z "$added" ] || { aside "$added" && unit daemon-reload; } || exit 1
+echo "$UNIT serves: process $(prop "$UNIT" MainPID)"
+"""
+
+
+def _settings(inv: Inventory) -> str:
+    values = {
+        "PROBE": inv.web.probe_path,
+        "GATE": GATE,
+        "GRACEFUL": GRACEFUL,
+        "STOP_TIMEOUT": str(inv.app.stop_timeout + 8),
+    }
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+    return f'{words}\nPID_FILE="$CURRENT/{PID_FILE}"\n'
+
+
+def same_main(unit: UnitState) -> Condition:
+    """The unit still has the main process that the plan saw (0: none)."""
+    return Condition(
+        f"the main process of {unit.name} is {unit.main_pid or 'none'}",
+        f'[ "$(prop {shlex.quote(unit.name)} MainPID)" = {unit.main_pid} ]',
+    )
+
+
+def same_release(current: str) -> Condition:
+    """The current release is still the one that the plan saw."""
+    return Condition(f"the current release is {current}", f'[ "$(readlink -f "$CURRENT")" = {shlex.quote(current)} ]')
+
+
+def handover_step(ctx: RemedyContext, id: str) -> Step:
+    """One step that lets the app's unit serve, whatever serves now; puts back what served if it does not answer."""
+    ours = ctx.read(units.our_units)
+    current = ctx.read(units.masters).current
+    serving = [unit for unit in ours.legacy if unit.runs]
+    if serving:
+        names = ", ".join(unit.name for unit in serving)
+        sentence = f"stop {names}, letting requests finish, and start {ours.app.name} in its place"
+    elif ours.app.runs:
+        sentence = f"restart {ours.app.name} from the current release"
+    else:
+        sentence = f"start {ours.app.name}, which does not run"
+    return Step(
+        id=id,
+        host=ours.host,
+        sentence=f"{sentence}; the log rotation's timer rests meanwhile",
+        acts=(Run(_settings(ctx.inv) + _COMMON + _HANDOVER),),
+        when=(same_main(ours.app), *(same_main(unit) for unit in ours.legacy), same_release(current)),
+        limit=360.0,
+        interrupts=HANDOVER_COST if serving or ours.app.runs else None,
+        may="restart",
+        after="the current release is the one that the deploy makes" if serving else "",
+    )
+
+
+def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
+    """One step that restarts the app's unit, letting requests finish."""
+    ours = ctx.read(units.our_units)
+    return Step(
+        id=id,
+        host=ours.host,
+        sentence=f"restart {ours.app.name}, letting requests finish: {why}",
+        acts=(Run(_settings(ctx.inv) + _COMMON + _RESTART),),
+        when=(same_main(ours.app),),
+        undo="a restart has nothing to take back",
+        limit=180.0,
+        interrupts=RESTART_COST,
+        may="restart",
+    )

@@ -1,0 +1,121 @@
+"""Remedies of the socket between the web server and the application, and of unicorn's PID file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from converge.steps import Aside, Condition, Link, Mode, NothingToDo, RemedyContext, Step, Write
+from facts import sockets as facts_sockets
+from facts import units
+from facts.sockets import Entry
+from remediate.handover import restart_step, same_main
+from remediate.units import end_stray, strays
+
+
+def same_inode(entry: Entry) -> Condition:
+    """A name in the socket directory is still the one that the plan saw."""
+    return Condition(
+        f"{entry.path} is the {entry.kind} with inode {entry.inode}", f'[ "$(stat -c %i \'{entry.path}\')" = {entry.inode} ]'
+    )
+
+
+def open_up(ctx: RemedyContext) -> Iterator[Step]:
+    """Let the web server connect: mend the socket's mode, or let the running application bind it anew."""
+    path = ctx.read(facts_sockets.upstream).chosen
+    seen = ctx.read(facts_sockets.sockets)
+    entry = seen.at(path)
+    if entry is None or not entry.is_socket or not seen.listening_on(path):
+        yield restart_step(ctx, "SOCK-2/restart", f"so that it binds {ctx.inv.web.listen} anew")
+        return
+    end = next((e for e in seen.entries.values() if e.inode == entry.end_inode), None)
+    if end is None or end.uid != seen.uid:
+        raise NothingToDo(f"{path} leads to {entry.leads_to}, which is not the account's: its owner must open it")
+    yield Step(
+        id="SOCK-2/mode",
+        host=ctx.inv.app_host.name,
+        sentence=f"let the web server connect to {end.path}",
+        acts=(Mode(end.path, 0o777),),
+        when=(same_inode(end),),
+    )
+
+
+def single(ctx: RemedyContext) -> Iterator[Step]:
+    """One listener, the app's unit's: end what was started by hand beside it, and let the app bind its path again."""
+    path = ctx.read(facts_sockets.upstream).chosen
+    seen = ctx.read(facts_sockets.sockets)
+    by_hand = {stray.pid: stray for stray in strays(ctx)}
+    app = ctx.inv.app.unit
+    others = [p for p in seen.owners(path) if p.unit != app and p.pid not in by_hand and " worker" not in p.cmdline]
+    if others:
+        what = ", ".join(f"process {p.pid} ({p.cmdline[:60]}) of {p.unit or p.cgroup} in {p.cwd}" for p in others)
+        raise NothingToDo(f"{path} is held by {what}: no tool may end what it does not know; stop it by hand")
+    for stray in by_hand.values():
+        yield end_stray(ctx, stray, "SOCK-3")
+    yield restart_step(ctx, "SOCK-3/restart", f"so that it alone binds {ctx.inv.web.listen}")
+
+
+def sweep(ctx: RemedyContext) -> Iterator[Step]:
+    """Move dead sockets of the account aside; what lives, or is another's, stays."""
+    web = ctx.inv.web
+    chosen = ctx.read(facts_sockets.upstream).chosen
+    known = {chosen.rsplit("/", 1)[-1], web.listen.rsplit("/", 1)[-1], ".attic", *web.allowed_sockets}
+    seen = ctx.read(facts_sockets.sockets)
+    strays_here = [entry for name, entry in seen.entries.items() if name not in known]
+    dead = [entry for entry in strays_here if seen.is_dead(entry)]
+    if not dead:
+        names = ", ".join(entry.name for entry in strays_here) or "nothing"
+        raise NothingToDo(f"what is left in {web.socket_dir} is no dead socket of the account: {names}")
+    for entry in dead:
+        yield Step(
+            id=f"SOCK-4/aside-{entry.name}",
+            host=ctx.inv.app_host.name,
+            sentence=f"move {entry.path} aside, a {entry.kind} behind which nobody listens",
+            acts=(Aside(entry.path),),
+            when=(same_inode(entry),),
+        )
+
+
+def relink(ctx: RemedyContext) -> Iterator[Step]:
+    """Let the web server's path lead to the one on which the application listens."""
+    path, listen = ctx.read(facts_sockets.upstream).chosen, ctx.inv.web.listen
+    entry = ctx.read(facts_sockets.sockets).at(path)
+    if not path.startswith(f"{ctx.inv.web.socket_dir}/"):
+        raise NothingToDo(f"the web server's path {path or '(none)'} is outside {ctx.inv.web.socket_dir}: ask the hoster")
+    if entry is not None and entry.kind != "symbolic link":
+        raise NothingToDo(
+            f"{path} is itself a {entry.kind}: find out who bound it, move it away, then link it:"
+            f" ln -s {listen} {path}.new && mv -T {path}.new {path}"
+        )
+    here = same_inode(entry) if entry else Condition(f"{path} is not there", f"[ ! -e '{path}' ] && [ ! -L '{path}' ]")
+    yield Step(
+        id="SOCK-5/relink",
+        host=ctx.inv.app_host.name,
+        sentence=f"let {path} lead to {listen}",
+        acts=(Link(path, listen),),
+        when=(here,),
+    )
+
+
+def write_pid_file(ctx: RemedyContext) -> Iterator[Step]:
+    """Write the verified main process into unicorn's PID file, and move a dead upgrade's file aside."""
+    ours, seen = ctx.read(units.our_units), ctx.read(facts_sockets.unicorn_pid_file)
+    main = ctx.read(units.masters).of(ours.app)
+    if main is None or main.unit != ours.app.name:
+        raise NothingToDo(f"{ours.app.name} has no main process of its own that could be named")
+    if seen.pid != main.pid:
+        yield Step(
+            id="PID-1/write",
+            host=ours.host,
+            sentence=f"let {seen.path} name {main.pid}, the main process of {ours.app.name}",
+            acts=(Write(seen.path, f"{main.pid}\n"),),
+            when=(same_main(ours.app),),
+        )
+    if seen.old_exists and not seen.old_is_alive:
+        yield Step(
+            id="PID-1/old",
+            host=ours.host,
+            sentence=f"move {seen.path}.oldbin aside: its process is gone",
+            acts=(Aside(f"{seen.path}.oldbin"),),
+        )
+    elif seen.old_exists and seen.pid == main.pid:
+        raise NothingToDo(f"{seen.path}.oldbin names process {seen.old_text}, which is alive: an upgrade may be going on")

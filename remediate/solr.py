@@ -1,0 +1,178 @@
+"""Remedies of Solr. Only what was found to be the account's own Solr is signalled, and never by the PID file alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from converge.errors import Unobservable
+from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Write
+from facts import solr, units, web
+from facts.solr import Solr
+from facts.units import Process
+from remediate.handover import restart_step
+
+START_LIMIT = 120.0
+
+_WAIT_FREE = r"""
+n=120
+while [ $n -gt 0 ]; do
+  [ -n "$(ss -ltn "sport = :$SOLR_PORT" | sed 1d)" ] || exit 0
+  n=$((n - 1)); sleep 0.25
+done
+echo "port $SOLR_PORT is still taken" >&2
+exit 1
+"""
+
+_WAIT_CORE = r"""
+n=240
+while [ $n -gt 0 ]; do
+  curl -s -m 5 "http://127.0.0.1:$SOLR_PORT/solr/admin/cores?action=STATUS&core=$SOLR_CORE&wt=json" |
+    grep -q '"instanceDir"' && exit 0
+  n=$((n - 1)); sleep 0.25
+done
+echo "Solr did not tell of its core $SOLR_CORE within 60 s" >&2
+exit 1
+"""
+
+
+def rake(release: str, task: str) -> str:
+    """Shell that runs a rake task of a release as the application's own start script would: with its Ruby and bundle."""
+    words = f'. ~/.rvm/scripts/rvm; cd "$1" && RAILS_ENV=production exec bundle exec rake {shlex.quote(task)}'
+    return f"bash -c {shlex.quote(words)} rake {shlex.quote(release)} </dev/null"
+
+
+def is_still(process: Process) -> Condition:
+    """A process is the one that the plan saw."""
+    return Condition(
+        f"process {process.pid} is the one that started at tick {process.started}",
+        f'[ "$(started {process.pid})" = {process.started} ]',
+    )
+
+
+def stop_step(id: str, host: str, process: Process, wait: bool) -> Step:
+    """End one Solr that was found to be the account's; `wait` until its port is free."""
+    acts: list[Act] = [Signal(process.pid, "TERM", process.started, "start.jar", "", process.cgroup)]
+    if wait:
+        acts.append(Run(_WAIT_FREE))
+    return Step(
+        id=id,
+        host=host,
+        sentence=f"stop the account's Solr, process {process.pid} with home {solr.home_of(process) or 'unknown'}",
+        acts=tuple(acts),
+        when=(is_still(process),),
+        undo="Solr is started again by the statements that want it",
+        limit=60.0,
+        may="restart",
+    )
+
+
+def start_steps(ctx: RemedyContext, id: str, release: str, seen: Solr, after: str = "") -> Iterator[Step]:
+    """Start Solr from a release, apart from any unit or login; a PID file that does not name a Solr goes first."""
+    acts: list[Act] = []
+    if seen.pid_file_exists and not seen.pid_is_true:
+        acts.append(Aside(seen.pid_file))
+    # A scope of its own, so that Solr outlives the login and the program that started it.
+    scope = f"systemd-run --user --scope --quiet -- {rake(release, 'sunspot:solr:start')}"
+    acts += [Run(scope), Run(_WAIT_CORE)]
+    yield Step(
+        id=id,
+        host=ctx.inv.app_host.name,
+        sentence=f"start Solr from {release} and wait for its core",
+        acts=tuple(acts),
+        when=(
+            Condition(
+                f"nobody listens on port {ctx.inv.solr.port}", '[ -z "$(ss -ltn "sport = :$SOLR_PORT" | sed 1d)" ]'
+            ),
+        ),
+        undo="a Solr that nothing asks does no harm",
+        limit=START_LIMIT,
+        may="restart",
+        after=after,
+    )
+
+
+def serving_release(ctx: RemedyContext) -> str:
+    """The release that answers the site's requests now; the current one if nobody does."""
+    try:
+        seen = ctx.read(web.serving)
+    except Unobservable:
+        return ctx.read(solr.solr).current
+    inside = [p.cwd for p in seen.owners if p.cwd.startswith(f"{ctx.inv.stages.root}/")]
+    return inside[0] if inside else seen.current
+
+
+def _not_ours(seen: Solr, port: int) -> str:
+    return f"port {port} is held by a process that is not the account's Solr: ask whose it is ({seen.host})"
+
+
+def start(ctx: RemedyContext) -> Iterator[Step]:
+    """Let one Solr of ours listen on loopback, with the home of the release that serves."""
+    seen = ctx.read(solr.solr)
+    if seen.listeners and seen.ours is None:
+        raise NothingToDo(_not_ours(seen, ctx.inv.solr.port))
+    if seen.ours:
+        yield stop_step("SOLR-1/stop", seen.host, seen.ours, wait=True)
+    release = serving_release(ctx)
+    yield from start_steps(ctx, "SOLR-1/start", release, ctx.read(solr.solr))
+
+
+def write_pid_file(ctx: RemedyContext) -> Iterator[Step]:
+    """Let Solr's PID file name what started the Solr that listens here, found from its process upwards."""
+    seen = ctx.read(solr.solr)
+    if seen.ours is None:
+        raise NothingToDo("no Solr of the account listens that could be named")
+    named = seen.wrapper or seen.ours
+    yield Step(
+        id="SOLR-4/write",
+        host=seen.host,
+        sentence=f"let {seen.pid_file} name process {named.pid}, which started Solr (process {seen.ours.pid})",
+        acts=(Write(seen.pid_file, str(named.pid)),),
+        when=(is_still(named), is_still(seen.ours)),
+    )
+
+
+def move_home(ctx: RemedyContext) -> Iterator[Step]:
+    """Stop the Solr of another release, start the current one's, and fill its index, which is empty at first."""
+    seen = ctx.read(solr.solr)
+    if seen.ours is None:
+        raise NothingToDo(_not_ours(seen, ctx.inv.solr.port) if seen.listeners else "no Solr listens (SOLR-1)")
+    after = "the current release is the one that the deploy makes"
+    yield stop_step("SOLR-2/stop", seen.host, seen.ours, wait=True)
+    now = ctx.read(solr.solr)
+    yield from start_steps(ctx, "SOLR-2/start", now.current, now, after)
+    yield reindex_step(ctx, "SOLR-2/reindex", now.current, "a new release starts with an empty one")
+
+
+def reindex(ctx: RemedyContext) -> Iterator[Step]:
+    """Fill the index from the database."""
+    yield reindex_step(ctx, "SOLR-3/reindex", ctx.read(solr.solr).current, "it is empty")
+
+
+def reindex_step(ctx: RemedyContext, id: str, release: str, why: str) -> Step:
+    """Fill the index from the database, by the release that Solr belongs to."""
+    return Step(
+        id=id,
+        host=ctx.inv.app_host.name,
+        sentence=f"fill Solr's index: {why}",
+        acts=(Run(rake(release, "sunspot:reindex")),),
+        undo="the index is made of the database's records, and can be made again",
+        limit=600.0,
+    )
+
+
+def let_app_detect(ctx: RemedyContext) -> Iterator[Step]:
+    """Restart the app's unit once: it decides on Solr only when it boots, and Solr is up by now."""
+    if not ctx.read(solr.solr).pid_is_true:
+        raise NothingToDo("Solr does not run as its PID file says (SOLR-4): the application would not detect it")
+    main = ctx.read(units.masters).of(ctx.read(units.our_units).app)
+    if main is None:
+        raise NothingToDo(f"{ctx.inv.app.unit} does not run (UNIT-5)")
+    yield restart_step(ctx, "SOLR-5/restart", "it looks for Solr only when it boots")
+
+
+def stop_legacy(ctx: RemedyContext) -> Iterator[Step]:
+    """End the account's Solr on a legacy host."""
+    seen = ctx.read(solr.solr, ctx.at)
+    for process in seen.java:
+        yield stop_step(f"SOLR-6/stop-{process.pid}", ctx.at, process, wait=False)

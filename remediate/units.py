@@ -1,0 +1,283 @@
+"""Remedies of the account's systemd units."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
+from facts import repo, units
+from facts.units import GATE, GRACEFUL, SIGQUIT, Process, UnitFile, UnitsDir
+from remediate.handover import handover_step, same_main
+
+
+def same_file(path: str, text: str | None) -> Condition:
+    """A file still has the text that the plan saw (None: it is not there)."""
+    place = shlex.quote(path)
+    if text is None:
+        return Condition(f"{path} is not there", f"[ ! -e {place} ]")
+    return Condition(f"{path} is as it was read", f'[ "$(cat {place})" = {shlex.quote(text.rstrip())} ]')
+
+
+def reload_steps(ctx: RemedyContext, id: str) -> Iterator[Step]:
+    """A daemon-reload on every live host: each user manager has its own copy of the shared unit files."""
+    for host in ctx.inv.live:
+        yield Step(
+            id=f"{id}-{host.name}",
+            host=host.name,
+            sentence="let the user manager read the unit files again",
+            acts=(Unit("daemon-reload"),),
+            undo="reading unit files again has nothing to take back",
+        )
+
+
+def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "") -> Step:
+    """A step that makes a unit file on the server the repository's.
+
+    Raises:
+        NothingToDo: the repository has no such file.
+    """
+    branch = ctx.read(repo.repository)
+    source = repo.unit_file(name)
+    text = branch.file(source)
+    if text is None:
+        raise NothingToDo(f"{source} is not on {branch.branch} of {branch.url}: it must be there first")
+    here = ctx.read(units.unit_files).files.get(name)
+    path = f"{ctx.inv.units_dir}/{name}"
+    return Step(
+        id=id,
+        host=ctx.inv.app_host.name,
+        sentence=f"make {path} the file {source} of {branch.branch}",
+        acts=(Write(path, text),),
+        when=(same_file(path, here.text if here else None),),
+        after=after,
+    )
+
+
+def install(ctx: RemedyContext) -> Iterator[Step]:
+    """The app's unit file from the repository, without drop-ins that change it."""
+    ours = ctx.read(units.our_units)
+    name = ctx.inv.app.unit
+    yield write_from_repository(ctx, name, "UNIT-1/write", _after_patch(ctx))
+    gate = ours.drop_in(name, GATE)
+    extra = [path for path in ours.app.drop_ins if path != gate or ours.app.active == "active"]
+    for number, path in enumerate(extra, 1):
+        yield Step(
+            f"UNIT-1/drop-in-{number}", ours.host, f"move the drop-in {path} aside", (Aside(path),)
+        )
+    yield from reload_steps(ctx, "UNIT-1/reload")
+
+
+def _after_patch(ctx: RemedyContext) -> str:
+    text = ctx.read(repo.repository).file(repo.unit_file(ctx.inv.app.unit)) or ""
+    file = UnitFile(ctx.inv.app.unit, "", text)
+    fits = file.may_start_on(ctx.inv.app_host.hostname) and file.values("KillSignal") in {("SIGQUIT",), (str(SIGQUIT),)}
+    return "" if fits else "its text is what the patches of the repository leave"
+
+
+def reload(ctx: RemedyContext) -> Iterator[Step]:
+    """daemon-reload on the host whose manager has old copies."""
+    yield Step(
+        id="UNIT-2/reload",
+        host=ctx.at or ctx.inv.app_host.name,
+        sentence="let the user manager read the unit files again",
+        acts=(Unit("daemon-reload"),),
+        undo="reading unit files again has nothing to take back",
+    )
+
+
+def enable(ctx: RemedyContext) -> Iterator[Step]:
+    """Enable the app's unit; a link of its name that leads elsewhere is moved aside first."""
+    app, folder = ctx.inv.app.unit, ctx.read(units.unit_files)
+    wrong = [link for link in folder.wants(app) if link.resolved != f"{folder.path}/{app}"]
+    yield Step(
+        id="UNIT-3/enable",
+        host=ctx.inv.app_host.name,
+        sentence=f"enable {app}, so that it starts after a reboot",
+        acts=(*(Aside(link.path) for link in wrong), Unit("enable", app)),
+        when=tuple(same_link(link.path, link.target) for link in wrong),
+    )
+
+
+def same_link(path: str, target: str) -> Condition:
+    """A symlink still has the target that the plan saw."""
+    return Condition(f"{path} leads to {target}", f'[ "$(readlink {shlex.quote(path)})" = {shlex.quote(target)} ]')
+
+
+def cutover(ctx: RemedyContext) -> Iterator[Step]:
+    """Let the app's unit serve: hand over from a legacy unit, or start it, or restart it from the current release."""
+    for stray in strays(ctx):
+        yield end_stray(ctx, stray, "UNIT-5")
+    yield handover_step(ctx, "UNIT-5/cutover")
+
+
+def strays(ctx: RemedyContext) -> list[Process]:
+    """Masters that work below the stages' root on the app host, but that none of the target's units runs."""
+    ours = ctx.read(units.our_units)
+    names = {unit.name for unit in ours.all}
+    root = f"{ctx.inv.stages.root}/"
+    found = ctx.read(units.masters).all
+    return [p for p in found if p.unit not in names and p.cwd.startswith(root) and " master" in p.cmdline]
+
+
+def end_stray(ctx: RemedyContext, stray: Process, id: str, at: str = "") -> Step:
+    """End a master that was started by hand, letting its requests finish."""
+    return Step(
+        id=f"{id}/end-{stray.pid}",
+        host=at or ctx.inv.app_host.name,
+        sentence=f"let process {stray.pid} end, which was started by hand in {stray.cwd}",
+        acts=(Signal(stray.pid, "QUIT", stray.started, stray.cmdline, stray.cwd, stray.cgroup),),
+        undo="what was started by hand is not started again by a tool",
+        interrupts=2.0,
+        may="restart",
+    )
+
+
+def retire_legacy(ctx: RemedyContext) -> Iterator[Step]:
+    """Stop, disable and move away the legacy units, on every host; the app's unit serves by now."""
+    app_host = ctx.inv.app_host.name
+    at = ctx.at or app_host
+    folder = ctx.read(units.unit_files)
+    if at != app_host and any(unit in folder.files or folder.wants(unit) for unit in ctx.inv.app.legacy_units):
+        raise NothingToDo(f"the unit files are shared: the steps for {app_host} clear every host")
+    for host in ctx.inv.live if at == app_host else [ctx.inv.hosts[at]]:
+        yield from _stop_legacy(ctx, host.name)
+    if at == app_host:
+        yield from _remove_files(ctx, folder)
+    for host in ctx.inv.live if at == app_host else [ctx.inv.hosts[at]]:
+        yield _forget(ctx, host.name)
+
+
+def _stop_legacy(ctx: RemedyContext, host: str) -> Iterator[Step]:
+    ours = ctx.read(units.our_units, host)
+    for unit in ours.legacy:
+        if unit.runs:
+            graceful = ours.drop_in(unit.name, GRACEFUL)
+            yield Step(
+                id=f"UNIT-4/stop-{unit.name}-{host}",
+                host=host,
+                sentence=f"stop {unit.name}, letting requests finish",
+                acts=(Write(graceful, _graceful(ctx, unit.name)), Unit("daemon-reload"), Unit("stop", unit.name)),
+                when=(same_main(unit),),
+                limit=120.0,
+                may="restart",
+            )
+    for stray in ctx.read(units.masters, host).all:
+        if any(stray.cwd.startswith(f"{tree}/") for tree in ctx.inv.legacy_stages) and " master" in stray.cmdline:
+            known = stray.unit in {unit.name for unit in ours.legacy if unit.runs}
+            if not known and stray.unit != ours.app.name:
+                yield end_stray(ctx, stray, "UNIT-4", host)
+
+
+def _graceful(ctx: RemedyContext, unit: str) -> str:
+    """A drop-in that lets requests finish, and leaves the shared PID file alone."""
+    lines = ["[Service]", "ExecStop=", "KillSignal=SIGQUIT", "KillMode=mixed"]
+    return "\n".join([*lines, f"TimeoutStopSec={ctx.inv.app.stop_timeout + 8}", f"PIDFile=%t/{unit}.pid", ""])
+
+
+def _remove_files(ctx: RemedyContext, folder: UnitsDir) -> Iterator[Step]:
+    for unit in ctx.inv.app.legacy_units:
+        links = folder.wants(unit)
+        file = folder.files.get(unit)
+        acts: list[Act] = [Aside(link.path) for link in links]
+        conditions = [same_link(link.path, link.target) for link in links]
+        if file:
+            acts.append(Aside(file.path))
+            conditions.append(same_file(file.path, file.text))
+        if acts:
+            yield Step(
+                id=f"UNIT-4/remove-{unit}",
+                host=ctx.inv.app_host.name,
+                sentence=f"disable {unit} and move its file aside",
+                acts=tuple(acts),
+                when=tuple(conditions),
+            )
+
+
+def _forget(ctx: RemedyContext, host: str) -> Step:
+    """Let a host's manager forget the legacy units, with the drop-ins that it alone had."""
+    legacy = ctx.inv.app.legacy_units
+    drop_ins = "\n".join(
+        f'd="$XDG_RUNTIME_DIR/systemd/user/{unit}.d/{GRACEFUL}"; [ ! -e "$d" ] || aside "$d" || exit 1' for unit in legacy
+    )
+    return Step(
+        id=f"UNIT-4/forget-{host}",
+        host=host,
+        sentence=f"let the user manager forget {', '.join(legacy)}",
+        acts=(Run(drop_ins), Unit("daemon-reload"), *(Unit("reset-failed", unit) for unit in legacy)),
+    )
+
+
+def disable_extra(ctx: RemedyContext) -> Iterator[Step]:
+    """Take away the links by which other units than the app's would start the application after a reboot."""
+    folder, app, root = ctx.read(units.unit_files), ctx.inv.app.unit, f"{ctx.inv.stages.root}/"
+    extra = [
+        file
+        for file in folder.files.values()
+        if file.name != app
+        and any(command.lstrip("-@+!:").startswith(root) for command in file.values("ExecStart"))
+        and folder.wants(file.name)
+    ]
+    if not extra:
+        raise NothingToDo(f"the only enabled unit is {app}; on which host it starts is its ConditionHost= (UNIT-1)")
+    for file in extra:
+        links = folder.wants(file.name)
+        yield Step(
+            id=f"UNIT-6/disable-{file.name}",
+            host=ctx.inv.app_host.name,
+            sentence=f"disable {file.name}, which would start a second copy of the application",
+            acts=tuple(Aside(link.path) for link in links),
+            when=tuple(same_link(link.path, link.target) for link in links),
+        )
+    yield from reload_steps(ctx, "UNIT-6/reload")
+
+
+def sweep_links(ctx: RemedyContext) -> Iterator[Step]:
+    """Move dangling links aside; only those that bear the name of a unit of this application."""
+    dangling = ctx.read(units.unit_files).dangling
+    stem = ctx.inv.app.unit.removesuffix(".service")
+    names = {ctx.inv.app.unit, *ctx.inv.app.legacy_units, ctx.inv.app.logrotate_unit, ctx.inv.app.logrotate_timer}
+    mine = [link for link in dangling if (name := link.path.rsplit("/", 1)[-1]) in names or name.startswith(stem)]
+    if not mine:
+        raise NothingToDo("the dangling links are other applications': ask whoever looks after those")
+    for number, link in enumerate(mine, 1):
+        yield Step(
+            id=f"UNIT-7/sweep-{number}",
+            host=ctx.inv.app_host.name,
+            sentence=f"move the dangling link {link.path} aside",
+            acts=(Aside(link.path),),
+            when=(same_link(link.path, link.target),),
+        )
+    yield from reload_steps(ctx, "UNIT-7/reload")
+
+
+def install_logrotate(ctx: RemedyContext) -> Iterator[Step]:
+    """The log rotation's unit file from the repository."""
+    yield write_from_repository(ctx, ctx.inv.app.logrotate_unit, "UNIT-8/write")
+    yield from reload_steps(ctx, "UNIT-8/reload")
+
+
+def start_timer(ctx: RemedyContext) -> Iterator[Step]:
+    """Let the rotation look into the target stage, then enable and start its timer: nothing is left that it could start."""
+    inv, seen = ctx.inv, ctx.read(units.rotation)
+    text = seen.text
+    for tree in inv.legacy_stages:
+        text = text.replace(f"{tree}/", f"{inv.stage}/")
+    if text != seen.text:
+        yield Step(
+            id="UNIT-9/configuration",
+            host=inv.app_host.name,
+            sentence=f"let {seen.config} name the logs of the target stage",
+            acts=(Write(seen.config, text),),
+            when=(same_file(seen.config, seen.text),),
+        )
+    timer = inv.app.logrotate_timer
+    if timer not in ctx.read(units.unit_files).files:
+        yield write_from_repository(ctx, timer, "UNIT-9/timer")
+        yield from reload_steps(ctx, "UNIT-9/reload")
+    yield Step(
+        id="UNIT-9/start",
+        host=inv.app_host.name,
+        sentence=f"enable and start {timer}",
+        acts=(Unit("enable", timer), Unit("start", timer)),
+    )
