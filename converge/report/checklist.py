@@ -40,8 +40,8 @@ def _line(entry: Mapping[str, Any], section: Mapping[str, Any], where: str) -> L
     return Line(ref=entry["ref"], text=entry["text"], statements=[], section=title)
 
 
-def load_checklist(path: Path) -> list[Line]:
-    """The lines in a file.
+def load_checklist(path: Path, statements: Iterable[Statement]) -> list[Line]:
+    """The page's lines in a file, each with the statements that prove it.
 
     Raises:
         UsageError: the file cannot be read, or as ``parse_checklist``.
@@ -50,7 +50,7 @@ def load_checklist(path: Path) -> list[Line]:
         text = path.read_text(encoding="utf-8")
     except OSError as problem:
         raise UsageError(f"{path}: the checklist cannot be read: {problem.strerror}") from problem
-    return parse_checklist(text, str(path))
+    return lines(parse_checklist(text, str(path)), statements)
 
 
 def proves(seed: Iterable[str], ref: str) -> bool:
@@ -59,6 +59,7 @@ def proves(seed: Iterable[str], ref: str) -> bool:
     return any(own.fullmatch(each) for each in seed)
 
 
-def lines(page: Iterable[Line], registry: Mapping[str, Statement]) -> list[Line]:
-    """The page's lines with the ids of all statements that prove each, in the registry's order."""
-    return [replace(line, statements=[s.id for s in registry.values() if proves(s.seed, line.ref)]) for line in page]
+def lines(page: Iterable[Line], statements: Iterable[Statement]) -> list[Line]:
+    """The page's lines with the ids of all statements that prove each, in the statements' order."""
+    known = list(statements)
+    return [replace(line, statements=[s.id for s in known if proves(s.seed, line.ref)]) for line in page]

@@ -93,7 +93,7 @@ def _wrong(record: Record) -> list[str]:
 def _group(group: Group) -> list[str]:
     found = _verdict(group.root)
     if group.followers:
-        found.append(f"  - probably because of it: {prose(', '.join(name_of(each) for each in group.followers))}")
+        found.append(f"  - probably because of it: {prose(', '.join(dict.fromkeys(each.id for each in group.followers)))}")
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def _environment() -> Environment:
         name_of=summary.name_of,
         anchor_of=summary.anchor_of,
         remark=summary.remark,
+        number_of=summary.number_of,
     )
     return made
 
@@ -62,7 +64,9 @@ def stylesheet() -> str:
 
 def first_screen(record: Record) -> str:
     """The whole record as HTML for the body of a page, the verdict first; needs ``stylesheet()``, but no script."""
+    seen = Counter(verdict.id for verdict in record.verdicts)
     context: dict[str, Any] = {
+        "several": {id for id, number in seen.items() if number > 1},
         "record": record,
         "head": summary.headline(record),
         "counts": summary.counts(record.verdicts),

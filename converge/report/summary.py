@@ -106,11 +106,15 @@ def counts(verdicts: Iterable[Verdict]) -> list[tuple[Outcome, int]]:
     return [(outcome, found[outcome]) for outcome in ORDER if found[outcome]]
 
 
+def number_of(number: int, outcome: Outcome) -> str:
+    """``1 fails``, ``3 fail``, ``2 due``."""
+    several = {Outcome.FAILS: "fail", Outcome.HOLDS: "hold"}.get(outcome, outcome.value)
+    return f"{number:,} {outcome.value if number == 1 else several}"
+
+
 def counted(verdicts: Iterable[Verdict]) -> str:
     """``3 fail, 1 unobservable, 67 hold``."""
-    plural = {Outcome.FAILS: ("fails", "fail"), Outcome.HOLDS: ("holds", "hold")}
-    words = [f"{n:,} {plural.get(o, (o.value, o.value))[n != 1]}" for o, n in counts(verdicts)]
-    return ", ".join(words) or "no statement was read"
+    return ", ".join(number_of(number, outcome) for outcome, number in counts(verdicts)) or "no statement was read"
 
 
 def unwell(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from converge.record import Record
 from converge.report.summary import Group, downtime, groups, headline, later, left, name_of, remark, remediable, said
-from converge.report.text import count, duration, one_line
+from converge.report.text import count, duration, one_line, shown
 
 
 def tally_line(record: Record) -> str:
@@ -21,8 +21,8 @@ def closing_line(report: PurePath | str) -> str:
     return f"report: {report}"
 
 
-def summary_lines(record: Record, report: PurePath | str, width: int = 120) -> list[str]:
-    """Verdict, situation, what is not well below its likely cause, what is left for a person, tally, the report's path."""
+def closing_lines(record: Record, report: PurePath | str, width: int = 120) -> list[str]:
+    """Verdict, situation, what is not well below its likely cause, what is left for a person, tally; last the report."""
     head = headline(record)
     found = [head.text, f"  {head.figures}"]
     if record.situation:
@@ -38,7 +38,8 @@ def summary_lines(record: Record, report: PurePath | str, width: int = 120) -> l
     if record.probe:
         found += ["", downtime(record.probe)]
     found += [f"note: {one_line(note, width)}" for note in record.notes]
-    return [*found, "", tally_line(record), closing_line(report)]
+    # Once more for all of it: no line may steer the terminal, whatever it was made of.
+    return [shown(line).replace("\n", " ") for line in [*found, "", tally_line(record), closing_line(report)]]
 
 
 def _group(group: Group, width: int) -> list[str]:
@@ -47,6 +48,6 @@ def _group(group: Group, width: int) -> list[str]:
     found = [f"  {root.outcome.value:<12} {name_of(root)}: {one_line(root.sentence, width)}"]
     found += [f"    {label}: {one_line(seen[label], width)}" for label in ("expected", "seen") if label in seen]
     if group.followers:
-        names = ", ".join(name_of(each) for each in group.followers)
+        names = ", ".join(dict.fromkeys(each.id for each in group.followers))
         found.append(f"    probably because of it: {one_line(names, width * 3)}")
     return found

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a table of statements is read along its rows)
 """Records to report on: a red check, a green run, and one with everything in it that a host could do to us."""
 
 from __future__ import annotations
@@ -5,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from converge.readings import Evidence
-from converge.record import Outage, Probe, Record, StepRecord, Verdict
-from converge.report.checklist import load_checklist, proves
+from converge.record import Line, Outage, Probe, Record, StepRecord, Verdict
+from converge.report.checklist import parse_checklist, proves
 from converge.statements import Outcome
 
 START = 1_772_366_400.0
@@ -68,8 +69,8 @@ def verdicts(red: bool, nodeids: bool = True) -> list[Verdict]:
     return found
 
 
-def _checklist() -> list:  # type: ignore[type-arg]
-    page = load_checklist(CHECKLIST)
+def _checklist() -> list[Line]:
+    page = parse_checklist(CHECKLIST.read_text(), CHECKLIST.name)
     for line in page:
         line.statements = [row[0] for row in _STATEMENTS if proves(row[3].split(), line.ref)]
     return page
@@ -161,3 +162,7 @@ def everything() -> Record:
     record.probe.outages[0].first_error = HOSTILE
     record.probe.answered_by[0] = (record.probe.started, HOSTILE)
     return record
+
+
+HOSTILE_ID = "</td><img src=x onerror=document.title='pwned'><script>document.title='pwned'</script>\"'&"
+"""For names of tests; pytest itself escapes control characters there."""
