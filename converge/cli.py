@@ -1,0 +1,167 @@
+"""``python -m converge``: what was done on a target, and taking it back. Checks and runs themselves are pytest's."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from converge.errors import ConvergeError, Declined, UsageError
+from converge.journal import stories
+from converge.lock import holder
+from converge.rollback import describe, find_story, plan_rollback, roll_back
+from converge.session import new_id, person
+from converge.statements import REGISTRY
+from converge.transport import Link, LocalLink, connect
+from hosts.schema import Inventory
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs on a target: list, show, explain, take back.")
+out = Console(highlight=False)
+
+Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production, or an inventory file")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="a run, as `runs` lists it")]
+
+
+@contextmanager
+def reached(target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
+    """The target's inventory, and links to its app host or to all its live hosts."""
+    from hosts.loader import load
+
+    inv = load(target)
+    links: dict[str, Link] = {"control": LocalLink()}
+    try:
+        for host in inv.live if everything else [inv.app_host]:
+            links[host.name] = connect(inv, host)
+        yield inv, links
+    finally:
+        for link in links.values():
+            link.close()
+
+
+@app.command()
+def runs(target: Target = "lab") -> None:
+    """List the runs in the app host's journal, and who holds the lock."""
+    with reached(target, everything=False) as (inv, links):
+        link = links[inv.app_host.name]
+        table = Table("run", "by", "what", "steps", "done", "taken back", "end", box=None)
+        for story in stories(link):
+            d = describe(story)
+            table.add_row(*(str(d[k]) for k in ("id", "who", "of", "steps", "done", "undone", "end")))
+        out.print(table if table.row_count else f"{link.name}: no run has changed anything yet")
+        now = holder(link)
+        out.print(f"in progress: {now}" if now else "no run is in progress")
+
+
+@app.command()
+def show(id: RunId, target: Target = "lab") -> None:
+    """Tell a run from its journal: its steps, what became of them, and how each is taken back."""
+    with reached(target, everything=False) as (inv, links):
+        story = find_story(links[inv.app_host.name], id)
+    for key, value in describe(story).items():
+        out.print(f"{key + ':':8}{value}", markup=False)
+    results, undone = story.results(), story.undone()
+    for intent in story.intents():
+        n = int(intent["n"])
+        known = results.get(n, {})
+        state = "taken back" if n in undone else known.get("result") or f"status {known['rc']}" if known else "unknown"
+        out.print(f"\n{n:3} {intent['step']} at {intent['host']}: {intent['sentence']}\n    {state}", markup=False)
+        if known.get("reason"):
+            out.print(f"    because: {known['reason']}", markup=False)
+        out.print(f"    undo: {intent.get('undo', '')}", markup=False)
+    for entry in story.entries:
+        if entry.kind == "proof":
+            out.print(f"{time.strftime('%H:%M:%S', time.localtime(entry.at))} {entry.data.get('text', '')}", markup=False)
+
+
+@app.command()
+def rollback(
+    id: RunId,
+    target: Target = "lab",
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Take a run's steps back, the last one first."""
+    with reached(target, everything=True) as (inv, links):
+        backs = plan_rollback(find_story(links[inv.app_host.name], id))
+        if not backs:
+            out.print(f"run {id}: nothing to take back")
+            return
+        for back in backs:
+            way = f"STAYS: {back.stays}" if back.stays else back.way
+            out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise UsageError("there is no terminal to ask at: add --yes to take it back")
+            if not typer.confirm("Take this back?", default=False):
+                raise Declined("declined: nothing was done")
+        mine = new_id()
+        code, _ = roll_back(inv, links, id, mine, person(), lambda text: out.print(text, markup=False))
+        out.print(f"run {mine}: ended with {int(code)}; now look: pytest verify/ --target {target}")
+    raise typer.Exit(int(code))
+
+
+@app.command()
+def explain(
+    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="its id, such as UNIT-3")],
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Say what a statement means, what it needs, what needs it, and how it is mended. Connects to nothing."""
+    import_statements("verify")
+    found = REGISTRY.get(statement)
+    if found is None:
+        raise UsageError(f"there is no statement {statement}; there are {', '.join(sorted(REGISTRY))}")
+    needed_by = [s.id for s in REGISTRY.values() if statement in s.needs]
+    data = {
+        "id": found.id,
+        "sentence": found.sentence,
+        "severity": found.severity.value,
+        "on": found.on,
+        "seed": list(found.seed),
+        "needs": list(found.needs),
+        "needed by": needed_by,
+        "remedy": f"remediate/{found.remedy.replace('.', '.py: ')}" if found.remedy else "",
+        "manual": found.manual or "",
+        "defined in": found.function.__module__.replace(".", "/") + ".py" if found.function else "",
+    }
+    if as_json:
+        print(json.dumps(data, indent=2))
+        return
+    for key, value in data.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        if text:
+            out.print(f"{key + ':':12}{text}", markup=False)
+
+
+def import_statements(package: str) -> None:
+    """Load every statement of a package of tests."""
+    import importlib
+    import pkgutil
+
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if info.name.startswith("test_"):
+            importlib.import_module(f"{package}.{info.name}")
+
+
+def main() -> int:
+    """Run a command; foreseen failures are one message and their exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except typer.Abort:
+        return 2
+    except ConvergeError as problem:
+        print(f"converge: {problem}", file=sys.stderr)
+        return int(problem.exit_code)
+    except Exception as problem:
+        if hasattr(problem, "format_message"):
+            print(f"converge: {problem.format_message()}", file=sys.stderr)
+            return 4
+        raise
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,349 @@
+"""Acts and their guards, run for real in folders."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from converge.compile import described, render
+from converge.guards import NotAllowed, lint, memory_verdict, tree_kept
+from converge.guards import Tree as Counted
+from converge.shell import Rc
+from converge.steps import Act, Aside, Condition, Link, Mode, Run, Signal, Step, Unit, Write
+from hosts.schema import Inventory
+from tests.engine.world import World, build
+
+
+@pytest.fixture
+def world(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> World:
+    return build(tmp_path, inventory, monkeypatch)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "300"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def start_time(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def tree(top: Path) -> dict[str, str]:
+    """Every path below with its kind and content."""
+    found = {}
+    for path in sorted(top.rglob("*")):
+        if path.is_symlink():
+            found[str(path)] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[str(path)] = f"{path.stat().st_mode:o} {path.read_text()}"
+        else:
+            found[str(path)] = "folder"
+    return found
+
+
+def test_write_puts_a_new_file_and_undo_takes_it_away(world: World) -> None:
+    file = world.root / "a" / "b.conf"
+    done = world.act(Write(str(file), "it's $HOME\n", 0o640))
+    assert done.rc == 0, done.err
+    assert file.read_text() == "it's $HOME\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in file.parent.iterdir()] == ["b.conf"]
+    assert done.undo().rc == 0
+    assert not file.exists()
+
+
+def test_write_keeps_the_old_file_and_undo_brings_it_back(world: World) -> None:
+    file = world.root / "b.conf"
+    file.write_text("old\n")
+    file.chmod(0o600)
+    before = tree(world.root)
+    done = world.act(Write(str(file), "new\n"))
+    assert file.read_text() == "new\n"
+    assert done.undo().rc == 0
+    assert tree(world.root) == before
+    assert done.undo().rc == 0, "a second undo finds nothing to do"
+
+
+def test_undo_refuses_what_somebody_changed_since(world: World) -> None:
+    file = world.root / "b.conf"
+    file.write_text("old\n")
+    done = world.act(Write(str(file), "new\n"))
+    file.write_text("a hand's\n")
+    undone = done.undo()
+    assert undone.rc == Rc.MOVED
+    assert "changed since" in undone.err
+    assert file.read_text() == "a hand's\n"
+
+
+def test_undo_of_a_step_that_never_ran_changes_nothing(world: World) -> None:
+    file = world.root / "b.conf"
+    file.write_text("old\n")
+    done = world.act(Write(str(file), "new\n"), when=(Condition("never", "false"),))
+    assert done.rc == Rc.MOVED
+    assert "never" in done.err
+    assert done.undo().rc == 0
+    assert file.read_text() == "old\n"
+
+
+def test_link_is_replaced_by_rename_and_put_back(world: World) -> None:
+    path = world.root / "current"
+    path.symlink_to("releases/1")
+    done = world.act(Link(str(path), "releases/2"))
+    assert str(path.readlink()) == "releases/2"
+    assert done.undo().rc == 0
+    assert str(path.readlink()) == "releases/1"
+
+
+def test_link_never_replaces_a_folder(world: World) -> None:
+    (world.root / "shared").mkdir()
+    done = world.act(Link(str(world.root / "shared"), "elsewhere"))
+    assert done.rc == Rc.REFUSED
+    assert (world.root / "shared").is_dir()
+
+
+def test_aside_keeps_everything_and_goes_back_if_its_place_is_free(world: World) -> None:
+    old = world.root / "old"
+    old.mkdir()
+    (old / "file").write_text("precious")
+    before = tree(world.root)
+    done = world.act(Aside(str(old)))
+    assert done.rc == 0, done.err
+    assert not old.exists()
+    assert [p.read_text() for p in Path(world.inv.attic).rglob("file")] == ["precious"]
+    assert done.undo().rc == 0
+    assert tree(world.root) == before
+
+
+def test_aside_undo_leaves_a_taken_place(world: World) -> None:
+    old = world.root / "old"
+    old.write_text("1")
+    done = world.act(Aside(str(old)))
+    old.write_text("2")
+    undone = done.undo()
+    assert undone.rc == Rc.MOVED
+    assert old.read_text() == "2"
+
+
+def test_aside_on_another_file_system_stays_on_it(world: World, tmp_path: Path) -> None:
+    shm = Path("/dev/shm") / tmp_path.name
+    if Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("one file system only")
+    shm.mkdir()
+    try:
+        (shm / "dead.sock").write_text("x")
+        done = world.act(Aside(str(shm / "dead.sock")), fence=world.fence(roots=(str(shm),)))
+        assert done.rc == 0, done.err
+        assert [p.name for p in shm.iterdir()] == [".attic"]
+        assert done.undo().rc == 0
+        assert (shm / "dead.sock").read_text() == "x"
+    finally:
+        subprocess.run(["rm", "-r", str(shm)], check=True)
+
+
+def test_mode_is_changed_and_put_back(world: World) -> None:
+    file = world.root / "secret"
+    file.write_text("")
+    file.chmod(0o644)
+    done = world.act(Mode(str(file), 0o600))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert done.undo().rc == 0
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_enable_and_disable_are_undone_to_what_was_seen(world: World) -> None:
+    done = world.act(Unit("enable", "app.service"))
+    assert world.unit("app.service", "enabled") == "enabled"
+    done.undo()
+    assert world.unit("app.service", "enabled") == "disabled"
+    assert world.act(Unit("enable", "app.service")).rc == 0
+    again = world.act(Unit("enable", "app.service"))
+    again.undo()
+    assert world.unit("app.service", "enabled") == "enabled", "it was enabled before"
+
+
+def test_start_that_systemctl_calls_a_success_is_looked_at(world: World) -> None:
+    (world.home / "units-state" / "app.service.gated").touch()
+    done = world.act(Unit("start", "app.service"))
+    assert done.rc == Rc.FAILED
+    assert "returned 0, but it is inactive" in done.err
+
+
+def test_queued_job_of_somebody_else_is_respected(world: World) -> None:
+    (world.home / "units-state" / "jobs").write_text("12 app.service restart waiting\n")
+    done = world.act(Unit("stop", "app.service"))
+    assert done.rc == Rc.MOVED
+    assert world.unit("app.service", "active") == ""
+
+
+def test_undo_of_a_unit_file_reloads_before_it_starts(world: World) -> None:
+    state = world.home / "units-state"
+    (state / "app-old.service.active").write_text("active\n")
+    unit = Path(world.inv.units_dir) / "app-old.service"
+    unit.write_text("[Service]\n")
+    done = world.act(Unit("stop", "app-old.service"), Aside(str(unit)), Unit("daemon-reload"))
+    assert done.rc == 0, done.err
+    (state / "calls").write_text("")
+    assert done.undo().rc == 0
+    calls = [c for c in (state / "calls").read_text().splitlines() if c.split()[0] in {"start", "daemon-reload"}]
+    assert calls[:2] == ["daemon-reload", "start app-old.service"]
+    assert unit.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/etc/passwd.new", "outside the roots"),
+        ("{root}/../../outside", "outside the roots"),
+        ("{root}", "outside the roots"),
+        ("{root}/escape/file", "outside the roots"),
+        ("{root}/prod/shared", "protected"),
+        ("{root}/prod", "protected"),
+        ("{sockets}/dev.sock", "protected"),
+        ("relative", "not an absolute path"),
+        ("{root}/sub/", "does not name one thing"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Write, Link, Aside, Mode])
+def test_no_act_leaves_its_fence(world: World, kind: type, path: str, why: str) -> None:
+    (world.root / "escape").symlink_to("/etc")
+    (world.sockets / "dev.sock").write_text("")
+    place = path.format(root=world.root, sockets=world.sockets)
+    acts: list[Act] = [Write(place, ""), Link(place, "x"), Aside(place), Mode(place, 0o600)]
+    act = next(a for a in acts if isinstance(a, kind))
+    before = tree(world.root) | tree(world.sockets)
+    done = world.act(act)
+    assert done.rc == Rc.REFUSED, done.err
+    assert why in done.err
+    assert tree(world.root) | tree(world.sockets) == before
+
+
+def test_nothing_is_written_through_a_symlink(world: World) -> None:
+    target = world.top / "target"
+    target.write_text("theirs")
+    (world.root / "file").symlink_to(target)
+    assert world.act(Write(str(world.root / "file"), "ours")).rc == Rc.REFUSED
+    assert world.act(Mode(str(world.root / "file"), 0o777)).rc == Rc.REFUSED
+    assert target.read_text() == "theirs"
+
+
+def test_socket_with_a_listener_is_not_moved(world: World) -> None:
+    path = world.sockets / "app.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        done = world.act(Aside(str(path)))
+        assert done.rc == Rc.REFUSED, done.err
+        assert path.exists()
+    assert world.act(Aside(str(path))).rc == 0
+
+
+def test_signal_reaches_the_expected_process_only(world: World, sleeper: subprocess.Popen[bytes]) -> None:
+    good = Signal(sleeper.pid, "TERM", start_time(sleeper.pid), "sleep 300")
+    wrong = [
+        Signal(sleeper.pid, "TERM", good.started + 1, "sleep 300"),
+        Signal(sleeper.pid, "TERM", good.started, "unicorn"),
+        Signal(sleeper.pid, "TERM", good.started, "sleep 300", cwd="/nowhere"),
+        Signal(sleeper.pid, "TERM", good.started, "sleep 300", cgroup="nobody.service"),
+    ]
+    for act in wrong:
+        assert world.act(act).rc == Rc.MOVED
+    assert sleeper.poll() is None
+    assert world.act(good).rc == 0
+    assert sleeper.wait(10) == -15
+
+
+def test_wrong_host_and_account_are_refused_before_anything(world: World) -> None:
+    file = world.root / "x"
+    assert world.act(Write(str(file), ""), fence=world.fence(hostname="elsewhere")).rc == Rc.WRONG_HOST
+    assert world.act(Write(str(file), ""), fence=world.fence(account="nobody-else")).rc == Rc.WRONG_HOST
+    assert not file.exists()
+
+
+def test_program_may_use_the_guarded_functions_and_is_undone_as_far(world: World) -> None:
+    (world.root / "stale").write_text("1")
+    before = tree(world.root)
+    script = f'aside {world.root}/stale && echo hello | put {world.root}/fresh 600 && relink {world.root}/l "a b"'
+    done = world.act(Run(script))
+    assert done.rc == 0, done.err
+    assert (world.root / "fresh").read_text() == "hello\n"
+    assert str((world.root / "l").readlink()) == "a b"
+    assert done.undo().rc == 0
+    assert tree(world.root) == before
+
+
+def test_program_that_fails_stops_the_step(world: World) -> None:
+    done = world.act(Run("exit 75"), Write(str(world.root / "after"), ""))
+    assert done.rc == Rc.FAILED, "a program's own status is not taken for ours"
+    assert "act 1 ended with status 75" in done.err
+    assert not (world.root / "after").exists()
+
+
+def test_refusal_inside_a_program_stops_the_step(world: World) -> None:
+    done = world.act(Run("aside /etc/passwd; true"), Write(str(world.root / "after"), ""))
+    assert done.rc == Rc.REFUSED
+    assert not (world.root / "after").exists()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "rm -rf /x", "cd /x && rm y", "for f in *; do rm $f; done", "x=$(unlink a)", "sudo true", "pkill -f unicorn",
+        "kill -TERM 12", "systemctl restart nginx", "find . -name x -delete", "find . -exec rm {} +", "ls | xargs rm",
+        "git push --force origin master", "git push -f", "git push origin +master", "git reset --hard",
+        "rsync -a --delete a/ b/", "ln -sfn a b", "echo x > /etc/motd", "timeout 5 rm x", "nice rm x",
+        "exec /bin/rm x", "if true; then rm x; fi", "FOO=1 rm x", "case $a in b) rm x ;; esac", 'eval "$x"',
+    ],
+)  # fmt: skip
+def test_lint_refuses(script: str) -> None:
+    with pytest.raises(NotAllowed, match="a step's program"):
+        lint(script)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "git rm -q config/deploy/migrate.rb", "kill -0 $p", "systemctl --user start app.service", "echo x >&2",
+        "cmd >/dev/null 2>&1", "bundle exec cap production deploy", "git push origin HEAD:master", "# rm is not used",
+        'echo a >"$tmp"', "S stop x", "rsync -a --ignore-existing a/ b/", "timeout 20 git fetch", "cp -a a b; mv -T b c",
+    ],
+)  # fmt: skip
+def test_lint_allows(script: str) -> None:
+    lint(script)
+
+
+def test_foreign_units_and_vague_signals_are_not_compiled(world: World) -> None:
+    for act in (Unit("stop", "hkn-dev.service"), Unit("restart"), Signal(1, "TERM", 5, "x"), Signal(99, "TERM", 0, "x")):
+        with pytest.raises(NotAllowed):
+            world.act(act)
+    with pytest.raises(NotAllowed, match="whole file system"):
+        world.act(Aside("/x"), fence=world.fence(roots=("/",)))
+
+
+def test_record_says_what_a_person_would_type() -> None:
+    step = Step("A/1", "new", "write it", (Write("/a/b c", "x"), Unit("daemon-reload"), Run("  echo hi\n")), interrupts=2)
+    record = render(step, "a.b", ["A"])
+    assert "cat >'/a/b c' <<'END'\nx\nEND" in record.commands
+    assert "systemctl --user daemon-reload" in record.commands
+    assert record.commands.endswith("echo hi")
+    assert "put back" in record.undo
+    assert described(Link("/p", "/t")) == "ln -s /t /p.new && mv -T /p.new /p"
+    assert render(Step("A/1", "new", "s", (), undo="it is data"), "a", []).undo == "none: it is data"
+
+
+def test_guards_of_a_run_say_what_they_saw() -> None:
+    assert tree_kept(Counted(2, 10), Counted(3, 12)).holds
+    lost = tree_kept(Counted(2, 10), Counted(1, 12))
+    assert not lost.holds
+    assert "LOST" in lost.text
+    assert not tree_kept(None, Counted(1, 1)).holds
+    assert memory_verdict("room", "available 4096\nused 1024\nused 1024\n").text == (
+        "room: 4 MiB available, the application uses 2 MiB"
+    )
+    assert not memory_verdict("room", "").holds
