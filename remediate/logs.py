@@ -12,7 +12,7 @@ def reopen(ctx: RemedyContext) -> Iterator[Step]:
     """Let unicorn open its log files anew (USR1), which interrupts nothing."""
     main = ctx.read(logs.open_logs).main
     if main is None or main.unit != ctx.inv.app.unit:
-        raise NothingToDo(f"{ctx.inv.app.unit} runs no process of its own")
+        raise NothingToDo(f"{ctx.inv.app.unit} runs no process of its own: starting it is UNIT-5's remedy")
     yield Step(
         id="LOG-1/reopen",
         host=ctx.inv.app_host.name,

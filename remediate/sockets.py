@@ -41,6 +41,9 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
 
 def single(ctx: RemedyContext) -> Iterator[Step]:
     """One listener, the app's unit's: end what was started by hand beside it, and let the app bind its path again."""
+    ours = ctx.read(units.our_units)
+    if not ours.app.runs or any(unit.runs for unit in ours.legacy):
+        raise NothingToDo(f"{ours.app.name} does not serve alone yet: handing the site to it is UNIT-5's remedy")
     path = ctx.read(facts_sockets.upstream).chosen
     seen = ctx.read(facts_sockets.sockets)
     by_hand = {stray.pid: stray for stray in strays(ctx)}
@@ -101,7 +104,7 @@ def write_pid_file(ctx: RemedyContext) -> Iterator[Step]:
     ours, seen = ctx.read(units.our_units), ctx.read(facts_sockets.unicorn_pid_file)
     main = ctx.read(units.masters).of(ours.app)
     if main is None or main.unit != ours.app.name:
-        raise NothingToDo(f"{ours.app.name} has no main process of its own that could be named")
+        raise NothingToDo(f"{ours.app.name} has no main process of its own yet: starting it is UNIT-5's remedy")
     if seen.pid != main.pid:
         yield Step(
             id="PID-1/write",

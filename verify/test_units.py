@@ -20,7 +20,7 @@ from hosts.schema import Host, Inventory
 def test_app_unit_is_the_repositorys(
     unit_files: UnitsDir, our_units: OurUnits, repository: Repository, inv: Inventory
 ) -> None:
-    """The app's unit on the server is the one in the repository, and no drop-in changes it."""
+    """The app's unit on the server is the one in the repository, is for this host, and no drop-in changes it."""
     name = inv.app.unit
     wanted = repository.file(unit_file(name))
     here = unit_files.files.get(name)
@@ -33,6 +33,12 @@ def test_app_unit_is_the_repositorys(
         here.is_same_as(wanted),
         expected=f"the text of {source}",
         seen=f"it differs: {difference(here.text, wanted)}",
+        where=place,
+    )
+    require(
+        here.may_start_on(inv.app_host.hostname),
+        expected=f"a ConditionHost= that lets it start on {inv.app_host.hostname}",
+        seen=", ".join(here.values("ConditionHost")),
         where=place,
     )
     strange = surprising_drop_ins(our_units)
@@ -116,7 +122,7 @@ def _is_gone(unit: UnitState, files: UnitsDir) -> None:
     severity=Severity.BLOCKER,
     on="app",
     seed=["C9", "OS"],
-    needs=["DEP-1", "RUBY-3", "SOLR-3", "UNIT-1", "UNIT-8"],
+    needs=["DEP-1", "RUBY-3", "RUBY-4", "SOLR-3", "UNIT-1", "UNIT-8"],
     remedy="units.cutover",
 )
 def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
