@@ -42,6 +42,8 @@ class HtmlReport:
         self._page = report
         # The environment of whoever runs this (CI variables among it) is nobody's business who reads the report.
         report.set_data("environment", {})
+        # All that a row unfolds to is above already.
+        report.set_data("renderCollapsed", ["all"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
