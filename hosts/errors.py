@@ -31,6 +31,10 @@ class InventoryError(ConvergeError):
     """An inventory that cannot be used: file, key, what was read, what is allowed."""
 
 
+class NoLab(InventoryError):
+    """The target is a lab that does not run."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One file's data. Later layers win."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hosts.errors import InventoryError, Layer, did_you_mean, explain
+from hosts.errors import InventoryError, Layer, NoLab, did_you_mean, explain
 from hosts.rules import broken
 from hosts.schema import Inventory
 
@@ -25,7 +25,8 @@ def load(target: str, *, offline: bool = False) -> Inventory:
     A lab's addresses and keys come from the files that it writes when it starts; with `offline` they are not asked for.
 
     Raises:
-        InventoryError: no such target, no lab runs, or the file is wrong, with every mistake in it.
+        NoLab: the lab does not run.
+        InventoryError: no such target, or the file is wrong, with every mistake in it.
     """
     lab, _, name = target.partition(":")
     if lab == LAB:
@@ -98,7 +99,7 @@ def _generated(target: str, name: str) -> Layer:
     file = generated(name)
     if not file.is_file():
         option = "" if name == LAB else f" --name {name}"
-        raise InventoryError(
+        raise NoLab(
             f"no lab is running for the target {target}: `python -m lab up{option}` starts one, "
             "and `--target production` speaks to the real host"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from hosts.schema import Inventory
 
@@ -111,5 +110,3 @@ def _web(inv: Inventory) -> Iterator[Broken]:
     for key, path in {"web.search_path": inv.web.search_path, "web.probe_path": inv.web.probe_path}.items():
         if not path.startswith("/"):
             yield key, f"read {path!r}, allowed: a path that starts with /"
-    if inv.web.ca_file and not Path(inv.web.ca_file).is_file():
-        yield "web.ca_file", f"read {inv.web.ca_file!r}, but there is no such file on this machine"

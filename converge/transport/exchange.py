@@ -40,12 +40,17 @@ class Exchange:
                 self._transfer(out, err)
         finally:
             clock.cancel()
-            self.channel.close()
+            self._close()
         return self._judge(bytes(out), bytes(err))
 
     def _expire(self) -> None:
         self.expired.set()
-        self.channel.close()
+        self._close()
+
+    def _close(self) -> None:
+        # Over a dead connection the farewell cannot be sent; the channel is closed on this side all the same.
+        with contextlib.suppress(OSError, EOFError):
+            self.channel.close()
 
     def _request(self) -> bool:
         """Ask for the exec; False if the limit was over before it was granted."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import threading
 from pathlib import Path
 
 from converge.transport.link import Ask
 
 TTY = Path("/dev/tty")
+ONE_AT_A_TIME = threading.Lock()
+"""Hosts are dialled at the same time, but a person is asked one thing after the other."""
 
 
 def terminal() -> Ask | None:
@@ -30,8 +33,11 @@ def terminal() -> Ask | None:
 
 
 def _ask(prompt: str, *, echo: bool = False) -> str | None:
-    if not echo:
-        return getpass.getpass(prompt) or None
+    with ONE_AT_A_TIME:
+        return _question(prompt) if echo else getpass.getpass(prompt) or None
+
+
+def _question(prompt: str) -> str | None:
     with TTY.open("r") as keyboard, TTY.open("w") as screen:
         screen.write(prompt)
         screen.flush()

@@ -1,0 +1,5 @@
+"""``python -m hosts``."""
+
+from hosts.cli import main
+
+main()
