@@ -15,6 +15,8 @@ _DECEIVING = re.compile(
 
 def shown(text: str) -> str:
     """`text` without terminal sequences, with control characters and invisible ones made visible; line ends are kept."""
+    if text.isascii() and text.isprintable():
+        return text
     text = _ANSI.sub("", text.replace("\r\n", "\n"))
     text = _CONTROL.sub(lambda m: "␡" if m[0] == "\x7f" else chr(0x2400 + ord(m[0])), text)
     return _DECEIVING.sub(lambda m: f"<U+{ord(m[0]):04X}>", text)
