@@ -47,7 +47,7 @@ def checkout(inv: Inventory, folder: str) -> str:
 def merge(ctx: RemedyContext) -> Iterator[Step]:
     """Merge the legacy branch, and in the same push set right what it would bring with it: its unit, tree and Ruby."""
     repo = ctx.inv.repository
-    return _publish(
+    yield from _publish(
         ctx,
         "REPO-6",
         AFTER_MERGE,
@@ -58,27 +58,27 @@ def merge(ctx: RemedyContext) -> Iterator[Step]:
 
 def deploy_tasks(ctx: RemedyContext) -> Iterator[Step]:
     """Let deploy.rb drive the app's unit."""
-    return _publish(ctx, "REPO-1", ["REPO-1"], f"Let deploys restart {ctx.inv.app.unit}, the unit that serves the site")
+    yield from _publish(ctx, "REPO-1", ["REPO-1"], f"Let deploys restart {ctx.inv.app.unit}, the unit that serves the site")
 
 
 def stage(ctx: RemedyContext) -> Iterator[Step]:
     """Correct the target stage's server, tree and branch."""
-    return _publish(ctx, "REPO-2", ["REPO-2"], f"Let {ctx.inv.stages.deploy} deploy to its own tree on the app host")
+    yield from _publish(ctx, "REPO-2", ["REPO-2"], f"Let {ctx.inv.stages.deploy} deploy to its own tree on the app host")
 
 
 def ruby(ctx: RemedyContext) -> Iterator[Step]:
     """Name one Ruby everywhere, with gems of its own."""
-    return _publish(ctx, "REPO-3", ["REPO-3"], "Name one Ruby everywhere, and keep its gems apart from other rubies'")
+    yield from _publish(ctx, "REPO-3", ["REPO-3"], "Name one Ruby everywhere, and keep its gems apart from other rubies'")
 
 
 def unicorn(ctx: RemedyContext) -> Iterator[Step]:
     """Let unicorn work in the target stage."""
-    return _publish(ctx, "REPO-4", ["REPO-4"], "Let unicorn run the release that was deployed, on the one socket")
+    yield from _publish(ctx, "REPO-4", ["REPO-4"], "Let unicorn run the release that was deployed, on the one socket")
 
 
 def units(ctx: RemedyContext) -> Iterator[Step]:
     """Correct the unit files."""
-    return _publish(
+    yield from _publish(
         ctx, "REPO-5", ["REPO-5"], "Fit the units to the app host, and let the app finish requests when it stops"
     )
 
@@ -93,12 +93,14 @@ def source(ctx: RemedyContext) -> Iterator[Step]:
 
 def hooks(ctx: RemedyContext) -> Iterator[Step]:
     """Restart Solr before the app."""
-    return _publish(ctx, "REPO-9", ["REPO-9"], "Restart Solr before the app, which looks for it only when it boots")
+    yield from _publish(ctx, "REPO-9", ["REPO-9"], "Restart Solr before the app, which looks for it only when it boots")
 
 
 def leftovers(ctx: RemedyContext) -> Iterator[Step]:
     """Take the legacy stage out of the repository."""
-    return _publish(ctx, "REPO-8", ["REPO-8"], f"Retire the stage {', '.join(ctx.inv.stages.legacy_deploy)}", retire=True)
+    yield from _publish(
+        ctx, "REPO-8", ["REPO-8"], f"Retire the stage {', '.join(ctx.inv.stages.legacy_deploy)}", retire=True
+    )
 
 
 def _publish(

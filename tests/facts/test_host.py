@@ -1,0 +1,76 @@
+"""Parsers of the hosts' readings."""
+
+from __future__ import annotations
+
+import pytest
+
+from converge.errors import Unobservable
+from facts.host import activity, home_mount, identity, user_manager
+from tests.targets import ask, inventory, parse
+
+NO_BUS = "Failed to connect to bus: No such file or directory"
+
+
+def test_identity() -> None:
+    seen = parse(identity, "hostname=vampires\nrelease=13\nuser=hkn\nuid=5000\ngroups=hkn ocf ocfapphost\n")
+    assert (seen.hostname, seen.release, seen.user, seen.uid) == ("vampires", "13", "hkn", 5000)
+    assert seen.groups == ("hkn", "ocf", "ocfapphost")
+
+
+@pytest.mark.parametrize("out", ["", "hostname=\n", "hostname=vampires\nuid=many\n"])
+def test_identity_that_says_nothing_is_unobservable(out: str) -> None:
+    with pytest.raises(Unobservable, match="vampires"):
+        parse(identity, out)
+
+
+def test_identity_of_this_machine() -> None:
+    assert ask(identity, inventory()).hostname
+
+
+@pytest.mark.parametrize(
+    ("words", "state"), [("running", "running"), ("degraded", "degraded"), (NO_BUS, "unreachable"), ("", "unreachable")]
+)
+def test_user_manager_without_a_bus_is_an_answer(words: str, state: str) -> None:
+    seen = parse(user_manager, f"state={words}\nlingers=yes\ngroups=hkn ocfapphost\nuid=5000\n")
+    assert seen.state == state
+    assert seen.lingers
+    assert seen.runtime_dir == "/run/user/5000"
+
+
+def test_home_mount() -> None:
+    seen = parse(home_mount, "mount\thomes:/home\tnfs4\ninode\t12\t/home/h/hk/hkn\ninode\t\t/home/h/hk/hkn/hkn-rails\n")
+    assert (seen.source, seen.fstype) == ("homes:/home", "nfs4")
+    assert seen.inodes == (("/home/h/hk/hkn", 12), ("/home/h/hk/hkn/hkn-rails", None))
+
+
+@pytest.mark.parametrize(("out", "rc"), [("", 0), ("inode\t1\t/home\n", 0), ("mount\tx\tnfs4\n", 3), ("nonsense\n", 0)])
+def test_home_mount_that_cannot_be_read(out: str, rc: int) -> None:
+    with pytest.raises(Unobservable):
+        parse(home_mount, out, rc=rc)
+
+
+SERVERS = (
+    "unit\thkn-rails.service\tinactive\nunit\thkn-rails-migrate.service\tactive\n"
+    "server\t41\t900\t/user.slice/app.slice/hkn-rails-migrate.service\t/home/h/hk/hkn/hkn-rails/migrate/releases/1"
+    "\tunicorn_rails master -c ./config/unicorn/prod.rb\n"
+    "server\t44\t950\t/user.slice/app.slice/hkn-rails-migrate.service\t/home/h/hk/hkn/hkn-rails/migrate/releases/1"
+    "\tunicorn_rails worker[0] -c ./config/unicorn/prod.rb\n"
+)
+
+
+def test_activity() -> None:
+    seen = parse(activity, SERVERS)
+    assert seen.active_units == ["hkn-rails-migrate.service"]
+    assert [server.pid for server in seen.servers if server.is_master] == [41]
+    assert not seen.is_idle
+
+
+def test_a_process_that_ended_while_it_was_read_is_none() -> None:
+    assert parse(activity, "unit\thkn-rails.service\tinactive\nserver\t41\t\t\t\t\n").is_idle
+
+
+def test_activity_without_a_bus_is_unobservable() -> None:
+    with pytest.raises(Unobservable, match="cannot be reached"):
+        parse(activity, "unit\thkn-rails.service\t\n", err=NO_BUS)
+    with pytest.raises(Unobservable, match="does not say"):
+        parse(activity, "unit\thkn-rails.service\t\n")

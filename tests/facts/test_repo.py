@@ -1,0 +1,154 @@
+"""The repository's reading, against a real one, and what its files say."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from converge.errors import Unobservable
+from facts.repo import leftovers_pattern, repository
+from facts.repo_files import (
+    after_publishing,
+    directives,
+    gemfile_ruby,
+    lock_ruby,
+    plain_version,
+    same_repository,
+    server,
+    setting,
+    unicorn,
+)
+from tests.targets import ask, inventory, parse
+
+
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Path:
+    """A work tree with master and an unmerged migrate; its own .git is what is asked."""
+    tree = tmp_path / "tree"
+    (tree / "config/deploy").mkdir(parents=True)
+    git(tree, "init", "-q", "-b", "master")
+    (tree / "Gemfile").write_text("source 'x'\nruby '3.1.2'\n")
+    (tree / "config/deploy.rb").write_text("set :repo_url, 'x'\n")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "one")
+    git(tree, "checkout", "-qb", "migrate")
+    (tree / "config/deploy.rb").write_text("# hkn-rails/migrate\nset :repo_url, 'x'\n'hkn-rails-migrate.service'\n")
+    git(tree, "commit", "-qam", "two | of two")
+    git(tree, "checkout", "-q", "master")
+    return tree
+
+
+def test_unmerged_branch(forge: Path) -> None:
+    seen = ask(repository, inventory(repository={"url": str(forge)}))
+    assert seen.file("Gemfile") == "source 'x'\nruby '3.1.2'\n"
+    assert seen.file("config/unicorn/prod.rb") is None
+    assert "hkn-rails-migrate" in (seen.file("config/deploy.rb", "migrate") or "")
+    assert [commit.subject for commit in seen.unmerged] == ["two | of two"]
+    assert seen.mentions == ()
+    assert seen.recent[0].touched == ("Gemfile", "config/deploy.rb")
+
+
+def test_merged_branch(forge: Path) -> None:
+    git(forge, "merge", "-q", "--no-ff", "-m", "merged", "migrate")
+    seen = ask(repository, inventory(repository={"url": str(forge)}))
+    assert seen.unmerged == ()
+    assert seen.recent[0].subject == "merged"
+    assert seen.recent[0].touched == ("config/deploy.rb",)
+    assert [(found.path, found.line) for found in seen.mentions] == [("config/deploy.rb", 1), ("config/deploy.rb", 3)]
+
+
+def test_branch_that_is_gone_and_reviewed_head(forge: Path) -> None:
+    git(forge, "branch", "-qD", "migrate")
+    seen = ask(repository, inventory(repository={"url": str(forge), "reviewed_url": str(forge)}))
+    assert seen.legacy_head is None
+    assert seen.unmerged == ()
+    assert seen.reviewed_head == seen.head
+
+
+def test_repository_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Unobservable, match="status 4"):
+        ask(repository, inventory(repository={"url": str(tmp_path / "none")}))
+
+
+@pytest.mark.parametrize("out", ["", "head\tmaster\tabc\n", "head\tmaster\nend\n", "grep\tnonsense\nend\n", "end\n"])
+def test_answers_that_make_no_sense(out: str) -> None:
+    with pytest.raises(Unobservable):
+        parse(repository, out)
+
+
+def test_leftovers_pattern_names_the_legacy_stage_alone() -> None:
+    pattern = leftovers_pattern(inventory())
+    for line, is_one in (
+        ("restart hkn-rails-migrate.service", True),
+        ("/home/h/hk/hkn/hkn-rails/migrate/current", True),
+        ("set :branch, 'migrate'", True),
+        ("rake db:migrate", False),
+        ("hkn-rails/migrations", False),
+    ):
+        found = subprocess.run(["grep", "-qE", pattern], input=line, text=True, check=False).returncode == 0
+        assert found is is_one, line
+
+
+STAGE = """\
+# set :branch, 'old'
+server 'hkn@apphost', user: 'hkn', roles: %w[app db web]
+set :deploy_to, "/home/h/hk/hkn/hkn-rails/prod"
+set :branch, 'master'
+set :rvm_ruby_version, 'ruby-2.5.1@hkn'
+set(:bundle_path, -> { shared_path.join("bundle-#{fetch(:rvm_ruby_version)}") })
+"""
+
+
+def test_settings() -> None:
+    assert setting(STAGE, "branch") == "master"
+    assert setting(STAGE, "deploy_to") == "/home/h/hk/hkn/hkn-rails/prod"
+    assert "rvm_ruby_version" in (setting(STAGE, "bundle_path") or "")
+    assert setting(STAGE, "nothing") is None
+    assert server(STAGE) == "apphost"
+    assert plain_version(setting(STAGE, "rvm_ruby_version")) == "2.5.1"
+
+
+def test_rubies() -> None:
+    assert gemfile_ruby("source 'x'\n# ruby '1'\nruby '~> 2.5.0'\n") == "~> 2.5.0"
+    assert gemfile_ruby("gem 'ruby-prof'\n") is None
+    assert lock_ruby("GEM\n\nRUBY VERSION\n   ruby 2.5.1p57\n\nBUNDLED WITH\n   1.17\n") == "2.5.1"
+    assert lock_ruby("GEM\n") is None
+
+
+def test_unicorn_with_a_variable() -> None:
+    seen = unicorn(
+        'root = "/r/prod/current"\nworking_directory root\nlisten "/s/prod.sock", backlog: 64\npid "#{root}/tmp/pids/u"\n'
+    )
+    assert seen.working_directory == "/r/prod/current"
+    assert seen.listens == ("/s/prod.sock",)
+    assert seen.pid == "/r/prod/current/tmp/pids/u"
+
+
+def test_hooks_in_their_order() -> None:
+    text = (
+        "after :publishing, :restart_unicorn\n# after :publishing, :x\n after 'deploy:publishing', 'deploy:restart_solr'\n"
+    )
+    assert after_publishing(text) == ("restart_unicorn", "restart_solr")
+
+
+def test_directives_are_cleared_by_an_empty_one() -> None:
+    assert directives("[Service]\n#A=1\nExecStop=a\nExecStop=\nKillMode=mixed\n") == {"KillMode": ["mixed"]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("git@github.com:a/b.git", "https://github.com/a/b", True),
+        ("ssh://git@forge/srv/git/b.git", "forge:/srv/git/b", True),
+        ("git@github.com:a/b.git", "git@github.com:c/b.git", False),
+    ],
+)
+def test_addresses_of_one_repository(one: str, other: str, same: bool) -> None:
+    assert same_repository(one, other) is same

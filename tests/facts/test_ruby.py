@@ -1,0 +1,122 @@
+"""Parsers of the readings of rubies and gems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from converge.errors import Unobservable
+from facts.ruby import Broken, Bundle, bundle, bundle_check, bundle_dirs, rubies, running_ruby
+from remediate.ruby import unlinked
+from tests.targets import ask, inventory, parse
+
+RUBIES = "/home/h/hk/hkn/.rvm/rubies/ruby-{}/bin/ruby"
+
+
+def test_rubies() -> None:
+    out = (
+        f"ruby\t{RUBIES.format('3.1.2')}\t127\terror while loading shared libraries\tlibruby-3.1.so.3.1 \n"
+        f"ruby\t{RUBIES.format('3.3.8')}\t0\truby 3.3.8 (2025-04-09) [x86_64-linux]\t\nend\n"
+    )
+    seen = parse(rubies, out)
+    assert not seen["3.1.2"].runs
+    assert seen["3.1.2"].missing == ("libruby-3.1.so.3.1",)
+    assert seen["3.3.8"].runs
+
+
+def test_a_folder_named_after_another_version_does_not_run() -> None:
+    seen = parse(rubies, f"ruby\t{RUBIES.format('3.3.8')}\t0\truby 3.1.2 (x)\t\nend\n")
+    assert not seen["3.3.8"].runs
+
+
+def test_rubies_on_this_machine(tmp_path: Path) -> None:
+    program = tmp_path / "ruby-9.9.9/bin/ruby"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho ruby 9.9.9\n")
+    program.chmod(0o755)
+    assert ask(rubies, inventory(ruby={"executable": f"{tmp_path}/ruby-{{version}}/bin/ruby"}))["9.9.9"].runs
+
+
+@pytest.mark.parametrize("out", ["", "ruby\tx\t0\ty\tz\n", "ruby\tx\nend\n"])
+def test_rubies_cut_off(out: str) -> None:
+    with pytest.raises(Unobservable):
+        parse(rubies, out)
+
+
+def test_running_ruby() -> None:
+    assert parse(running_ruby, "pid=0\n").pid == 0
+    seen = parse(running_ruby, f"pid=7\nexe={RUBIES.format('3.3.8')}\ncgroup=/x/hkn-rails.service\n")
+    assert (seen.pid, seen.exe) == (7, RUBIES.format("3.3.8"))
+    with pytest.raises(Unobservable):
+        parse(running_ruby, "pid=\n", err="Failed to connect to bus: No medium found")
+
+
+BUNDLE = """\
+configured\t/shared/bundle
+path\t/shared/bundle
+ruby\t~> 3.3.8
+abi\t3.3.0
+broken\t/shared/bundle/ruby/3.3.0/gems/nokogiri-1/lib/nokogiri.so\tlibruby-3.1.so.3.1 => not found
+broken\t/shared/bundle/ruby/3.3.0/gems/nokogiri-1/lib/nokogiri.so\tlibx.so => not found
+extensions\t12
+builder\t2.5.0
+end\tend
+"""
+
+
+def test_bundle() -> None:
+    seen = parse(bundle, BUNDLE)
+    assert (seen.path, seen.ruby, seen.abis, seen.extensions, seen.built_by) == (
+        "/shared/bundle",
+        "3.3.8",
+        ("3.3.0",),
+        12,
+        ("2.5.0",),
+    )
+    assert [found.why for found in seen.broken] == ["libruby-3.1.so.3.1 => not found"]
+
+
+@pytest.mark.parametrize("out", ["", BUNDLE.removesuffix("end\tend\n"), "what\tis\tthis\nend\tend\n"])
+def test_bundle_cut_off(out: str) -> None:
+    with pytest.raises(Unobservable):
+        parse(bundle, out)
+
+
+def test_bundle_of_no_release(tmp_path: Path) -> None:
+    seen = ask(bundle, inventory(stages={"root": str(tmp_path)}))
+    assert (seen.path, seen.abis, seen.extensions) == ("", (), 0)
+
+
+def test_what_must_go_so_that_gems_are_built_anew() -> None:
+    top = "/b/ruby/3.3.0"
+    broken = [
+        f"{top}/gems/nokogiri-1/lib/nokogiri.so",
+        f"{top}/extensions/x86_64-linux/3.3.0/nio4r-2/nio4r.so",
+        "/b/ruby/3.1.0/gems/bigdecimal-3/lib/bigdecimal.so",
+        f"{top}/stray.so",
+    ]
+    seen = Bundle("/b", "/b", "3.3.8", ("3.1.0", "3.3.0"), 9, tuple(Broken(path, "") for path in broken), ())
+    assert unlinked(seen, "3.3.8") == [
+        f"{top}/gems/nokogiri-1",
+        f"{top}/specifications/nokogiri-1.gemspec",
+        f"{top}/gems/nio4r-2",
+        f"{top}/extensions/x86_64-linux/3.3.0/nio4r-2",
+        f"{top}/specifications/nio4r-2.gemspec",
+        "/b/ruby/3.1.0",
+        f"{top}/stray.so",
+    ]
+
+
+def test_bundle_check() -> None:
+    assert parse(bundle_check, "rc=0\nwords=The Gemfile's dependencies are satisfied\n").is_complete
+    assert not parse(bundle_check, "rc=1\nwords=missing: rails = 1\n").is_complete
+    with pytest.raises(Unobservable):
+        parse(bundle_check, "")
+
+
+def test_bundle_dirs() -> None:
+    seen = parse(bundle_dirs, "dir\t/s/bundle\t12 13 \ndir\t/s/bundle-3.3.8\t\nend\tend\n")
+    assert [(found.path, found.pids) for found in seen] == [("/s/bundle", (12, 13)), ("/s/bundle-3.3.8", ())]
+    with pytest.raises(Unobservable, match="cut off"):
+        parse(bundle_dirs, "dir\t/s/bundle\t12 13 \n")
