@@ -59,6 +59,7 @@ def _rest(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     try:
         return process.communicate(timeout=LAST_WORDS)
     except subprocess.TimeoutExpired as late:
+        process.wait()  # itself it is dead: it could not leave its own group
         for pipe in (process.stdout, process.stderr):
             if pipe:
                 pipe.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ class Login:
     tried: list[str] = field(default_factory=list)
     locked: list[Path] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
+    agents: ExitStack = field(default_factory=ExitStack)
 
     def run(self) -> str:
         """Log in; says by what.
@@ -35,6 +37,10 @@ class Login:
         Raises:
             Unreached: nothing that could be offered was accepted.
         """
+        with self.agents:
+            return self._run()
+
+    def _run(self) -> str:
         self.transport.auth_timeout = max(self.way.timeout, 1.0)
         for label, key in self._keys():
             if self._offer(label, key):
@@ -49,7 +55,7 @@ class Login:
         """Keys in the order of least effort: the agent's that are named, its others, files, files with a passphrase."""
         files = list(self._files())
         blobs = {key.asbytes() for _, key in files} | {b for f in self.way.identities if (b := _public(f))}
-        agent = _agent_keys()
+        agent = self._agent_keys()
         offered = [k for k in agent if k.asbytes() in blobs]
         if not self.way.identities_only:
             offered += [k for k in agent if k.asbytes() not in blobs]
@@ -60,6 +66,16 @@ class Login:
         for file in self.locked if self.ask else []:
             if _public(file) not in seen and (unlocked := self._unlock(file)):
                 yield f"key file {file}", unlocked
+
+    def _agent_keys(self) -> list[PKey]:
+        from paramiko import Agent
+
+        try:
+            agent = Agent()
+            self.agents.callback(agent.close)
+            return list(agent.get_keys())
+        except Exception:  # an agent that does not answer is as good as none
+            return []
 
     def _files(self) -> Iterator[tuple[str, PKey]]:
         from paramiko import PKey
@@ -185,15 +201,6 @@ class Login:
 
 class _NoAnswer(Exception):
     """The person gave up."""
-
-
-def _agent_keys() -> list[PKey]:
-    from paramiko import Agent
-
-    try:
-        return list(Agent().get_keys())
-    except Exception:  # an agent that does not answer is as good as none
-        return []
 
 
 def _public(file: Path) -> bytes | None:

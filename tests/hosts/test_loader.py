@@ -151,7 +151,8 @@ def test_no_such_target(target: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"format = ", "is not TOML"), (b"a = '\xff'", "is not UTF-8"), (b"a = 1\na = 2\nb = 3", "line 2")]
+    ("content", "words"),
+    [(b"format = ", "is not TOML"), (b"a = '\xff'", "is not UTF-8"), (b"a = 1\na = 2\nb = 3\n", "line 2")],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "broken.toml").write_bytes(content)
