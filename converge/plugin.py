@@ -257,6 +257,7 @@ class Engine:
         if self.config.option.collectonly:
             return
         from converge.judging import likely_causes
+        from converge.masking import masked
         from converge.report import write_reports
 
         self.session.close()
@@ -267,6 +268,7 @@ class Engine:
             session.exitstatus = int(self.ended[0])
         reason = self.ended[1] if self.ended else ""
         self.session.finish(int(session.exitstatus), reason)
+        self.session.record = masked(self.session.record)
         if verdicts or self.session.record.steps:
             write_reports(self.session.record, self.session.folder)
 
