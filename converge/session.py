@@ -27,6 +27,9 @@ Chosen = list[tuple[Statement, str | None]]
 SETTLE = 60.0
 """Seconds that a check waits at most for young processes to be old enough to be judged."""
 
+YOUTH = 30.0
+"""Seconds that a proof always allows for that."""
+
 
 def new_id() -> str:
     """An id that sorts by time, for a check or a run."""
@@ -116,7 +119,8 @@ class Session:
         chosen = [(s, at) for s, at in self.everything() if s.id in wanted]
         end = time.monotonic() + deadline
         while True:
-            self.read_until_stable(chosen, lambda _text: None, max(0.0, end - time.monotonic()))
+            # Also without a deadline: a process that has just started is no reason to call what it serves unproven.
+            self.read_until_stable(chosen, lambda _text: None, max(YOUTH, end - time.monotonic()))
             worst: dict[str, Verdict] = {}
             for verdict in self.judge_all(chosen):
                 if verdict.id not in worst or worst[verdict.id].outcome.is_well:

@@ -26,7 +26,12 @@ def test_our_solr_listens(solr: Solr, inv: Inventory) -> None:
 
 
 @statement(
-    "SOLR-2", severity=Severity.MAJOR, on="app", seed=["CT", "OS"], needs=["SOLR-1", "DEP-1", "RUBY-4"], remedy="solr.move_home"
+    "SOLR-2",
+    severity=Severity.MAJOR,
+    on="app",
+    seed=["CT", "OS"],
+    needs=["SOLR-1", "DEP-1", "RUBY-4"],
+    remedy="solr.move_home",
 )
 def test_solr_lives_in_the_current_release(solr: Solr, inv: Inventory) -> None:
     """Solr's home is the current release's."""
