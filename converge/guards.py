@@ -151,12 +151,13 @@ def tree_kept(before: Tree | None, after: Tree | None) -> Guard:
 
 
 DEPLOYING = r"""
-for d in /proc/[0-9]*; do
+grep -laF -e "$R/repo" -e "$R/releases/" /proc/[0-9]*/cmdline 2>/dev/null | while IFS= read -r f; do
+  d=${f%/cmdline}
   [ "$(stat -c %u "$d" 2>/dev/null)" = "$(id -u)" ] || continue
-  grep -q '\.service' "$d/cgroup" 2>/dev/null && ! grep -q 'session-' "$d/cgroup" && continue
-  c=$(tr '\0' ' ' <"$d/cmdline" 2>/dev/null)
-  case "${c%% *}" in *git|*bundle|*rake|*ruby*|*tar) ;; *) continue ;; esac
-  case "$c" in *"$R/repo"*|*"$R/releases/"*) printf '%s %s\n' "${d##*/}" "$c" ;; esac
+  # What runs in a unit is the application; a deploy comes over a login.
+  if grep -q '\.service' "$d/cgroup" 2>/dev/null && ! grep -q 'session-' "$d/cgroup"; then continue; fi
+  c=$(tr '\0' ' ' <"$f" 2>/dev/null)
+  case "${c%% *}" in *git|*bundle|*rake|*ruby*|*tar) printf '%s %s\n' "${d##*/}" "$c" ;; esac
 done
 exit 0
 """
@@ -180,8 +181,8 @@ awk '/^MemAvailable/ { print "available", $2 }' /proc/meminfo
 for u in $CV_UNITS; do
   p=$(systemctl --user show "$u" -p MainPID | cut -d= -f2-)
   [ "${p:-0}" -gt 1 ] || continue
-  for d in /proc/[0-9]*; do
-    grep -q "/$u\$" "$d/cgroup" 2>/dev/null && awk '/^Pss:/ { print "used", $2 }' "$d/smaps_rollup" 2>/dev/null
+  grep -l "/$u\$" /proc/[0-9]*/cgroup 2>/dev/null | while IFS= read -r f; do
+    awk '/^Pss:/ { print "used", $2 }' "${f%/cgroup}/smaps_rollup" 2>/dev/null
   done
 done
 exit 0
