@@ -87,6 +87,12 @@ def _changed(files: Files, path: str, change: Callable[[str], str]) -> dict[str,
     return {path: new} if new != text else {}
 
 
+def _to_target_stage(text: str, inv: Inventory) -> str:
+    for old in inv.legacy_stages:
+        text = re.sub(rf"{re.escape(old)}(?![\w-])", inv.stage, text)
+    return text
+
+
 def deploy_tasks(files: Files, inv: Inventory, _ruby: str) -> dict[str, str]:
     """deploy.rb drives the app's unit instead of the legacy ones."""
     stem = inv.app.unit.removesuffix(".service")
@@ -150,6 +156,7 @@ def unicorn_home(files: Files, inv: Inventory, _ruby: str) -> dict[str, str]:
     """unicorn's working directory, pid file and socket."""
 
     def change(text: str) -> str:
+        text = _to_target_stage(text, inv)
         seen = unicorn(text)
         if seen.working_directory != inv.current:
             text = with_call(text, "working_directory", inv.current)
@@ -167,9 +174,7 @@ def units(files: Files, inv: Inventory, _ruby: str) -> dict[str, str]:
     host = inv.app_host.hostname
 
     def common(text: str) -> str:
-        for old in inv.legacy_stages:
-            text = re.sub(rf"{re.escape(old)}(?![\w-])", inv.stage, text)
-        return with_directive(text, "Unit", "ConditionHost", host)
+        return with_directive(_to_target_stage(text, inv), "Unit", "ConditionHost", host)
 
     def app(text: str) -> str:
         text = without_directive(without_directive(common(text), "ExecStop"), "PIDFile")
