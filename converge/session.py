@@ -19,7 +19,7 @@ from converge.readings import Reading
 from converge.readings.store import CONTROL, Store
 from converge.record import Record, Verdict
 from converge.statements import REGISTRY, Statement
-from converge.transport import Link, LocalLink, connect
+from converge.transport import Link, LocalLink, connect, terminal
 from hosts.schema import Host, Inventory
 
 Chosen = list[tuple[Statement, str | None]]
@@ -66,10 +66,11 @@ class Session:
         """
         self.links[CONTROL] = LocalLink()
         problems: dict[str, ConvergeError] = {}
+        ask = terminal()
 
         def dial(host: Host) -> None:
             try:
-                self.links[host.name] = connect(self.inv, host)
+                self.links[host.name] = connect(self.inv, host, ask=ask)
             except ConvergeError as problem:
                 problems[host.name] = problem
 

@@ -44,7 +44,7 @@ def load(target, *, offline=False):
     path = HERE / "inventory.json"
     return Inventory.model_validate_json(path.read_text(), strict=False)
 
-def connect(inv, host):
+def connect(inv, host, ask=None):
     if (HERE / "unreachable").exists():
         raise HostUnreachable(f"{host.name}: no route: check the network")
     (HERE / "connected").touch()
