@@ -6,12 +6,15 @@ import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from converge.errors import Unobservable
+from converge.errors import TooYoung, Unobservable
 from converge.readings import Context, Raw, reading
 from facts.text import every, number, observed, pairs, sections, time_span
 
 STABLE = 15.0
 """Seconds that a main process must have run before it may be called running: a crash loop looks active in between."""
+
+LOOP = 3
+"""So many restarts by the manager itself are a crash loop, not a start."""
 
 GATE = "90-migration-gate.conf"
 """Name of the runtime drop-in that keeps the app's unit from starting until the cutover takes it away."""
@@ -24,13 +27,16 @@ CLOCK_TICKS = 100
 
 _PROPERTIES = (
     "LoadState ActiveState SubState MainPID Result FragmentPath DropInPaths NeedDaemonReload ConditionResult"
-    " KillSignal KillMode TimeoutStopUSec ExecStop ControlGroup NextElapseUSecRealtime"
+    " KillSignal KillMode TimeoutStopUSec ExecStop NRestarts"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """A unit as the manager of one host knows it; `enablement` is what ``is-enabled`` prints, or ``not-found``."""
+    """A unit as the manager of one host knows it; `enablement` is what ``is-enabled`` prints, or ``not-found``.
+
+    `restarts` is how often the manager restarted it by itself since somebody started it (0 where it does not count).
+    """
 
     name: str
     host: str
@@ -48,6 +54,7 @@ class UnitState:
     exec_stop: str
     result: str
     processes: int
+    restarts: int
 
     @property
     def runs(self) -> bool:
@@ -119,6 +126,7 @@ def parse_unit(name: str, lines: list[str], at: str) -> UnitState:
         exec_stop=said.get("ExecStop", ""),
         result=said.get("Result", ""),
         processes=number(said.get("Processes") or "0", f"the number of processes of {name}", at),
+        restarts=number(said.get("NRestarts") or "0", f"the restarts of {name}", at),
     )
 
 
@@ -278,8 +286,19 @@ class Masters:
     all: tuple[Process, ...]
 
     def of(self, unit: UnitState) -> Process | None:
-        """The unit's main process, if it is a master."""
+        """The unit's main process."""
         return next((p for p in self.all if p.pid == unit.main_pid and p.pid > 1), None)
+
+    def settled(self, unit: UnitState) -> Process | None:
+        """The unit's main process, once it is old enough to be judged by what it does.
+
+        Raises:
+            TooYoung: it still boots, or may be about to die; not raised for a unit that dies again and again.
+        """
+        main = self.of(unit)
+        if main and main.age < STABLE and unit.restarts < LOOP:
+            raise TooYoung(f"{self.host}: the main process of {unit.name}", STABLE - main.age)
+        return main
 
 
 @reading(

@@ -43,8 +43,11 @@ def test_upstream_is_known(upstream: Upstream, inv: Inventory) -> None:
 @statement(
     "SOCK-2", severity=Severity.BLOCKER, on="app", seed=["OS", "C9"], needs=["SOCK-1", "UNIT-5"], remedy="sockets.open_up"
 )
-def test_upstream_is_a_live_socket(upstream: Upstream, sockets: Sockets) -> None:
+def test_upstream_is_a_live_socket(
+    upstream: Upstream, sockets: Sockets, our_units: OurUnits, masters: Masters
+) -> None:
     """The web server's socket exists, somebody listens on it, and the web server may connect."""
+    masters.settled(our_units.app)
     path = upstream.chosen
     entry = sockets.at(path)
     require(entry is not None, expected="a socket, or a link to one", seen="nothing of this name", where=path)
@@ -68,8 +71,9 @@ def test_upstream_is_a_live_socket(upstream: Upstream, sockets: Sockets) -> None
     needs=["UNIT-5"],
     remedy="sockets.single",
 )
-def test_app_unit_alone_listens(upstream: Upstream, sockets: Sockets, our_units: OurUnits) -> None:
+def test_app_unit_alone_listens(upstream: Upstream, sockets: Sockets, our_units: OurUnits, masters: Masters) -> None:
     """One listener answers on the web server's socket, and it belongs to the app's unit."""
+    masters.settled(our_units.app)
     path = upstream.chosen
     found = sockets.listening_on(path)
     require(len(found) == 1, expected="one listener", seen=f"{len(found)}", where=path)
@@ -123,7 +127,7 @@ def test_listen_and_upstream_are_one(upstream: Upstream, sockets: Sockets, inv: 
 def test_pid_file_names_the_app(unicorn_pid_file: PidFile, our_units: OurUnits, masters: Masters) -> None:
     """Unicorn's PID file names the app's main process, and no upgrade left its old one behind."""
     file = unicorn_pid_file
-    main = masters.of(our_units.app)
+    main = masters.settled(our_units.app)
     require(main is not None, expected="a main process to be named", seen=f"{our_units.app.name} runs none", where=file.path)
     assert main is not None
     require(

@@ -82,7 +82,7 @@ def test_app_searches_with_solr(
     search: Search, solr: Solr, our_units: OurUnits, masters: Masters, inv: Inventory
 ) -> None:
     """The running application answers a search, and with Solr rather than its fallback."""
-    main, server = masters.of(our_units.app), solr.wrapper or solr.ours
+    main, server = masters.settled(our_units.app), solr.wrapper or solr.ours
     is_early = main is not None and server is not None and main.started < server.started
     early = " (it started before Solr did, and decides only once)" if is_early else ""
     where = f"{our_units.host}, {search.asked}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from converge.errors import TooYoung
 from converge.statements import Severity, require, statement
 from facts.repo import Repository, unit_file
 from facts.units import GATE, SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitFile, UnitsDir, UnitState
@@ -130,7 +129,7 @@ def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
     app = our_units.app
     where = f"{our_units.host}, {app.name}"
     require(app.active == "active", expected="active", seen=f"{app.active} ({app.sub}), result {app.result}", where=where)
-    main = masters.of(app)
+    main = masters.settled(app)
     require(main is not None, expected="a main process", seen=f"MainPID={app.main_pid}, and no such process", where=where)
     assert main is not None
     require(
@@ -145,8 +144,12 @@ def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
         seen=f"process {main.pid} in {main.cwd}",
         where=where,
     )
-    if main.age < STABLE:
-        raise TooYoung(f"{our_units.host}: the main process of {app.name}", STABLE - main.age)
+    require(
+        main.age >= STABLE,
+        expected=f"a main process that stays for {STABLE:g} s",
+        seen=f"one of {main.age:g} s, after {app.restarts} restarts by the manager: it dies again and again",
+        where=where,
+    )
 
 
 @statement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from converge.statements import Severity, require, statement
+from facts.units import Masters, OurUnits
 from facts.web import Answer, Serving, Site
 from hosts.schema import Inventory
 
@@ -16,8 +17,11 @@ from hosts.schema import Inventory
     manual="if the socket answers but the addresses do not, it is the web server: ask OCF staff. If the socket does not"
     " answer, read {inv.shared}/log/ and `journalctl --user -u {inv.app.unit}` on the app host",
 )
-def test_site_answers(site: Site, public_site: tuple[Answer, ...], inv: Inventory) -> None:
+def test_site_answers(
+    site: Site, public_site: tuple[Answer, ...], our_units: OurUnits, masters: Masters, inv: Inventory
+) -> None:
     """The site answers 200 over the web server's socket, over HTTPS on the app host, and at its public address."""
+    masters.settled(our_units.app)
     require(site.socket.status == 200, expected="200", seen=site.socket.text, where=f"the app host, {inv.web.probe_path}")
     wanted = {url.url: url.status for url in inv.web.urls}
     for answers, where in ((site.local, "the app host, over loopback"), (public_site, "the control machine")):
@@ -31,8 +35,9 @@ def test_site_answers(site: Site, public_site: tuple[Answer, ...], inv: Inventor
 
 
 @statement("WEB-2", severity=Severity.BLOCKER, on="app", seed=["C10"], needs=["UNIT-5"], remedy="web.serve_current")
-def test_current_release_answers(serving: Serving, site: Site) -> None:
+def test_current_release_answers(serving: Serving, site: Site, our_units: OurUnits, masters: Masters) -> None:
     """Whoever answers on the web server's socket works in the current release."""
+    masters.settled(our_units.app)
     require(site.socket.status > 0, expected="an answer", seen=site.socket.text, where=serving.path)
     require(bool(serving.owners), expected="a process of the account behind the socket", seen="none", where=serving.path)
     stale = [process for process in serving.owners if process.cwd != serving.current]
