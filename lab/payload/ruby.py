@@ -51,6 +51,8 @@ def install_ruby(machine: Machine, ruby: Ruby, *, default: bool) -> None:
         set -e
         mkdir -p {ruby.home}/bin
         cp "$(readlink -f /usr/bin/ruby)" {ruby.home}/bin/ruby
+        # Debian's gems ask `env` for ruby3.3, say, which must be this Ruby too.
+        ln -sf ruby {ruby.home}/bin/"$(basename "$(readlink -f /usr/bin/ruby)")"
         for name in bundle gem rake irb; do
           source=$(readlink -f /usr/bin/$name)
           {{ echo '#!{ruby.home}/bin/ruby'; tail -n +2 "$source"; }} > {ruby.home}/bin/$name
