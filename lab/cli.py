@@ -289,10 +289,18 @@ def _target(name: str) -> str:
 
 
 def _interruptible() -> None:
-    """Let an end by SIGTERM or SIGHUP clear up as Ctrl-C does."""
+    """Let an end by SIGINT, SIGTERM or SIGHUP clear up once, undisturbed by further ones.
+
+    A script's background job has SIGINT ignored from its start, so that it is set too.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
+    for number in numbers:
+        signal.signal(number, interrupt)

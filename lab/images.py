@@ -37,9 +37,9 @@ class Image:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def command(self, target: Path) -> list[str]:
-        """mmdebstrap's words; in a mount namespace of its own, so that nothing stays mounted if it is killed."""
+        """mmdebstrap's words; in namespaces of its own: killing it ends all that it started, and leaves no mount."""
         return [
-            *("unshare", "--mount", "--propagation", "private", "--"),
+            *("unshare", "--mount", "--propagation", "private", "--pid", "--mount-proc", "--kill-child", "--"),
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--format=directory"),
             '--aptopt=Acquire::Languages "none"',
             "--aptopt=Acquire::Retries 3",
@@ -85,7 +85,7 @@ def ensure(cache: Cache, say: Callable[[str], None]) -> dict[str, Path]:
         except BaseException:
             # Leaving the pool waits for its threads: without this an interrupt would wait for both images.
             for build in list(_BUILDS):
-                build.terminate()
+                build.kill()
             raise
 
 
