@@ -57,6 +57,12 @@ class Repository:
         """A file's text on the branch (or another that was read); None if it is not there."""
         return self.files.get((branch or self.branch, path))
 
+    def legacy_stages(self, inv: Inventory) -> list[str]:
+        """Configurations of the stages to be retired: on the branch, or on a legacy branch that is still to be merged."""
+        branches = [self.branch] + ([inv.repository.legacy_branch] if self.unmerged else [])
+        paths = legacy_stage_configs(inv)
+        return [path for path in paths if any(self.file(path, branch) is not None for branch in branches)]
+
 
 def unicorn_config(inv: Inventory) -> str:
     """Path of the web server's configuration for the target stage, in the repository."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from converge.errors import Unobservable
@@ -204,6 +204,12 @@ class BundleDir:
 
     path: str
     pids: tuple[int, ...]
+
+
+def old_bundles(dirs: Iterable[BundleDir], current: Bundle, wanted: str) -> list[BundleDir]:
+    """The folders of gems that nothing needs once the wanted Ruby runs: all but the current release's, and that one too
+    while the current release is still one for another Ruby."""
+    return [found for found in dirs if found.path != current.path or current.ruby != wanted]
 
 
 @reading(

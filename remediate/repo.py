@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from converge.errors import Unobservable
 from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Step, Write
-from facts.repo import Repository, checkout_files, git_environment, legacy_stage_configs, repository
+from facts.repo import Repository, checkout_files, git_environment, repository
 from facts.repo_files import gemfile_ruby, plain_version
 from hosts.schema import Inventory
 from remediate.repo_patches import AFTER_MERGE, patched
@@ -114,7 +114,9 @@ def _publish(
 ) -> Iterator[Step]:
     inv, seen = ctx.inv, ctx.read(repository)
     folder = f"{ctx.workdir}/{id.lower()}"
-    gone = [path for path in legacy_stage_configs(inv) if retire and seen.file(path) is not None]
+    if seen.unmerged and not merged and id in AFTER_MERGE:
+        raise NothingToDo(f"the merge of {inv.repository.legacy_branch} (REPO-6) sets it right in the same push")
+    gone = seen.legacy_stages(inv) if retire else []
     if not merged and not gone and not patched(_texts(seen), patches, inv, _wanted(inv, _texts(seen))):
         raise NothingToDo(f"no patch changes anything on {seen.branch}: a person must look (see the statement's message)")
     here = head_is(inv, seen.head)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Unit
 from facts.repo import repository
-from facts.ruby import Bundle, bundle, bundle_dirs, running_ruby, wanted_ruby
+from facts.ruby import Bundle, bundle, bundle_dirs, old_bundles, running_ruby, wanted_ruby
 from remediate.fs import real_folder, unused
 
 INSTALL = r"""
@@ -102,10 +102,11 @@ def _gem(top: str, gem: str, built: str) -> list[str]:
 
 def retire_bundles(ctx: RemedyContext) -> Iterator[Step]:
     """Move the folders of gems aside that the current release does not use, if no process uses them either."""
-    current = ctx.read(bundle).path
-    old = [found for found in ctx.read(bundle_dirs) if found.path != current]
-    if not current or not old:
-        raise NothingToDo("there are no older gems" if current else "it is not known which gems the current release uses")
+    current = ctx.read(bundle)
+    dirs = ctx.read(bundle_dirs)
+    old = old_bundles(dirs, current, wanted_ruby(ctx.inv, ctx.read(repository)))
+    if not current.path or not old:
+        raise NothingToDo("there are no older gems" if current.path else "it is not known which gems the release uses")
     for found in old:
         yield Step(
             id=f"RUBY-5/retire-{found.path.rsplit('/', 1)[-1]}",

@@ -36,7 +36,7 @@ def undeployed(repository: Repository, revision: str) -> list[str] | None:
     remedy="deploy.deploy",
 )
 def test_current_release_is_the_branch(stage: Stage, repository: Repository, inv: Inventory, at: str) -> None:
-    """The target stage's current release is its newest, its deploy came to its end, and it is what the branch has."""
+    """The target stage's current release is its newest, its deploy came to its end, and it has all that is to be merged."""
     require(
         bool(stage.current) and stage.release == stage.newest,
         expected=f"{inv.current} leads to the newest release {stage.newest or '(there is none)'}",
@@ -48,6 +48,13 @@ def test_current_release_is_the_branch(stage: Stage, repository: Repository, inv
         expected=f"the last line of revisions.log is about release {stage.release}",
         seen=f"{stage.logged_line or 'no line'} (the deploy of {stage.release} was cut off half-way, or is still going on)",
         where=f"{inv.stage}/revisions.log on {at}",
+    )
+    legacy = inv.repository.legacy_branch
+    require(
+        not repository.unmerged,
+        expected=f"a release of {repository.branch} with all of {legacy} in it",
+        seen=f"{len(repository.unmerged)} commits of {legacy} are not merged, so no release of {repository.branch} has them",
+        where=f"{inv.current}/REVISION on {at} ({stage.revision[:8] or 'none'})",
     )
     changed = undeployed(repository, stage.revision)
     require(

@@ -6,7 +6,7 @@ import re
 
 from converge.errors import Unobservable
 from converge.statements import Severity, require, statement
-from facts.repo import Repository, legacy_stage_configs, stage_config, unicorn_config, unit_file
+from facts.repo import Repository, stage_config, unicorn_config, unit_file
 from facts.repo_files import (
     after_publishing,
     directives,
@@ -238,7 +238,7 @@ def test_deploys_come_from_the_reviewed_branch(repository: Repository, inv: Inve
 )
 def test_no_leftovers_of_the_legacy_stage(repository: Repository, inv: Inventory) -> None:
     """The repository names the legacy stage no more: `cap` cannot bring it back by mistake."""
-    files = [path for path in legacy_stage_configs(inv) if repository.file(path) is not None]
+    files = repository.legacy_stages(inv)
     lines = [f"{found.path}:{found.line}" for found in repository.mentions if found.path not in files]
     require(
         not files and not lines,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from converge.statements import Severity, require, statement
 from facts.repo import Repository
-from facts.ruby import Bundle, BundleCheck, BundleDir, Ruby, RunningRuby, wanted_ruby
+from facts.ruby import Bundle, BundleCheck, BundleDir, Ruby, RunningRuby, old_bundles, wanted_ruby
 from hosts.schema import Inventory
 
 
@@ -109,12 +109,15 @@ def test_bundle_is_complete(bundle: Bundle, bundle_check: BundleCheck, inv: Inve
     late=True,
     soak=True,
 )
-def test_old_gems_are_gone(bundle_dirs: tuple[BundleDir, ...], bundle: Bundle, inv: Inventory, at: str) -> None:
+def test_old_gems_are_gone(
+    bundle_dirs: tuple[BundleDir, ...], bundle: Bundle, repository: Repository, inv: Inventory, at: str
+) -> None:
     """Beside the current release's gems there are no older ones (moved aside counts), and no process uses any."""
-    old = [found for found in bundle_dirs if found.path != bundle.path]
+    version = wanted_ruby(inv, repository)
+    old = old_bundles(bundle_dirs, bundle, version)
     require(
         not old,
-        expected=f"only {bundle.path or 'the current bundle'}",
+        expected=f"only the gems of a release for Ruby {version}",
         seen="; ".join(
             found.path + (f" (used by {', '.join(map(str, found.pids))})" if found.pids else "") for found in old
         ),

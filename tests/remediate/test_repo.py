@@ -71,7 +71,17 @@ def test_the_merge_brings_nothing_that_a_deploy_would_trip_over(target: Inventor
     assert holds(statements.test_solr_restarts_before_the_app, after)
 
 
+def without_legacy_branch(inv: Inventory) -> None:
+    git(Path(inv.repository.url), "branch", "-qD", "migrate")
+
+
+def test_what_the_merge_sets_right_is_left_to_it(target: Inventory, tmp_path: Path) -> None:
+    with pytest.raises(NothingToDo, match="REPO-6"):
+        world.planned(repo.unicorn, target, tmp_path)
+
+
 def test_one_patch_is_one_commit_that_changes_nothing_else(target: Inventory, tmp_path: Path) -> None:
+    without_legacy_branch(target)
     assert world.converge(repo.unicorn, target, tmp_path)[-1] == "REPO-4/push"
     after = seen(target)
     assert after.recent[0].touched == ("config/unicorn/prod.rb",)
@@ -90,6 +100,7 @@ def test_leftovers_are_taken_away_by_a_commit(target: Inventory, tmp_path: Path)
 
 
 def test_nothing_is_pushed_over_what_somebody_else_pushed(target: Inventory, tmp_path: Path) -> None:
+    without_legacy_branch(target)
     steps = repo.unicorn(world.context(target, tmp_path))
     first = next(steps)
     assert world.run(first, target, tmp_path, 1).returncode == 0
