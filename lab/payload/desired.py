@@ -117,6 +117,8 @@ def settle(lab: Lab) -> None:
     """Start Solr, which no unit does after a boot, and then the application again, which looks for it only once."""
     search.start(lab, lab.app.name, f"{PROD}/current/solr")
     search.wait(lab, lab.app.name)
+    # A SIGQUIT before unicorn listens may be lost, and the stop would then last as long as the unit allows.
+    site.wait(lab.app)
     lab.app.run(["systemctl", "--user", "restart", APP_UNIT], user=USER)
     site.wait(lab.app, solr=True, stage="prod")
     neighbours.wait(lab)
