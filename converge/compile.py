@@ -172,7 +172,7 @@ def described(act: Act) -> str:
 def undo_described(step: Step) -> str:
     """How the step is taken back, in words or as commands."""
     if isinstance(step.undo, str):
-        return f"none: {step.undo}"
+        return step.undo if step.undo.startswith("none") else f"none: {step.undo}"
     if step.undo is not None:
         return "\n".join(described(act) for act in step.undo)
     ways = {

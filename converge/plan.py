@@ -39,7 +39,8 @@ class Task:
     """One call of one remedy for one host, with the statements that it is to mend.
 
     `blocked_by` are statements that it needs, that fail, and that this plan does not mend. `note` says why there are no
-    steps: a remedy that found nothing to do, or could not read what it must know.
+    steps: a remedy that found nothing to do, or could not read what it must know. A task that `follows` is for statements
+    that hold, but need what the plan will change: it is carried out only if they do not hold any more by then.
     """
 
     remedy: str
@@ -50,6 +51,7 @@ class Task:
     steps: list[StepRecord] = field(default_factory=list)
     note: str = ""
     state: str = "planned"
+    follows: bool = False
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether executing it would change nothing."""
-        return not any(task.steps and task.steps[0].result == "planned" for task in self.tasks)
+        return not any(task.steps and task.steps[0].result == "planned" for task in self.tasks if not task.follows)
 
 
 def all_needs(id: str, statements: Mapping[str, Statement]) -> set[str]:
@@ -155,18 +157,31 @@ def _sharing(left: Sequence[str], statements: Mapping[str, Statement]) -> list[s
     return members
 
 
-def sketch(chosen: Sequence[Failing], statements: Mapping[str, Statement], manual: Mapping[str, str]) -> Plan:
+def sketch(
+    chosen: Sequence[Failing],
+    statements: Mapping[str, Statement],
+    manual: Mapping[str, str],
+    standing: Sequence[Failing] = (),
+) -> Plan:
     """The plan's tasks without their steps.
 
     `chosen` are the failing instances that the run shall mend; `manual` says for a statement's id what a person must do
-    instead of a remedy.
+    instead of a remedy; `standing` are instances that hold and that the run may mend again, should it break them: a push
+    to the repository makes the deployed release an old one.
 
     Raises:
         NeedsCycle: statements need each other in a circle.
     """
     by_hand = {id: text for id, text in manual.items() if id in {f.id for f in chosen}}
     mine = [f for f in chosen if f.id not in by_hand and statements[f.id].remedy]
-    return Plan(group(order({f.id for f in mine}, statements), mine, statements), by_hand)
+    mended = {f.id for f in mine}
+    behind = [f for f in standing if f.id not in mended and statements[f.id].remedy and not statements[f.id].late]
+    behind = [f for f in behind if all_needs(f.id, statements) & mended]
+    everything = [*mine, *behind]
+    tasks = group(order({f.id for f in everything}, statements), everything, statements)
+    for task in tasks:
+        task.follows = not any(Failing(id, task.host) in mine for id in task.statements)
+    return Plan(tasks, by_hand)
 
 
 def block(plan: Plan, unproven: Collection[str]) -> None:
@@ -174,6 +189,9 @@ def block(plan: Plan, unproven: Collection[str]) -> None:
     coming: set[str] = set()
     for task in plan.tasks:
         task.blocked_by = [need for need in task.needs if need in unproven and need not in coming]
+        if task.follows:
+            task.steps = [] if task.blocked_by else task.steps
+            continue
         by_hand = next((step for step in task.steps if step.result == "manual"), None)
         if task.blocked_by:
             for step in task.steps:
@@ -201,6 +219,8 @@ def fill(plan: Plan, find: Callable[[str], Remedy], context: Callable[[str], Rem
             task.note = f"what it must know could not be read: {reason}"
         if not task.steps and not task.note:
             task.note = "its remedy found nothing to do"
+        if task.follows and task.steps:
+            task.note = f"only if {' or '.join(task.statements)} does not hold any more by then"
     return plan
 
 

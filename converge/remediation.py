@@ -97,7 +97,8 @@ def make_plan(runner: Runner, before: list[Verdict], chosen: Chosen) -> Plan:
     failing = [f for f in failing if REGISTRY[f.id].remedy]
     unproven = {v.id for v in before if not v.outcome.is_well}
     unproven |= {v.id for v in before if v.outcome is Outcome.ADVICE and REGISTRY[v.id].severity is not Severity.MINOR}
-    return runner.plan(failing, unproven, {})
+    standing = [Failing(v.id, v.host) for v in before if v.outcome is Outcome.HOLDS and (v.id, v.host) in mine]
+    return runner.plan(failing, unproven, {}, standing)
 
 
 def make_runner(session: Session, say: Say, option: Any) -> Runner:
@@ -149,6 +150,8 @@ def show(plan: Plan, say: Say) -> None:
         return
     say(f"plan: {len(plan.steps)} steps for {len({i for t in plan.tasks for i in t.statements})} statements")
     for task in plan.tasks:
+        if task.follows and not task.steps:
+            continue
         where = f" on {task.host}" if task.host else ""
         say(f"\n{', '.join(task.statements)}: {task.remedy}{where}{': ' + task.note if task.note else ''}")
         for step in task.steps:

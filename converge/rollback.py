@@ -12,7 +12,7 @@ from converge.executor import Executor
 from converge.journal import Journal, Story, folder, stories
 from converge.lock import Lock
 from converge.record import StepRecord
-from converge.runner import close_open_runs
+from converge.recovery import close_open_runs
 from converge.shell import Rc
 from converge.transport import Link
 from hosts.schema import Inventory

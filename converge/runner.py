@@ -13,12 +13,13 @@ from converge import compile as words
 from converge import guards
 from converge.errors import ConnectionLost, ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor, by_hand
-from converge.journal import Journal, Story, fate_script, stories
+from converge.journal import Journal
 from converge.lock import Lock
 from converge.plan import Failing, Plan, Task, block, blocked_text, call, fill, sketch
 from converge.prober import Prober
 from converge.readings import Reader
 from converge.record import Record, StepRecord, Verdict
+from converge.recovery import close_open_runs
 from converge.shell import Rc
 from converge.statements import Outcome, Statement
 from converge.steps import NothingToDo, Remedy, RemedyContext, Step
@@ -30,7 +31,7 @@ PATIENCE = 45.0
 
 
 class Prove(Protocol):
-    """Void all answers, judge statements afresh until they hold or `deadline` seconds are over; the worst verdict each."""
+    """Void all answers; judge statements until they hold or `deadline` seconds are over; the worst verdict each."""
 
     def __call__(self, ids: Collection[str], deadline: float) -> Mapping[str, Verdict]: ...
 
@@ -65,17 +66,26 @@ class Runner:
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
         self._unproven: set[str] = set()
+        self._seen: dict[str, Verdict] = {}
         self._demands: set[Exit] = set()
         self._stop = False
 
-    def plan(self, chosen: Sequence[Failing], unproven: Collection[str], manual: Mapping[str, str]) -> Plan:
+    def plan(
+        self,
+        chosen: Sequence[Failing],
+        unproven: Collection[str],
+        manual: Mapping[str, str],
+        standing: Sequence[Failing] = (),
+    ) -> Plan:
         """Plan from what is read now; changes nothing. `unproven` are all statements that do not hold, chosen or not.
+
+        `standing` are the chosen instances that hold: mended again if the run itself breaks them.
 
         Raises:
             NeedsCycle, RemedyMissing: the definitions make no plan possible.
         """
         self._unproven = set(unproven)
-        plan = fill(sketch(chosen, self.statements, manual), self.find, self._context, self._render)
+        plan = fill(sketch(chosen, self.statements, manual, standing), self.find, self._context, self._render)
         block(plan, self._unproven)
         return plan
 
@@ -136,8 +146,7 @@ class Runner:
         if self._stop:
             task.state = "not reached"
             return
-        verdicts = self.prove([*task.statements, *task.needs], 0.0)
-        self._learn(verdicts)
+        verdicts = self._look([*task.statements, *task.needs])
         if all(verdicts[id].outcome is Outcome.HOLDS for id in task.statements if id in verdicts):
             self._pass_over(task, "held", "not reached", "what it is for holds already")
             return
@@ -145,11 +154,19 @@ class Runner:
             self._pass_over(task, "blocked", "blocked", blocked_text(missing))
             return
         ended = self._steps(task, plan)
+        self._seen.clear()
         proofs = self.prove(task.statements, PATIENCE if ended else 0.0)
         self._learn(proofs)
         self._settle(task, proofs)
 
+    def _look(self, ids: Sequence[str]) -> Mapping[str, Verdict]:
+        """Verdicts on answers that are no older than the last task."""
+        if missing := [id for id in ids if id not in self._seen]:
+            self._learn(self.prove(missing, 0.0))
+        return {id: self._seen[id] for id in ids if id in self._seen}
+
     def _learn(self, verdicts: Mapping[str, Verdict]) -> None:
+        self._seen.update(verdicts)
         for id, verdict in verdicts.items():
             (self._unproven.discard if verdict.outcome.is_well else self._unproven.add)(id)
 
@@ -157,7 +174,8 @@ class Runner:
         task.state, task.note = state, reason
         for record in task.steps:
             record.result, record.reason = result, reason
-        self.say(f"{', '.join(task.statements)}: {reason}")
+        if not task.follows or state != "held":
+            self.say(f"{', '.join(task.statements)}: {reason}")
 
     def _steps(self, task: Task, plan: Plan) -> bool:
         """Run the remedy's steps as it yields them, each on fresh readings; whether it came to its end."""
@@ -281,37 +299,3 @@ class Runner:
             yield
         finally:
             signal.signal(signal.SIGINT, former)
-
-
-def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str]:
-    """Find out by looking what became of runs without an end, and close their journals; a sentence for each.
-
-    Raises:
-        StateMoved: a step of such a run still acts.
-    """
-    notes = []
-    for story in stories(app):
-        if not story.is_open or story.id == mine:
-            continue
-        fates = [fate(links, story, intent) for intent in story.dangling()]
-        text = "; ".join(fates) or "every step that it began had ended"
-        notes.append(f"run {story.id} of {story.plan.get('who', 'unknown')} ended without an end: {text}")
-        Journal(story.id, app).write("end", exit_code=int(Exit.UNKNOWN), reason=f"found open by run {mine}: {text}")
-    return notes
-
-
-def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> str:
-    """What became of a step of which no result is written, in words.
-
-    Raises:
-        StateMoved: it still acts.
-    """
-    n, host = int(intent["n"]), str(intent["host"])
-    name = f"step {n} ({intent.get('step', '')} at {host})"
-    if host not in links:
-        return f"{name}: not known, {host} is not looked after any more"
-    answer = links[host].exec(fate_script(story.id, n), limit=15).out.decode(errors="replace").strip()
-    if answer == "acting":
-        raise StateMoved(f"{host}: {name} of run {story.id} still acts: run again after its end")
-    ends = {"never": "it never began", "cut": "it was cut off while it acted, and may have done a part"}
-    return f"{name}: {ends.get(answer, 'it was done' if answer == '0' else f'it ended with status {answer}')}"

@@ -409,3 +409,25 @@ def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:
     stage.go()
     with pytest.raises(UsageError, match="no journal of a run R9; its last ones are: R1"):
         roll_back(stage.world.inv, {"new": stage.link}, "R9", "R2", "ada", stage.said.append)
+
+
+def test_what_the_run_itself_broke_is_mended_again(stage: Stage) -> None:
+    root = stage.world.root
+    (root / "B").write_text("deployed")
+
+    def push(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/push", "new", "push", (Write(f"{root}/A", "x"), Aside(f"{root}/B")))
+
+    stage.add("A", push)
+    stage.add("B", stage.writer("B"), ("A",))
+    stage.add("C", stage.writer("C"), ("B",))
+    (root / "C").write_text("x")
+    made = stage.runner()
+    plan = made.plan([Failing("A", "new")], {"A"}, {}, [Failing("B", "new"), Failing("C", "new")])
+    made.start(plan)
+    try:
+        assert made.execute(plan) is None
+    finally:
+        made.finish(0, "")
+    assert results(plan) == {"A/push": "done", "B/write": "done", "C/write": "not reached"}
+    assert stage.holds("B")

@@ -9,7 +9,7 @@ import pytest
 
 from converge.errors import StateMoved
 from converge.journal import Journal, JournalError, line, parse, stories
-from converge.runner import close_open_runs
+from converge.recovery import close_open_runs
 from converge.transport import LocalLink
 from hosts.schema import Inventory
 from tests.engine.world import World, build

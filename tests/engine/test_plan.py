@@ -129,3 +129,17 @@ def test_step_for_a_person_makes_the_plan_empty_and_its_statements_manual() -> N
 def test_remedy_that_returns_a_list_is_told_so() -> None:
     with pytest.raises(UsageError, match=r"z\.list must be a generator"):
         call(lambda _: iter([]), CONTEXT, "z.list")
+
+
+def test_statement_that_holds_behind_a_mended_one_follows() -> None:
+    plan = sketch([Failing("A", "new")], CHAIN, {}, [Failing(id, "new") for id in ("B", "C", "D", "LATE")])
+    assert [(t.statements, t.follows) for t in plan.tasks] == [(["A"], False), (["B"], True), (["C"], True)]
+    for task in plan.tasks[1:]:
+        task.steps = [StepRecord("B/1", "z.b", ["B"], "new", "s", "", [], "", None)]
+    assert plan.is_empty, "what follows is no reason to act"
+
+
+def test_statement_that_follows_joins_the_remedy_that_it_shares() -> None:
+    deploy = world(("REPO", "", "r.r", False), ("DEP", "REPO", "d.d", False), ("GEMS", "DEP", "d.d", False))
+    plan = sketch([Failing("REPO", ""), Failing("GEMS", "new")], deploy, {}, [Failing("DEP", "new")])
+    assert [(t.statements, t.needs, t.follows) for t in plan.tasks] == [(["REPO"], [], False), (["DEP", "GEMS"], ["REPO"], False)]
