@@ -1,0 +1,136 @@
+"""Units, their files and their processes, from recorded answers of systemd 252 and of a manager that is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from converge.errors import TooYoung, Unobservable
+from facts.units import LOOP, UnitFile, masters, our_units, rotation, unit_files
+from tests.targets import parse
+
+UNITS = "/home/h/hk/hkn/.config/systemd/user"
+RELEASE = "/home/h/hk/hkn/hkn-rails/prod/releases/20261123221302"
+SLICE = "/user.slice/user-5000.slice/user@5000.service/app.slice"
+
+IDLE = "MainPID=0\nKillSignal=15\nLoadState={load}\nActiveState=inactive\nSubState=dead\nEnablement={enabled}\n"
+APP = f"""TimeoutStopUSec=1min 10s
+MainPID=234
+Result=success
+NRestarts={{restarts}}
+KillMode=mixed
+KillSignal=3
+LoadState=loaded
+ActiveState=active
+SubState=running
+FragmentPath={UNITS}/hkn-rails.service
+DropInPaths=/run/user/5000/systemd/user/hkn-rails.service.d/a.conf /etc/b.conf
+NeedDaemonReload=yes
+Enablement=enabled
+Processes=3
+"""
+
+
+def answer(restarts: int = 0) -> str:
+    """What the reading prints where the app runs and nothing is left of the legacy unit."""
+    return (
+        "runtime=/run/user/5000\n"
+        f"[hkn-rails.service]\n{APP.format(restarts=restarts)}"
+        f"[hkn-rails-migrate.service]\n{IDLE.format(load='not-found', enabled='')}"
+        f"[hkn-rails-logrotate.service]\n{IDLE.format(load='loaded', enabled='static')}"
+        "[hkn-rails-logrotate.timer]\nResult=success\nLoadState=loaded\nActiveState=active\nSubState=waiting\nEnablement=enabled\n"
+    )
+
+
+def test_units_as_the_manager_knows_them() -> None:
+    seen = parse(our_units, answer())
+    app, legacy = seen.app, seen.legacy[0]
+    assert (app.active, app.main_pid, app.enablement, app.processes) == ("active", 234, "enabled", 3)
+    assert (app.kill_signal, app.kill_mode, app.stop_timeout, app.exec_stop) == (3, "mixed", 70.0, "")
+    assert app.drop_ins == ("/run/user/5000/systemd/user/hkn-rails.service.d/a.conf", "/etc/b.conf")
+    assert app.needs_reload
+    assert app.runs
+    assert (legacy.exists, legacy.enablement, legacy.runs) == (False, "not-found", False)
+    assert (seen.timer.sub, seen.timer.kill_signal) == ("waiting", 0)
+    assert seen.drop_in("x.service", "y.conf") == "/run/user/5000/systemd/user/x.service.d/y.conf"
+
+
+@pytest.mark.parametrize(
+    ("out", "err", "rc", "words"),
+    [
+        ("", "Failed to connect to bus: No such file or directory", 1, "lingering"),
+        ("", "Failed to get D-Bus connection: Connection refused", 1, "cannot be reached"),
+        ("runtime=/run/user/5000\n", "", 0, "said nothing about hkn-rails.service"),
+        (answer().replace("MainPID=234", "MainPID=many"), "", 0, "expected a number"),
+        ("", "sh: 1: Syntax error", 2, "status 2"),
+    ],
+)
+def test_a_manager_that_does_not_answer_is_not_inactive(out: str, err: str, rc: int, words: str) -> None:
+    with pytest.raises(Unobservable, match=words):
+        parse(our_units, out, err, rc)
+
+
+def test_unit_files_and_links() -> None:
+    out = (
+        "[hkn-rails.service]\n|[Unit]\n|ConditionHost=vampires\n|\n|[Service]\n|ExecStop=/bin/kill\n|ExecStop=\n\n"
+        f"[links]\nlink={UNITS}/default.target.wants/hkn-rails.service\t../hkn-rails.service\t{UNITS}/hkn-rails.service\n"
+        f"link={UNITS}/default.target.wants/old.service\t{UNITS}/old.service\t\n"
+    )
+    seen = parse(unit_files, out)
+    file = seen.files["hkn-rails.service"]
+    assert file.text == "[Unit]\nConditionHost=vampires\n\n[Service]\nExecStop=/bin/kill\nExecStop=\n"
+    assert file.values("ConditionHost") == ("vampires",)
+    assert file.values("ExecStop") == ()
+    assert [link.path for link in seen.dangling] == [f"{UNITS}/default.target.wants/old.service"]
+    assert [link.target for link in seen.wants("hkn-rails.service")] == ["../hkn-rails.service"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "host", "starts"),
+    [
+        ("vampires", "vampires", True),
+        ("werewolves", "vampires", False),
+        ("!werewolves", "vampires", True),
+        ("!vampires", "vampires", False),
+        ("vamp*", "vampires", True),
+        ("", "vampires", True),
+    ],
+)
+def test_condition_host(condition: str, host: str, starts: bool) -> None:
+    assert UnitFile("a", "/a", f"[Unit]\nConditionHost={condition}\n").may_start_on(host) is starts
+
+
+def process(pid: int, age: float, unit: str = "hkn-rails.service") -> str:
+    """A line about a master of that age on a host that is up for 1000 s."""
+    times = f"{round((1000 - age) * 100)}\t1000.00"
+    return f"process={pid}\t{times}\t{SLICE}/{unit}\t{RELEASE}\t/r/ruby\tunicorn_rails master -c x  \n"
+
+
+def test_masters() -> None:
+    seen = parse(masters, f"current={RELEASE}\n{process(96, 50, 'hkn-dev.service')}{process(234, 20)}")
+    app = parse(our_units, answer()).app
+    main = seen.settled(app)
+    assert main
+    assert (main.pid, main.unit, main.age, main.cwd) == (234, "hkn-rails.service", 20.0, seen.current)
+    assert main.cmdline == "unicorn_rails master -c x"
+
+
+def test_a_young_process_is_not_judged_but_a_crash_loop_is() -> None:
+    seen = parse(masters, f"current={RELEASE}\n{process(234, 4)}")
+    with pytest.raises(TooYoung) as young:
+        seen.settled(parse(our_units, answer()).app)
+    assert young.value.seconds_left == pytest.approx(11)
+    assert seen.settled(parse(our_units, answer(LOOP)).app)
+
+
+def test_a_process_without_its_fields() -> None:
+    with pytest.raises(Unobservable, match="described as"):
+        parse(masters, "current=/x\nprocess=1\t2\n")
+
+
+def test_rotation() -> None:
+    seen = parse(rotation, "|/shared/log/*.log {\n|}\nlog=/shared/log/a.log\nerror=stat of /x failed\n")
+    assert seen.text == "/shared/log/*.log {\n}\n"
+    assert (seen.considered, seen.complaints) == (("/shared/log/a.log",), ("stat of /x failed",))
+    assert "does not exist" in parse(rotation, "absent\n").complaints[0]
+    with pytest.raises(Unobservable, match="not installed"):
+        parse(rotation, "", "logrotate is not installed", 69)
