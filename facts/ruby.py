@@ -74,27 +74,6 @@ def rubies(raw: Raw, c: Context) -> Mapping[str, Ruby]:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningRuby:
-    """The app unit's main process: which program it is; `pid` 0 while there is none."""
-
-    pid: int
-    exe: str
-    cgroup: str
-
-
-@reading(r"""
-p=$(prop "$UNIT" MainPID)
-printf 'pid=%s\n' "$p"
-[ "${p:-0}" -gt 0 ] || exit 0
-printf 'exe=%s\ncgroup=%s\n' "$(readlink "/proc/$p/exe")" "$(cgroup_of "$p")"
-""")
-def running_ruby(raw: Raw, c: Context) -> RunningRuby:
-    """The Ruby that runs the app's unit."""
-    seen = pairs(observed(raw, c.at).lines)
-    return RunningRuby(number(seen.get("pid", ""), "the main process", c.at), seen.get("exe", ""), seen.get("cgroup", ""))
-
-
-@dataclass(frozen=True, slots=True)
 class Broken:
     """A compiled extension that does not find a library on this host."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from converge.steps import Condition, NothingToDo, RemedyContext, Run, Step, Unit, Write
 from facts.repo import Repository, repository
 from facts.repo_files import without_comments
-from facts.units import GATE
+from facts.units import GATE, masters, our_units
 from hosts.schema import Inventory
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is
 
@@ -56,10 +56,9 @@ def deploy(ctx: RemedyContext) -> Iterator[Step]:
 
 def _serves(ctx: RemedyContext) -> bool:
     """Whether the app's unit has a process of its own, so that the deploy's restart is the right thing."""
-    from facts.ruby import running_ruby
-
-    seen = ctx.read(running_ruby)
-    return seen.pid > 0 and seen.cgroup.endswith(f"/{ctx.inv.app.unit}")
+    at = ctx.inv.app_host.name
+    main = ctx.read(masters, at).of(ctx.read(our_units, at).app)
+    return main is not None and main.unit == ctx.inv.app.unit
 
 
 def _gate(inv: Inventory) -> Step:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Unit
 from facts.repo import repository
-from facts.ruby import Bundle, bundle, bundle_dirs, old_bundles, running_ruby, wanted_ruby
+from facts.ruby import Bundle, bundle, bundle_dirs, old_bundles, wanted_ruby
+from facts.units import masters, our_units
 from remediate.fs import real_folder, unused
 
 INSTALL = r"""
@@ -27,8 +28,9 @@ fi
 
 def restart(ctx: RemedyContext) -> Iterator[Step]:
     """Restart the app's unit, which stops gracefully, so that it runs on the release's Ruby."""
-    unit, seen = ctx.inv.app.unit, ctx.read(running_ruby)
-    if not seen.pid:
+    unit = ctx.inv.app.unit
+    seen = ctx.read(masters, ctx.at).of(ctx.read(our_units, ctx.at).app)
+    if seen is None:
         raise NothingToDo(f"{unit} does not run: starting it is UNIT-5's remedy")
     yield Step(
         id="RUBY-2/restart",

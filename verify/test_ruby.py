@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from converge.statements import Severity, require, statement
 from facts.repo import Repository
-from facts.ruby import Bundle, BundleCheck, BundleDir, Ruby, RunningRuby, old_bundles, wanted_ruby
+from facts.ruby import Bundle, BundleCheck, BundleDir, Ruby, old_bundles, wanted_ruby
+from facts.units import Masters, OurUnits
 from hosts.schema import Inventory
 
 
@@ -39,14 +40,17 @@ def test_ruby_runs_on_the_app_host(rubies: Mapping[str, Ruby], repository: Repos
 
 
 @statement("RUBY-2", severity=Severity.BLOCKER, seed=["P1"], needs=["UNIT-5", "UNIT-10"], remedy="ruby.restart")
-def test_app_runs_on_that_ruby(running_ruby: RunningRuby, repository: Repository, inv: Inventory, at: str) -> None:
+def test_app_runs_on_that_ruby(
+    our_units: OurUnits, masters: Masters, repository: Repository, inv: Inventory, at: str
+) -> None:
     """The app's main process runs on the Ruby that the application asks for."""
     wanted = inv.ruby.executable.replace("{version}", wanted_ruby(inv, repository))
+    main = masters.settled(our_units.app)
     require(
-        running_ruby.exe == wanted,
+        main is not None and main.exe == wanted,
         expected=wanted,
-        seen=running_ruby.exe or f"{inv.app.unit} has no main process",
-        where=f"/proc/{running_ruby.pid}/exe on {at}",
+        seen=main.exe if main else f"{inv.app.unit} has no main process",
+        where=f"/proc/{main.pid if main else 'PID'}/exe on {at}",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from converge.errors import Unobservable
-from facts.ruby import Broken, Bundle, bundle, bundle_check, bundle_dirs, rubies, running_ruby
+from facts.ruby import Broken, Bundle, bundle, bundle_check, bundle_dirs, rubies
 from remediate.ruby import unlinked
 from tests.targets import ask, inventory, parse
 
@@ -42,14 +42,6 @@ def test_rubies_on_this_machine(tmp_path: Path) -> None:
 def test_rubies_cut_off(out: str) -> None:
     with pytest.raises(Unobservable):
         parse(rubies, out)
-
-
-def test_running_ruby() -> None:
-    assert parse(running_ruby, "pid=0\n").pid == 0
-    seen = parse(running_ruby, f"pid=7\nexe={RUBIES.format('3.3.8')}\ncgroup=/x/hkn-rails.service\n")
-    assert (seen.pid, seen.exe) == (7, RUBIES.format("3.3.8"))
-    with pytest.raises(Unobservable):
-        parse(running_ruby, "pid=\n", err="Failed to connect to bus: No medium found")
 
 
 BUNDLE = """\
