@@ -6,7 +6,8 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,10 @@ class Cache:
         It appears under its name only when complete; whoever asks meanwhile waits. A failing build leaves nothing.
         """
         path = self.path(kind, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _stamp(path).touch()
         if path.is_dir():
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock(f"{kind}-{name}", f"{kind}/{name} is being made by another process; waiting"):
             if path.is_dir():
                 return path
@@ -61,6 +63,17 @@ class Cache:
                 remove_tree(part)
                 raise
         return path
+
+    def prune(self, kinds: Iterable[str], days: float) -> None:
+        """Remove things of those kinds that nobody asked for in so many days, and no overlay stands on."""
+        mounted = Path("/proc/self/mountinfo").read_text()
+        for kind in kinds:
+            for path in self.path(kind, "").glob("[!.]*"):
+                stamp = _stamp(path)
+                used = (stamp if stamp.exists() else path).stat().st_mtime
+                if time.time() - used > days * 86400 and str(path) not in mounted:
+                    remove_tree(path)
+                    stamp.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, waiting: str | None) -> Iterator[None]:
@@ -99,6 +112,11 @@ class Cache:
                 f"The file system of {self.root} cannot hold the hosts' overlays ({mounted.stderr.strip()}); set "
                 "LAB_CACHE to a directory on a local ext4, xfs or btrfs file system."
             )
+
+
+def _stamp(path: Path) -> Path:
+    """Its time says when the thing was last asked for; the thing itself stays untouched."""
+    return path.with_name(f".{path.name}.used")
 
 
 def overlay_options(lowers: list[Path], folder: Path) -> str:

@@ -7,18 +7,18 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lab import connection, images, layers, needs, network, seed
 from lab.cache import Cache, default_root, remove_tree
-from lab.errors import Busy, LabError, NotRunning, UnknownName
+from lab.errors import Busy, NotRunning, UnknownName
 from lab.host import Host, Overlay
 from lab.layers import Notes, State
 from lab.machine import Machine, Role
 from lab.network import Network
+from lab.record import Record
 
 __all__ = ["Lab", "Record", "State"]
 
@@ -26,16 +26,6 @@ Progress = Callable[[str], None]
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROLES: dict[str, Role] = {"werewolves": "legacy", "vampires": "app"}
 NUMBERS = {"werewolves": 11, "vampires": 12}
-
-
-@dataclass
-class Record:
-    """What a running lab remembers between commands, in ``directory``/lab.json."""
-
-    bridge: str
-    range: str
-    state: str | None = None
-    faults: list[str] = field(default_factory=list)
 
 
 class Lab:
@@ -61,7 +51,7 @@ class Lab:
         self._hosts = {host: Host(host, f"hkl{self._ident}{host[0]}", self._folder / host) for host in ROLES}
         self._home = Overlay(self._folder / "home")
         self._notes = Notes()
-        self._record = self._read_record()
+        self._record = Record.read(self.directory)
         self.home = self._home.root
         self.machines: dict[str, Machine] = {}
         self._make_machines()
@@ -107,6 +97,7 @@ class Lab:
             self.cache.check_fit()
             self._clear()
             self._go(wanted)
+            self.cache.prune(["images", "states"], days=3)
             return True
 
     def state(self, name: str) -> None:
@@ -167,7 +158,7 @@ class Lab:
         """Note for `status` that this was broken on purpose."""
         if self._record:
             self._record.faults.append(name)
-            self._write_record()
+            self._record.write(self.directory)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -236,7 +227,7 @@ class Lab:
         state.settle(self)
         assert self._record is not None
         self._record.state = state.name
-        self._write_record()
+        self._record.write(self.directory)
 
     def _boot(self, lowers: dict[str, list[Path]]) -> None:
         """Both hosts anew on those layers, up to their users' managers."""
@@ -263,11 +254,10 @@ class Lab:
 
     def _network(self) -> Network:
         if self._record is None:
-            chosen = network.choose(self._ident)
-            self._record = Record(chosen.bridge, str(chosen.range))
-            self._write_record()
+            self._record = Record.of(network.choose(self._ident))
+            self._record.write(self.directory)
             self._make_machines()
-        return Network(self._record.bridge, network.Range(self._record.range))
+        return self._record.network
 
     def _end_hosts(self) -> None:
         for host in self._hosts.values():
@@ -275,7 +265,7 @@ class Lab:
         self._home.drop()
         if self._record:
             self._record.state, self._record.faults = None, []
-            self._write_record()
+            self._record.write(self.directory)
 
     def _clear(self) -> None:
         self._end_hosts()
@@ -290,14 +280,14 @@ class Lab:
         needs.check_root()
         try:
             with self.cache.lock(f"lab-{self._ident}", None):
-                self._record = self._read_record()
+                self._record = Record.read(self.directory)
                 self._make_machines()
                 yield
         except BlockingIOError:
             raise Busy(f"The lab {self.name!r} is being changed by another command; wait for it to end.") from None
 
     def _make_machines(self) -> None:
-        used = Network(self._record.bridge, network.Range(self._record.range)) if self._record else None
+        used = self._record.network if self._record else None
         self.machines = {
             name: Machine(
                 name,
@@ -309,21 +299,6 @@ class Lab:
             )
             for name, host in self._hosts.items()
         }
-
-    def _read_record(self) -> Record | None:
-        try:
-            return Record(**json.loads((self.directory / "lab.json").read_text()))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError) as error:
-            raise LabError(
-                f"{self.directory / 'lab.json'} is not what the lab wrote ({error}); remove it and run "
-                f"{self._command('down')}."
-            ) from None
-
-    def _write_record(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "lab.json").write_text(json.dumps(vars(self._record)))
 
     def _command(self, words: str) -> str:
         return f"`python -m lab {words}{'' if self.name == 'lab' else f' --name {self.name}'}`"
