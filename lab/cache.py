@@ -46,13 +46,16 @@ class Cache:
         It appears under its name only when complete; whoever asks meanwhile waits. A failing build leaves nothing.
         """
         path = self.path(kind, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            self._make(kind, name, path, build)
         _stamp(path).touch()
-        if path.is_dir():
-            return path
+        return path
+
+    def _make(self, kind: str, name: str, path: Path, build: Callable[[Path], None]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock(f"{kind}-{name}", f"{kind}/{name} is being made by another process; waiting"):
             if path.is_dir():
-                return path
+                return
             part = path.with_name(f".{name}.part")
             remove_tree(part)
             part.mkdir()
@@ -62,7 +65,6 @@ class Cache:
             except BaseException:
                 remove_tree(part)
                 raise
-        return path
 
     def prune(self, kinds: Iterable[str], days: float) -> None:
         """Remove things of those kinds that nobody asked for in so many days, and no overlay stands on."""

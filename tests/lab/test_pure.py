@@ -175,7 +175,7 @@ def test_an_artefact_is_made_once_and_a_failure_leaves_nothing(tmp_path: Path) -
     assert len(made) == 1
     with pytest.raises(ValueError, match="broken off"):
         cache.artefact("kind", "two", fail)
-    assert [path.name for path in (tmp_path / "kind").iterdir()] == ["one"]
+    assert [path.name for path in (tmp_path / "kind").iterdir() if path.is_dir()] == ["one"]
 
 
 def test_pruning_takes_what_was_long_not_used(tmp_path: Path) -> None:
