@@ -111,9 +111,10 @@ def up(
         changed = lab.up(state)
     if changed:
         out.print(f"The lab is up in the state [bold]{state}[/] after {time.monotonic() - since:.1f} s.")
-        out.print(f"Check it with `pytest verify/{_target(name)}`; `python -m lab status` shows the hosts.")
+        out.print(f"Check it with `pytest verify/{_target(name)}`; `python -m lab status` shows the hosts.", soft_wrap=True)
     else:
-        out.print(f"The lab is running already, and nothing was done: it was put into the state [bold]{state}[/].")
+        said = f"The lab is running already, and nothing was done: it was put into the state [bold]{state}[/]."
+        out.print(said, soft_wrap=True)
 
 
 @app.command()
@@ -144,7 +145,7 @@ def break_(fault: Annotated[str, typer.Argument(metavar="FAULT")], name: Name = 
     lab.require_running()
     chosen = known[fault]
     if lab.record and lab.record.state != chosen.state:
-        err.print(f"note: {fault} is meant for the state {chosen.state}, this lab was put into {lab.record.state}.")
+        err.print(f"note: {fault} is meant for the state {chosen.state}, this lab was put into {lab.record.state}.", soft_wrap=True)
     chosen.apply(lab)
     lab.remember_fault(fault)
     out.print(f"Broken: {escape(chosen.sentence)}")
