@@ -1,0 +1,75 @@
+"""Faults of Solr, its PID file and what the application believes of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.faults.model import Fault, as_user, fault
+from lab.lab import Lab
+from lab.payload import search, site
+from lab.payload.control import login
+from lab.payload.places import APP_UNIT, PROD, SOCKETS, SOLR, SOLR_PID_FILE, SOLR_PORT, USER
+
+_CORE = f"http://127.0.0.1:{SOLR_PORT}/solr/production"
+
+
+def _stop(lab: Lab) -> None:
+    search.stop(lab, lab.app.name)
+
+
+def _listen_everywhere(lab: Lab) -> None:
+    search.stop(lab, lab.app.name)
+    login(
+        lab,
+        lab.app.name,
+        f"setsid {SOLR}/bin/solr start -f -p {SOLR_PORT} -s $(readlink -f {PROD}/current)/solr -h 0.0.0.0 "
+        f'</dev/null >/dev/null 2>&1 & printf %s "$!" > {SOLR_PID_FILE}',
+    )
+    search.wait(lab, lab.app.name)
+
+
+def _old_home(lab: Lab) -> None:
+    releases = lab.app.run(["ls", f"{PROD}/releases"], user=USER).stdout.split()
+    search.stop(lab, lab.app.name)
+    search.start(lab, lab.app.name, str(Path(f"{PROD}/releases") / min(releases) / "solr"))
+    search.wait(lab, lab.app.name)
+
+
+def _not_detected(lab: Lab) -> None:
+    lab.app.run(f"mv {SOLR_PID_FILE} {SOLR_PID_FILE}.aside", user=USER)
+    lab.app.run(["systemctl", "--user", "restart", APP_UNIT], user=USER)
+    site.wait(lab.app, solr=False)
+    lab.app.run(f"mv {SOLR_PID_FILE}.aside {SOLR_PID_FILE}", user=USER)
+
+
+def _on_legacy(lab: Lab) -> None:
+    # A home of its own on that host: the shared index would be locked by the Solr that serves.
+    lab.legacy.run(
+        f"cp -r $(readlink -f {PROD}/current)/solr /srv/apps/hkn/solr && rm -rf /srv/apps/hkn/solr/*/data", user=USER
+    )
+    search.start(lab, lab.legacy.name, "/srv/apps/hkn/solr", record=False)
+    search.wait(lab, lab.legacy.name)
+
+
+FAULTS: tuple[Fault, ...] = (
+    fault("solr-stopped", "Solr is stopped", "SOLR-1 SOLR-2 SOLR-3 SOLR-4 SOLR-5", _stop),
+    fault("solr-everywhere", "Solr listens on every address", "SOLR-1", _listen_everywhere),
+    fault("solr-old-home", "Solr runs from an older release", "SOLR-2", _old_home),
+    fault(
+        "index-empty",
+        "Solr's index has no document",
+        "SOLR-3",
+        as_user(
+            f"curl -sf -o /dev/null -H 'Content-Type: text/xml' "
+            f"--data-binary '<delete><query>*:*</query></delete>' '{_CORE}/update?commit=true'"
+        ),
+    ),
+    fault(
+        "solr-pid-dead",
+        "Solr's PID file names a process of the old host",
+        "SOLR-4",
+        as_user(f"printf 28731 > {SOLR_PID_FILE}"),
+    ),
+    fault("solr-not-detected", "the application booted without its Solr", "SOLR-5", _not_detected),
+    fault("solr-on-legacy", "a Solr of hkn runs on the old host", "SOLR-6", _on_legacy),
+)
