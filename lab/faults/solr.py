@@ -44,10 +44,9 @@ def _not_detected(lab: Lab) -> None:
 
 def _on_legacy(lab: Lab) -> None:
     # A home of its own on that host: the shared index would be locked by the Solr that serves.
-    lab.legacy.run(
-        f"cp -r $(readlink -f {PROD}/current)/solr /srv/apps/hkn/solr && rm -rf /srv/apps/hkn/solr/*/data", user=USER
-    )
-    search.start(lab, lab.legacy.name, "/srv/apps/hkn/solr", record=False)
+    home = f"{SOCKETS}/solr"
+    lab.legacy.run(f"cp -r $(readlink -f {PROD}/current)/solr {home} && rm -rf {home}/*/data", user=USER)
+    search.start(lab, lab.legacy.name, home, record=False)
     search.wait(lab, lab.legacy.name)
 
 
