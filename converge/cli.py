@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from converge.errors import ConvergeError, Declined, UsageError
 from converge.journal import stories
@@ -23,7 +24,7 @@ from converge.transport import Link, LocalLink, connect
 from hosts.schema import Inventory
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs on a target: list, show, explain, take back.")
-out = Console(highlight=False)
+out = Console(highlight=False, soft_wrap=True)
 
 Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production, or an inventory file")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="a run, as `runs` lists it")]
@@ -50,10 +51,13 @@ def runs(target: Target = "lab") -> None:
     """List the runs in the app host's journal, and who holds the lock."""
     with reached(target, everything=False) as (inv, links):
         link = links[inv.app_host.name]
-        table = Table("run", "by", "what", "steps", "done", "taken back", "end", box=None)
+        # The id is to be copied into the next command: never shortened.
+        first = Column("run", min_width=21, no_wrap=True)
+        table = Table(first, "by", "what", "steps", "done", "taken back", "end", box=None)
         for story in stories(link):
             d = describe(story)
-            table.add_row(*(str(d[k]) for k in ("id", "who", "of", "steps", "done", "undone", "end")))
+            cells = [str(d[k]) for k in ("id", "who", "of", "steps", "done", "undone", "end")]
+            table.add_row(*cells[:-1], textwrap.shorten(cells[-1], 60, placeholder=" ..."))
         out.print(table if table.row_count else f"{link.name}: no run has changed anything yet")
         now = holder(link)
         out.print(f"in progress: {now}" if now else "no run is in progress")
@@ -65,7 +69,8 @@ def show(id: RunId, target: Target = "lab") -> None:
     with reached(target, everything=False) as (inv, links):
         story = find_story(links[inv.app_host.name], id)
     for key, value in describe(story).items():
-        out.print(f"{key + ':':8}{value}", markup=False)
+        if value != "":
+            out.print(f"{key + ':':12}{value}", markup=False)
     results, undone = story.results(), story.undone()
     for intent in story.intents():
         n = int(intent["n"])

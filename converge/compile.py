@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from converge.guards import NotAllowed, lint
 from converge.record import StepRecord
 from converge.shell import LIBRARY, UNDO_LIBRARY, Rc
 from converge.steps import Act, Aside, Link, Mode, Run, Signal, Step, Unit, Write
+
+GUARDED = re.compile(r"(?:^|[\s;&|(!])(?:put|relink|aside|chmode|unit)\s", re.MULTILINE)
 
 RUNTIME = "$XDG_RUNTIME_DIR"
 """May begin a path: the account's runtime directory on the step's host."""
@@ -187,7 +190,10 @@ def undo_described(step: Step) -> str:
         for act in reversed(step.acts)
         if isinstance(act, Unit) and act.verb in {"start", "stop", "enable", "disable"}
     ]
-    if any(isinstance(act, Signal | Run) for act in step.acts):
+    programs = [act.script for act in step.acts if isinstance(act, Run)]
+    if any(GUARDED.search(script) for script in programs):
+        lines.append("what its program moved, wrote, linked, started or stopped by the guarded functions is put back")
+    elif programs or any(isinstance(act, Signal) for act in step.acts):
         lines.append("what a program or a signal did itself is not taken back")
     return "\n".join(lines) or "nothing to take back"
 

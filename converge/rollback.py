@@ -72,7 +72,9 @@ def roll_back(
     who: str,
     say: Callable[[str], None],
 ) -> tuple[Exit, list[StepRecord]]:
-    """Take the run's steps back, last first, as a run `mine` of its own; stops at the first that cannot be taken back.
+    """Take the run's steps back, last first, as a run `mine` of its own.
+
+    What somebody changed since is left as it is and reported; a way back that fails ends it.
 
     Raises:
         LockHeld, StateMoved: another run is going on, or a step of one.
@@ -97,10 +99,13 @@ def roll_back(
             record = _one(executor, links, run, back)
             records.append(record)
             say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
-            if record.result != "done":
-                code, reason = Exit.STATE_MOVED, f"stopped at step {back.n}: {record.reason}"
+            if record.result == "done":
+                Journal(run, app).write("undone", n=back.n, by=mine)
+                continue
+            code, reason = Exit.STATE_MOVED, f"step {back.n} stays: {record.reason}"
+            if record.result != "refused":
+                code, reason = Exit.FAILS, f"stopped at step {back.n}: {record.reason}"
                 break
-            Journal(run, app).write("undone", n=back.n, by=mine)
         journal.write("end", exit_code=int(code), reason=reason)
         return code, records
     finally:
@@ -133,7 +138,8 @@ def describe(story: Story) -> dict[str, Any]:
         "id": story.id,
         "who": plan.get("who", ""),
         "target": plan.get("target", ""),
-        "of": f"rollback of {plan['rollback']}" if plan.get("rollback") else "remediation",
+        "of": "rollback" if plan.get("rollback") else "remediation",
+        "takes back": plan.get("rollback", ""),
         "steps": len(story.intents()),
         "done": sum(r.get("rc") == 0 for r in results.values()),
         "undone": len(story.undone()),

@@ -37,7 +37,10 @@ class Prove(Protocol):
 
 
 class Runner:
-    """What a session with ``--remediate`` calls: ``plan``, then (if the person agrees) ``start``, ``execute``, ``finish``."""
+    """What a session with ``--remediate`` calls: ``plan``, then (if the person agrees) ``start``, ``execute``, ``finish``.
+
+    ``finish`` is called even if ``execute`` raised; `folder` is the run's own on the control machine.
+    """
 
     def __init__(
         self,
@@ -148,7 +151,7 @@ class Runner:
             return
         verdicts = self._look([*task.statements, *task.needs])
         if all(verdicts[id].outcome is Outcome.HOLDS for id in task.statements if id in verdicts):
-            self._pass_over(task, "held", "not reached", "what it is for holds already")
+            self._pass_over(task, "held", "not needed", "what it is for holds already")
             return
         if missing := [need for need in task.needs if need in self._unproven]:
             self._pass_over(task, "blocked", "blocked", blocked_text(missing))
@@ -201,7 +204,7 @@ class Runner:
         finally:
             task.steps += planned.values()
         for record in planned.values():
-            record.result, record.reason = "not reached", "its remedy did not ask for it any more"
+            record.result, record.reason = "not needed", "its remedy did not ask for it any more"
         return True
 
     def _step(self, step: Step, task: Task, record: StepRecord) -> None:

@@ -237,7 +237,10 @@ cv_undo() {
     [ ! -e "$CV_SLOT/undone" ] || continue
     case "$cv_kind" in
       reload) CV_RELOAD=yes ;;
-      put|relink|aside|chmode) cv_place "$cv_what"; "cv_un$cv_kind" || return 1 ;;
+      put|relink|aside|chmode)
+        cv_place "$cv_what"
+        "cv_un$cv_kind" || return 1
+        case "$CV_P" in */systemd/user/*) CV_RELOAD=yes ;; esac ;;
       *) cv_ununit "$cv_kind" "$cv_what" || return 1 ;;
     esac
     : >"$CV_SLOT/undone"

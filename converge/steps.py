@@ -73,7 +73,11 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A program of the application, as POSIX sh with the prelude's functions and variables; must be safe to be cut off."""
+    """A program of the application, as POSIX sh with the prelude's functions and variables; must be safe to be cut off.
+
+    It may change things by the guarded functions of ``converge/shell.py`` alone: ``aside PATH``, ``put PATH MODE <content``,
+    ``relink PATH TARGET``, ``chmode PATH MODE``, ``unit VERB NAME``; what it did by them is undone with the step.
+    """
 
     script: str
 

@@ -389,19 +389,20 @@ def test_rollback_takes_a_run_back_in_reverse(stage: Stage) -> None:
     assert stage.world.unit("app.service", "enabled") == "enabled"
     first, second = stories(stage.link)
     assert describe(first)["undone"] == 2
-    assert describe(second)["of"] == "rollback of R1"
+    assert describe(second)["takes back"] == "R1"
     assert [b.n for b in plan_rollback(first)] == [2], "what was taken back is not taken back again"
 
 
-def test_rollback_stops_where_somebody_changed_something(stage: Stage) -> None:
+def test_rollback_leaves_what_somebody_changed_and_takes_the_rest_back(stage: Stage) -> None:
     stage.add("A", stage.writer("A"))
     stage.add("B", stage.writer("B"))
     stage.go()
     (stage.world.root / "B").write_text("a hand's")
     code, records = roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append)
     assert code is Exit.STATE_MOVED
-    assert "changed since" in records[-1].reason
-    assert (stage.world.root / "A").exists()
+    assert "changed since" in records[0].reason
+    assert not (stage.world.root / "A").exists()
+    assert (stage.world.root / "B").read_text() == "a hand's"
 
 
 def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:

@@ -142,4 +142,7 @@ def test_statement_that_holds_behind_a_mended_one_follows() -> None:
 def test_statement_that_follows_joins_the_remedy_that_it_shares() -> None:
     deploy = world(("REPO", "", "r.r", False), ("DEP", "REPO", "d.d", False), ("GEMS", "DEP", "d.d", False))
     plan = sketch([Failing("REPO", ""), Failing("GEMS", "new")], deploy, {}, [Failing("DEP", "new")])
-    assert [(t.statements, t.needs, t.follows) for t in plan.tasks] == [(["REPO"], [], False), (["DEP", "GEMS"], ["REPO"], False)]
+    assert [(t.statements, t.needs, t.follows) for t in plan.tasks] == [
+        (["REPO"], [], False),
+        (["DEP", "GEMS"], ["REPO"], False),
+    ]
