@@ -43,7 +43,9 @@ class StepRecord:
     preconditions: list[str]
     undo: str
     interrupts: float | None
-    result: Literal["planned", "done", "failed", "refused", "manual", "blocked", "unknown", "not reached"] = "planned"
+    result: Literal["planned", "done", "failed", "refused", "manual", "blocked", "unknown", "not reached", "not needed"] = (
+        "planned"
+    )
     reason: str = ""
     rc: int | None = None
     out: str = ""

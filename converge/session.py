@@ -57,6 +57,7 @@ class Session:
         self.situation = Situation("not looked at")
         self.record = Record(self.id, "check", inv.name, app.version, time.time())
         self._began = time.monotonic()
+        self._found = ""
 
     def open(self) -> None:
         """Connect to every live host at the same time.
@@ -151,5 +152,7 @@ class Session:
             self.situation = self.app.situation(self.store)
         except Unobservable as problem:
             self.situation = Situation("could not be read", (str(problem),), refuse=True)
-        self.record.situation = self.situation.name
+        self._found = self._found or self.situation.name
+        moved = self._found != self.situation.name
+        self.record.situation = f"{self._found}, now {self.situation.name}" if moved else self._found
         self.record.situation_detail = list(self.situation.detail)

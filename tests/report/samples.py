@@ -152,7 +152,7 @@ def everything() -> Record:
     record.verdicts[0].host = HOSTILE
     record.verdicts[1].sentence = HOSTILE
     record.verdicts[2].id = HOSTILE
-    results = ["planned", "done", "failed", "refused", "manual", "blocked", "unknown", "not reached"]
+    results = ["planned", "done", "failed", "refused", "manual", "blocked", "unknown", "not reached", "not needed"]
     for step, result in zip(record.steps, results, strict=False):
         step.result = result  # type: ignore[assignment]
         step.sentence = step.commands = step.reason = step.out = step.err = step.undo = step.proof = HOSTILE
