@@ -145,7 +145,8 @@ def break_(fault: Annotated[str, typer.Argument(metavar="FAULT")], name: Name = 
     lab.require_running()
     chosen = known[fault]
     if lab.record and lab.record.state != chosen.state:
-        err.print(f"note: {fault} is meant for the state {chosen.state}, this lab was put into {lab.record.state}.", soft_wrap=True)
+        note = f"note: {fault} is meant for the state {chosen.state}, this lab was put into {lab.record.state}."
+        err.print(note, soft_wrap=True)
     chosen.apply(lab)
     lab.remember_fault(fault)
     out.print(f"Broken: {escape(chosen.sentence)}")
