@@ -281,7 +281,7 @@ def test_remedy_sees_what_its_own_step_made(stage: Stage) -> None:
 
     stage.add("A", careful)
     _, plan, _ = stage.go()
-    assert results(plan) == {"A/write": "done", "A/second": "not reached"}
+    assert results(plan) == {"A/write": "done", "A/second": "not needed"}
 
 
 def test_statement_that_came_to_hold_by_itself_is_passed_over(stage: Stage) -> None:
@@ -293,7 +293,7 @@ def test_statement_that_came_to_hold_by_itself_is_passed_over(stage: Stage) -> N
     stage.add("A", generous)
     stage.add("B", stage.writer("B"))
     _, plan, _ = stage.go()
-    assert results(plan) == {"A/write": "done", "B/write": "not reached"}
+    assert results(plan) == {"A/write": "done", "B/write": "not needed"}
     assert plan.tasks[1].state == "held"
 
 
@@ -430,5 +430,5 @@ def test_what_the_run_itself_broke_is_mended_again(stage: Stage) -> None:
         assert made.execute(plan) is None
     finally:
         made.finish(0, "")
-    assert results(plan) == {"A/push": "done", "B/write": "done", "C/write": "not reached"}
+    assert results(plan) == {"A/push": "done", "B/write": "done", "C/write": "not needed"}
     assert stage.holds("B")
