@@ -1,0 +1,65 @@
+"""A lab of the tests' own, started once; without what it needs these tests say why they are skipped, but never in CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lab import needs
+from lab.cache import Cache, default_root
+from lab.errors import NeedsMissing
+from lab.lab import Lab
+from tests.live.rig import Rig
+
+collect_ignore = [] if importlib.util.find_spec("lab.faults") else ["test_faults.py"]
+
+NAME = os.environ.get("LIVE_LAB", "ci")
+
+
+@pytest.fixture(scope="session")
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """The lab (down until a test asks for a state) and the suite to run against it. LIVE_KEEP=1 leaves it running."""
+    try:
+        needs.check_root()
+        needs.check(Cache(default_root()))
+    except NeedsMissing as lacking:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no lab here: {lacking}")
+    lab = Lab.open(NAME, lambda text: print(f"lab: {text}", flush=True))
+    # What a killed session left may be in any condition.
+    lab.down()
+    used = Rig(lab)
+    yield used
+    if not request.session.testsfailed:
+        used.sweep()
+    if not os.environ.get("LIVE_KEEP"):
+        lab.down()
+
+
+@pytest.fixture
+def lab_in(rig: Rig) -> Callable[[str], Rig]:
+    """Puts the lab into a named state; tests that only read share one boot."""
+
+    def enter(state: str) -> Rig:
+        rig.enter(state)
+        return rig
+
+    return enter
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The time of each live test: together they have a budget."""
+    spent: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if "tests/live/" in getattr(report, "nodeid", "") and hasattr(report, "duration"):
+                spent[report.nodeid] = spent.get(report.nodeid, 0.0) + report.duration
+    if spent:
+        terminalreporter.section(f"live tests: {sum(spent.values()):.0f} s")
+        for nodeid, seconds in spent.items():
+            terminalreporter.write_line(f"{seconds:7.1f} s  {nodeid.split('tests/live/')[-1]}")
