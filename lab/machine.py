@@ -110,7 +110,8 @@ class Machine:
         leader = self.leader()
         if leader is None:
             raise NotRunning(f"{self.name} is not running; start the lab with `python -m lab up`.")
-        enter = ["nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "--"]
+        # -r: where this machine itself is a changed root, the mount namespace alone would lead out of the host again.
+        enter = ["nsenter", "-t", str(leader), "-r", "-m", "-u", "-i", "-n", "-p", "-C", "--"]
         group = self.shell_cgroup()
         join = f"echo $$ >{shlex.quote(str(group / 'cgroup.procs'))} && " if group else ""
         return ["/bin/sh", "-c", f'{join}exec "$@"', "lab", *enter, *inner_words(command, user, terminal)]
