@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 
 from converge.errors import ConvergeError, Declined, UsageError
 from converge.journal import stories
@@ -51,14 +50,13 @@ def runs(target: Target = "lab") -> None:
     """List the runs in the app host's journal, and who holds the lock."""
     with reached(target, everything=False) as (inv, links):
         link = links[inv.app_host.name]
-        # The id is to be copied into the next command: never shortened.
-        first = Column("run", min_width=21, no_wrap=True)
-        table = Table(first, "by", "what", "steps", "done", "taken back", "end", box=None)
-        for story in stories(link):
-            d = describe(story)
-            cells = [str(d[k]) for k in ("id", "who", "of", "steps", "done", "undone", "end")]
-            table.add_row(*cells[:-1], textwrap.shorten(cells[-1], 60, placeholder=" ..."))
-        out.print(table if table.row_count else f"{link.name}: no run has changed anything yet")
+        known = [describe(story) for story in stories(link)]
+        for d in known:
+            counts = f"{d['done']} of {d['steps']} steps done" + (f", {d['undone']} taken back" if d["undone"] else "")
+            end = textwrap.shorten(d["end"], 100, placeholder=" ...")
+            out.print(f"{d['id']}  {d['of']} by {d['who']}: {counts}; end: {end}", markup=False)
+        if not known:
+            out.print(f"{link.name}: no run has changed anything yet")
         now = holder(link)
         out.print(f"in progress: {now}" if now else "no run is in progress")
 
