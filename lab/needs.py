@@ -32,6 +32,8 @@ PROGRAMS = {
     "ruby": "ruby",
     "mvn": "maven",
     "jlink": "default-jdk-headless",
+    # jlink strips the runtime with it.
+    "objcopy": "binutils",
     "openssl": "openssl",
 }
 FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
