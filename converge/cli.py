@@ -18,7 +18,7 @@ from converge.journal import stories
 from converge.lock import holder
 from converge.rollback import describe, find_story, plan_rollback, roll_back
 from converge.session import new_id, person
-from converge.statements import REGISTRY
+from converge.statements import REGISTRY, import_statements
 from converge.transport import Link, LocalLink, connect
 from hosts.schema import Inventory
 
@@ -139,16 +139,6 @@ def explain(
         text = ", ".join(value) if isinstance(value, list) else value
         if text:
             out.print(f"{key + ':':12}{text}", markup=False)
-
-
-def import_statements(package: str) -> None:
-    """Load every statement of a package of tests."""
-    import importlib
-    import pkgutil
-
-    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if info.name.startswith("test_"):
-            importlib.import_module(f"{package}.{info.name}")
 
 
 def main() -> int:

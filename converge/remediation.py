@@ -13,7 +13,7 @@ from converge.plan import Failing, Plan
 from converge.record import StepRecord, Verdict
 from converge.runner import Runner
 from converge.session import Chosen, Session, person
-from converge.statements import REGISTRY, Outcome, Severity
+from converge.statements import REGISTRY, Outcome, Severity, import_statements
 from converge.steps import Remedy
 
 MENDABLE = {Outcome.FAILS, Outcome.ADVICE}
@@ -25,7 +25,7 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
 
     When it returns, the store holds answers that are newer than the last act: pytest's own loop judges on them.
     """
-    import_statements(session)
+    import_statements(session.app.statements)
     everything = session.everything()
     session.read_until_stable(everything, say)
     before = session.judge_all(everything)
@@ -132,16 +132,6 @@ def finder(package: str) -> Callable[[str], Remedy]:
         return found
 
     return find
-
-
-def import_statements(session: Session) -> None:
-    """Load every statement of the target, also those that were not selected."""
-    import pkgutil
-
-    package = importlib.import_module(session.app.statements)
-    for info in pkgutil.iter_modules(package.__path__):
-        if info.name.startswith("test_"):
-            importlib.import_module(f"{session.app.statements}.{info.name}")
 
 
 def show(plan: Plan, say: Say) -> None:

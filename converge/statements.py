@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -123,3 +125,10 @@ def statement(
         return function
 
     return decorate
+
+
+def import_statements(package: str) -> None:
+    """Load every statement of a package of test files into the registry."""
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if info.name.startswith("test_"):
+            importlib.import_module(f"{package}.{info.name}")

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 import remediate
-import verify
 from converge.judging import arguments
 from converge.plan import find_cycle
 from converge.remediation import finder
-from converge.statements import REGISTRY, Statement
+from converge.statements import REGISTRY, Statement, import_statements
 from facts.application import READINGS, application
 
 TOP = Path(__file__).resolve().parents[2]
@@ -76,9 +75,7 @@ CATALOGUE = [
     "LOG-1",
 ]
 
-for info in pkgutil.iter_modules(verify.__path__):
-    if info.name.startswith("test_"):
-        importlib.import_module(f"verify.{info.name}")
+import_statements("verify")
 
 STATEMENTS = [s for s in REGISTRY.values() if s.function and s.function.__module__.startswith("verify.")]
 by_id = pytest.mark.parametrize("statement", STATEMENTS, ids=[s.id for s in STATEMENTS])
