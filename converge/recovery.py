@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Any
 
 from converge.errors import Exit, StateMoved
 from converge.journal import Journal, Story, fate_script, stories
+from converge.readings.store import CONTROL
 from converge.transport import Link
 
 
@@ -37,6 +39,9 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     name = f"step {n} ({intent.get('step', '')} at {host})"
     if host not in links:
         return f"{name}: not known, {host} is not looked after any more"
+    who = str(story.plan.get("who", "an unknown machine"))
+    if host == CONTROL and who.partition("@")[2] != socket.gethostname():
+        return f"{name}: not known from here, it ran on the machine of {who}"
     answer = links[host].exec(fate_script(story.id, n), limit=15).out.decode(errors="replace").strip()
     if answer == "acting":
         raise StateMoved(f"{host}: {name} of run {story.id} still acts: run again after its end")

@@ -110,6 +110,8 @@ def test_every_remedy_is_some_statements() -> None:
     named = {s.remedy for s in STATEMENTS}
     orphans = []
     for info in pkgutil.iter_modules(remediate.__path__):
+        if info.name in {"__main__", "cli"}:
+            continue
         module = importlib.import_module(f"remediate.{info.name}")
         for name, function in inspect.getmembers(module, inspect.isgeneratorfunction):
             takes = list(inspect.signature(function).parameters)
@@ -134,7 +136,7 @@ def test_every_seed_is_a_line_of_the_page() -> None:
 
 def test_nothing_in_verify_or_remediate_names_a_host_or_release() -> None:
     names = re.compile(r"vampires|werewolves|jessie|stretch|bookworm|trixie", re.IGNORECASE)
-    files = [p for room in ("verify", "remediate", "converge") for p in (TOP / room).rglob("*.py")]
+    files = [p for room in ("verify", "remediate") for p in (TOP / room).rglob("*.py")]
     assert [str(p) for p in files if names.search(p.read_text())] == []
 
 
