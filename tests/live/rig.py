@@ -19,6 +19,7 @@ from lab.lab import Lab
 
 TOP = Path(__file__).resolve().parents[2]
 REPORT = re.compile(r"^report: (\S+)/report\.html$", re.MULTILINE)
+WRITTEN = re.compile(r"Generated html report: file://(\S+/reports/\S+)/report\.html ")
 FAILING = (Outcome.FAILS, Outcome.MANUAL, Outcome.ADVICE)
 LIMIT = 420.0
 """Seconds that one session may take."""
@@ -114,8 +115,7 @@ class Rig:
             start_new_session=True,
         )
         folder, record = report_of(done.stdout)
-        if folder:
-            self.folders.append(folder)
+        self.folders += [Path(path) for path in WRITTEN.findall(done.stdout)]
         answer = Answer(words, done.returncode, done.stdout, time.monotonic() - began, folder, record)
         self.say(str(answer))
         return answer

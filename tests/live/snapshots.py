@@ -23,6 +23,8 @@ for p in /proc/[0-9]*; do
     */hkn-dev.service*|*/hkn-tutoring.service*|*/user@5001.service*|*/nginx.service*) ;;
     *) continue ;;
   esac
+  # The web server's workers come and go with its configuration; its master stays.
+  ! grep -q 'worker process' "$p/cmdline" || continue
   start=$(sed 's/.*) //' "$p/stat" 2>/dev/null | cut -d' ' -f20)
   [ -z "$start" ] || printf 'process %s\tsince tick %s\n' "${{p#/proc/}}" "$start"
 done

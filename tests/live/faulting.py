@@ -1,0 +1,115 @@
+"""One fault from its making to its end: seen for its own reason and no other, mended, and nothing left to do."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from converge.errors import Exit
+from converge.statements import Outcome
+from lab.faults import FAULTS, Fault
+from tests.live.rig import Answer, Rig
+from tests.live.snapshots import changes, journals, neighbours
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one fault; `problems` is empty if all was as it must be."""
+
+    fault: str
+    seen: list[str]
+    by_hand: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def draw(count: int, seed: int) -> list[str]:
+    """`count` faults, always the same ones for a seed and a set of faults."""
+    names = sorted(FAULTS)
+    return sorted(random.Random(seed).sample(names, min(count, len(names))))
+
+
+def attempt(rig: Rig, fault: Fault) -> Trial:
+    """Break, check, remediate twice; gathers every problem instead of ending at the first."""
+    began = time.monotonic()
+    rig.spoil()
+    rig.enter(fault.state)
+    rig.spoil()
+    fault.apply(rig.lab)
+    before = neighbours(rig.lab)
+    check = rig.check()
+    if check.record is None:
+        return Trial(fault.name, [], [], [f"the check left no record (exit code {check.code})"], time.monotonic() - began)
+    problems = seen_wrongly(fault, check)
+    run = rig.remediate()
+    problems += mended_wrongly(run)
+    runs = journals(rig.lab)
+    again = rig.remediate()
+    problems += repeated_wrongly(run, again, runs, journals(rig.lab))
+    problems += [f"a neighbour changed: {line}" for line in changes(before, neighbours(rig.lab))]
+    by_hand = sorted(run.ids(Outcome.MANUAL)) if run.record else []
+    return Trial(fault.name, sorted(check.failing), by_hand, problems, round(time.monotonic() - began, 1))
+
+
+def seen_wrongly(fault: Fault, check: Answer) -> list[str]:
+    """Where the failing statements are others than the fault's, or one of them does not say what it saw."""
+    found = []
+    if unseen := sorted(fault.statements - check.failing):
+        found.append(f"not seen by {', '.join(unseen)}")
+    if strange := sorted(check.failing - fault.statements):
+        found.append(f"seen also by {', '.join(strange)}")
+    mute = [v.id for v in check.verdicts if v.outcome in {Outcome.FAILS, Outcome.MANUAL} and "seen:" not in v.message]
+    if mute:
+        found.append(f"failing without what was seen: {', '.join(sorted(set(mute)))}")
+    return found
+
+
+def mended_wrongly(run: Answer) -> list[str]:
+    """Where a statement neither holds after the run, nor is left to a person in words, nor waits for one that is."""
+    if run.record is None:
+        return [f"the run left no record (exit code {run.code})"]
+    found = []
+    for_a_person = run.ids(Outcome.MANUAL)
+    needs = {v.id: set(v.needs) for v in run.verdicts}
+    for verdict in run.verdicts:
+        if verdict.outcome is Outcome.HOLDS:
+            continue
+        where = f"{verdict.id}{f'[{verdict.host}]' if verdict.host else ''}"
+        if verdict.outcome is Outcome.MANUAL:
+            if "do:       " not in verdict.message:
+                found.append(f"{where} is left to a person without a word on what to do")
+        elif not reach(verdict.id, needs) & for_a_person:
+            found.append(f"{where} {verdict.outcome} after the run: {' '.join(verdict.message.split())[:300]}")
+    if not for_a_person and not found and run.code != Exit.HOLDS:
+        found.append(f"all holds after the run, and its exit code is {run.code}")
+    return found
+
+
+def repeated_wrongly(run: Answer, again: Answer, before: list[str], after: list[str]) -> list[str]:
+    """Where a second run acts, or finds another world than the first left."""
+    found = []
+    if again.record is None:
+        return [f"the second run left no record (exit code {again.code})"]
+    if again.acted:
+        found.append(f"the second run acted: {', '.join(again.acted)}")
+    if run.code == Exit.HOLDS and "nothing to do" not in again.out:
+        found.append("the second run does not say that there is nothing to do")
+    if run.code == Exit.HOLDS and again.code != Exit.HOLDS:
+        found.append(f"exit code {again.code} of the second run, where the first one ended with {run.code}")
+    if run.code == Exit.HOLDS and after != before:
+        found.append("the second run left a journal on the host")
+    return found
+
+
+def reach(id: str, needs: Mapping[str, Iterable[str]]) -> set[str]:
+    """All that a statement needs, directly or not."""
+    found: set[str] = set()
+    todo = [id]
+    while todo:
+        for need in needs.get(todo.pop(), ()):
+            if need not in found:
+                found.add(need)
+                todo.append(need)
+    return found
