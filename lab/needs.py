@@ -32,8 +32,6 @@ PROGRAMS = {
     "ruby": "ruby",
     "mvn": "maven",
     "jlink": "default-jdk-headless",
-    # jlink strips the runtime with it.
-    "objcopy": "binutils",
     "openssl": "openssl",
 }
 FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
