@@ -38,6 +38,12 @@ within() { # SECONDS COMMAND...: until the command succeeds
   while [ "$n" -gt 0 ]; do "$@" && return 0; n=$((n - 1)); sleep 0.25; done
   return 1
 }
+is_lost() { r=$(prop "$UNIT" NRestarts); [ "$(state "$UNIT")" = failed ] || [ "${r:-0}" -ge 3 ]; }
+comes_up() {
+  n=240
+  while [ "$n" -gt 0 ]; do serves && return 0; is_lost && return 1; n=$((n - 1)); sleep 0.25; done
+  return 1
+}
 graceful() {
   printf '%s\n' '[Service]' ExecStop= KillSignal=SIGQUIT KillMode=mixed "TimeoutStopSec=$STOP_TIMEOUT" "PIDFile=%t/$1.pid" |
     put "$XDG_RUNTIME_DIR/systemd/user/$1.d/$GRACEFUL" 644
@@ -49,7 +55,7 @@ pid_in() {
 }
 pid_is_free() { o=$(pid_in "$PID_FILE"); [ "$o" -le 1 ] || ! is_master "$o"; }
 fail() { echo "$1" >&2; exit 1; }
-silent() { fail "$UNIT did not answer on $(upstream) from $(readlink -f "$CURRENT") within 60 s; it is $(state "$UNIT")"; }
+silent() { fail "$UNIT does not answer on $(upstream) from $(readlink -f "$CURRENT"); it is $(state "$UNIT")"; }
 """
 )
 
@@ -84,7 +90,7 @@ if [ "$app" != active ]; then
 elif ! within 20 serves; then
   unit restart "$UNIT" || fail "$UNIT could not be restarted"
 fi
-within 60 serves || silent
+comes_up || silent
 first=$(prop "$UNIT" MainPID); sleep 2
 serves && [ "$(prop "$UNIT" MainPID)" = "$first" ] || fail "$UNIT answered, and was gone 2 s later"
 finished=yes
@@ -98,7 +104,7 @@ if [ "$(prop "$UNIT" KillSignal)" != 3 ] || [ -n "$(prop "$UNIT" ExecStop)" ]; t
   graceful "$UNIT" && added="$XDG_RUNTIME_DIR/systemd/user/$UNIT.d/$GRACEFUL" && unit daemon-reload || exit 1
 fi
 unit restart "$UNIT" || exit 1
-within 60 serves || silent
+comes_up || silent
 [ -z "$added" ] || { aside "$added" && unit daemon-reload; } || exit 1
 echo "$UNIT serves: process $(prop "$UNIT" MainPID)"
 """
