@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.layers import State
-from lab.payload import desired, past
+from lab.payload import desired, past, variants
 
 MIGRATED = State(
     "migrated",
@@ -19,5 +19,12 @@ PROD = State(
     desired.build,
     desired.settle,
 )
+DIRECT = State(
+    "direct",
+    "as migrated, but the web server passes requests to prod.sock itself, as the real one does",
+    MIGRATED.name,
+    variants.pass_directly,
+    past.settle,
+)
 
-STATES: dict[str, State] = {state.name: state for state in (MIGRATED, PROD)}
+STATES: dict[str, State] = {state.name: state for state in (MIGRATED, PROD, DIRECT)}

@@ -19,7 +19,7 @@ def _serve_on_legacy(lab: Lab) -> None:
     login(
         lab,
         lab.legacy.name,
-        f"cd {PROD}/current && "
+        f"cd {PROD}/current || exit 1; "
         f"setsid /usr/bin/unicorn -E production -l {SOCKETS}/prod.sock ~/hkn-dev/config.ru </dev/null >/dev/null 2>&1 &",
     )
     lab.legacy.wait_until(f"curl -sf -o /dev/null --unix-socket {SOCKETS}/prod.sock http://x/")

@@ -109,7 +109,7 @@ FAULTS: tuple[Fault, ...] = (
         "REPO-5",
         _pushed(f"config/systemd/{LOGROTATE_UNIT}", "ConditionHost=vampires", "ConditionHost=werewolves"),
     ),
-    fault("migrate-unmerged", "the branch migrate has a commit that master has not", "REPO-6 DEP-1", _work_unmerged),
+    fault("migrate-unmerged", "the branch migrate has a commit that master has not", "REPO-6 REPO-8 DEP-1", _work_unmerged),
     fault(
         "deploy-from-fork",
         "deploy.rb fetches from another repository than the reviewed one",

@@ -38,7 +38,7 @@ def _stranger(lab: Lab) -> None:
 
 def _two_upstreams(lab: Lab) -> None:
     text = lab.app.run(["cat", VHOSTS]).stdout
-    second = f"location /dev {{ proxy_pass http://unix:{SOCKETS}/dev.sock; }}\n\n    location / {{"
+    second = f"location /dev {{\n        proxy_pass http://unix:{SOCKETS}/dev.sock;\n    }}\n\n    location / {{"
     lab.app.write(VHOSTS, text.replace("location / {", second, 1))
 
 
