@@ -1,0 +1,143 @@
+"""Remedies of units, sockets, Solr and logs on recorded answers: which steps they take, and that guards let them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converge.compile import compile_step
+from converge.executor import host_fence
+from converge.readings import Reading
+from converge.steps import NothingToDo, RemedyContext, Signal, Step
+from facts import logs, repo, sockets, solr, units, web
+from facts.prelude import prelude
+from facts.repo import Repository
+from remediate import handover
+from remediate import logs as mend_logs
+from remediate import sockets as mend_sockets
+from remediate import solr as mend_solr
+from remediate import units as mend_units
+from tests.facts import test_sockets, test_solr, test_units
+from tests.remediate.world import context
+from tests.targets import inventory, parse
+
+LEGACY = "hkn-rails-migrate.service"
+INV = inventory()
+OURS = parse(units.our_units, test_units.answer())
+LEGACY_RUNS = replace(OURS.legacy[0], active="active", load="loaded", main_pid=98, enablement="enabled")
+MASTERS = parse(units.masters, f"current={test_units.RELEASE}\n{test_units.process(234, 100)}")
+SOCKETS = parse(sockets.sockets, test_sockets.ANSWER)
+SOLR = parse(solr.solr, test_solr.answer())
+FOLDER = f"{test_units.UNITS}/default.target.wants"
+FILES = parse(
+    units.unit_files,
+    f"[hkn-rails.service]\n|[Unit]\n\n[{LEGACY}]\n|[Unit]\n\n"
+    f"[links]\nlink={FOLDER}/{LEGACY}\t../{LEGACY}\t{test_units.UNITS}/{LEGACY}\nlink={FOLDER}/other.service\tx\t\n",
+)
+UNIT_TEXT = "[Unit]\nConditionHost=vampires\n[Service]\nKillSignal=SIGQUIT\n"
+REPOSITORY = Repository(
+    "ssh://git@forge/x", "master", "a" * 40, None, None, {("master", repo.unit_file(OURS.app.name)): UNIT_TEXT}, (), (), ()
+)
+INSTALL = ["write", "drop-in-1", "drop-in-2", "reload-vampires", "reload-werewolves"]
+GIVEN: dict[Reading[Any], Any] = {
+    units.our_units: OURS,
+    units.masters: MASTERS,
+    units.unit_files: FILES,
+    sockets.upstream: sockets.Upstream("/etc/x", ("/srv/apps/hkn/hkn.sock",), "/srv/apps/hkn/hkn.sock"),
+    sockets.sockets: SOCKETS,
+    sockets.unicorn_pid_file: sockets.PidFile(f"{INV.current}/tmp/pids/unicorn.pid", True, "7", 7, False, "", False),
+    solr.solr: SOLR,
+    web.serving: web.Serving("/s", test_units.RELEASE, "", "", ()),
+    logs.open_logs: logs.OpenLogs(MASTERS.all[0], ()),
+    repo.repository: REPOSITORY,
+}
+
+
+def steps(remedy: Callable[[RemedyContext], Iterator[Step]], folder: Path, **given: Any) -> list[Step]:
+    """The remedy's steps, each compiled, so that a guard that refuses one is seen; `given` by a reading's name."""
+    named = {reading.name: reading for reading in GIVEN}
+    values = {**GIVEN, **{named[name]: value for name, value in given.items()}}
+    found = list(remedy(context(INV, folder, values)))
+    for step in found:
+        compile_step(step, prelude(INV), host_fence(INV, step.host, "run"), "1")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("remedy", "ids"),
+    [
+        (mend_units.install, [f"UNIT-1/{name}" for name in INSTALL]),
+        (mend_units.enable, ["UNIT-3/enable"]),
+        (mend_units.cutover, ["UNIT-5/cutover"]),
+        (mend_units.retire_legacy, [f"UNIT-4/remove-{LEGACY}", "UNIT-4/forget-vampires", "UNIT-4/forget-werewolves"]),
+        (mend_sockets.open_up, ["SOCK-2/mode"]),
+        (mend_sockets.sweep, ["SOCK-4/aside-old.sock", "SOCK-4/aside-gone"]),
+        (mend_sockets.relink, ["SOCK-5/relink"]),
+        (mend_sockets.write_pid_file, ["PID-1/write"]),
+        (mend_solr.start, ["SOLR-1/stop", "SOLR-1/start"]),
+        (mend_solr.write_pid_file, ["SOLR-4/write"]),
+        (mend_solr.move_home, ["SOLR-2/stop", "SOLR-2/start", "SOLR-2/reindex"]),
+        (mend_solr.reindex, ["SOLR-3/reindex"]),
+        (mend_solr.let_app_detect, ["SOLR-5/restart"]),
+        (mend_solr.stop_legacy, ["SOLR-6/stop-184"]),
+        (mend_logs.reopen, ["LOG-1/reopen"]),
+    ],
+)
+def test_steps(remedy: Callable[[RemedyContext], Iterator[Step]], ids: list[str], tmp_path: Path) -> None:
+    assert [step.id for step in steps(remedy, tmp_path)] == ids
+
+
+def test_a_legacy_unit_that_runs_is_handed_over_and_its_cost_is_said(tmp_path: Path) -> None:
+    ours = replace(OURS, legacy=(LEGACY_RUNS,))
+    (step,) = steps(mend_units.cutover, tmp_path, our_units=ours)
+    assert LEGACY in step.sentence
+    assert step.interrupts == handover.HANDOVER_COST
+    assert step.may == "restart"
+    assert any("98" in condition.test for condition in step.when)
+
+
+def test_a_unit_that_does_not_run_interrupts_nothing_when_it_starts(tmp_path: Path) -> None:
+    ours = replace(OURS, app=replace(OURS.app, active="inactive", main_pid=0))
+    (step,) = steps(mend_units.cutover, tmp_path, our_units=ours, masters=replace(MASTERS, all=()))
+    assert step.interrupts is None
+
+
+def test_a_master_that_was_started_by_hand_ends_before_the_unit_starts(tmp_path: Path) -> None:
+    stray = replace(MASTERS.all[0], pid=77, cgroup="/user.slice/session-1.scope", cwd=f"{INV.stages.root}/prod/releases/1")
+    neighbour = replace(stray, pid=78, cwd="/home/h/hk/hkn/hkn-dev")
+    found = steps(mend_units.cutover, tmp_path, masters=replace(MASTERS, all=(stray, neighbour)))
+    assert [step.id for step in found] == ["UNIT-5/end-77", "UNIT-5/cutover"]
+    assert found[0].acts == (Signal(77, "QUIT", stray.started, stray.cmdline, stray.cwd, stray.cgroup),)
+
+
+def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> None:
+    gate = OURS.drop_in(OURS.app.name, units.GATE)
+    closed = replace(OURS, app=replace(OURS.app, active="inactive", drop_ins=(gate,)))
+    assert not [s for s in steps(mend_units.install, tmp_path, our_units=closed) if "drop-in" in s.id]
+    running = replace(OURS, app=replace(OURS.app, drop_ins=(gate,)))
+    assert [s for s in steps(mend_units.install, tmp_path, our_units=running) if "drop-in" in s.id]
+
+
+@pytest.mark.parametrize(
+    ("remedy", "given"),
+    [
+        (mend_units.sweep_links, {}),
+        (mend_units.install_logrotate, {}),
+        (mend_units.disable_extra, {"unit_files": replace(FILES, links=())}),
+        (mend_sockets.single, {"our_units": replace(OURS, legacy=(LEGACY_RUNS,))}),
+        (mend_sockets.write_pid_file, {"masters": replace(MASTERS, all=())}),
+        (mend_solr.start, {"solr": replace(SOLR, java=())}),
+        (mend_solr.write_pid_file, {"solr": replace(SOLR, listeners=())}),
+        (mend_solr.let_app_detect, {"solr": replace(SOLR, pid_text="1")}),
+        (mend_logs.reopen, {"open_logs": logs.OpenLogs(None, ())}),
+    ],
+)
+def test_where_it_cannot_be_sure_it_says_why(
+    remedy: Callable[[RemedyContext], Iterator[Step]], given: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(NothingToDo, match=r"\w{4,}"):
+        steps(remedy, tmp_path, **given)
