@@ -17,7 +17,9 @@ def ask(*snippets: str, limit: float = 5.0, prelude: str = "") -> list[Raw | Non
 
 
 def test_status_and_both_streams_are_told_apart() -> None:
-    assert ask("echo out; echo err >&2; exit 3") == [Raw(3, "out\n", "err\n", 0.0)]
+    (raw,) = ask("echo out; echo err >&2; exit 3")
+    assert raw is not None
+    assert (raw.rc, raw.out, raw.err) == (3, "out\n", "err\n")
 
 
 def test_the_prelude_is_known_to_every_reading() -> None:
