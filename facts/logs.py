@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from converge.readings import Context, Raw, reading
+from facts.processes import ABOUT, Process, processes
 from facts.text import every, observed
-from facts.units import ABOUT, Process, processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from converge.application import Situation
 from converge.readings import Context, Raw, reading
+from facts.processes import ABOUT, processes
 from facts.sockets import LISTENER_PIDS
 from facts.text import every, observed, pairs, sections
-from facts.units import ABOUT, UnitFile, processes
+from facts.units import UnitFile
 
 BEFORE = "before the migration"
 MIGRATED = "migrated"

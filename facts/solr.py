@@ -9,8 +9,8 @@ from typing import Any
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
+from facts.processes import ABOUT, Process, processes
 from facts.text import every, observed, pairs, sections
-from facts.units import ABOUT, Process, processes
 
 _HOME = re.compile(r"-Dsolr\.solr\.home=(\S+)")
 _PID = re.compile(r"pid=(\d+)")

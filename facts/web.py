@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, local_reading, reading
+from facts.processes import ABOUT, Process, processes
 from facts.sockets import LISTENER_PIDS
 from facts.text import every, observed, pairs
-from facts.units import ABOUT, Process, processes
 from hosts.schema import Url
 
 AGENT = "hkn-migration"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from converge.errors import Unobservable
 from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Write
 from facts import solr, units, web
+from facts.processes import Process
 from facts.solr import Solr
-from facts.units import Process
 from remediate.handover import restart_step
 
 START_LIMIT = 120.0

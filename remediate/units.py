@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
 from facts import repo, units
-from facts.units import GATE, GRACEFUL, SIGQUIT, Process, UnitFile, UnitsDir
+from facts.processes import Process
+from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
 from remediate.handover import handover_step, same_main
 
 
