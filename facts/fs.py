@@ -134,7 +134,7 @@ def stray_links(raw: Raw, c: Context) -> tuple[StrayLink, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """A file in a legacy tree's own folder, where a link to the shared one should be; `state` is missing or differs."""
+    """A file in a release's own folder, where a link to the shared one should be; `state` is missing or differs."""
 
     state: str
     path: str
@@ -171,11 +171,14 @@ compare() { # FOLDER SHARED-FOLDER
 }
 real() { [ -d "$1" ] && [ ! -L "$1" ]; }
 eval "set -- $names"
-{ for stage in $LEGACY_STAGES; do
+{ for stage in "$STAGE" $LEGACY_STAGES; do
   [ -d "$stage" ] || continue
   for name; do
-    for top in "$stage"/releases/*; do if real "$top/$name"; then compare "$top/$name" "$SHARED/$name"; fi; done
-    if real "$stage/shared" && real "$stage/shared/$name"; then compare "$stage/shared/$name" "$SHARED/$name"; fi
+    for top in "$stage"/releases/*; do
+      if real "$top/$name"; then compare "$top/$name" "$SHARED/$name"; fi
+    done
+    [ "$stage" != "$STAGE" ] && real "$stage/shared" && real "$stage/shared/$name" || continue
+    compare "$stage/shared/$name" "$SHARED/$name"
   done
 done; } | awk -v shown="$shown" '/^folder/ { print; next } { n++ } n <= shown { print } END { print "count\t" n + 0 }'
 """
@@ -193,7 +196,7 @@ def _ask_stranded(c: Context) -> str:
 
 @reading(_ask_stranded, limit=120.0)
 def stranded(raw: Raw, c: Context) -> StrandedData:
-    """Files in real folders of legacy releases or shared folders that the shared folder lacks, or has otherwise.
+    """Files in real folders of releases (or of a legacy shared folder) that the shared folder lacks, or has otherwise.
 
     Nothing below tmp/ is looked at.
     """

@@ -62,7 +62,7 @@ def test_legacy_shared_is_a_link(trees: Trees, inv: Inventory, at: str) -> None:
         )
 
 
-@statement("FS-3", severity=Severity.BLOCKER, seed=["C1"], needs=["FS-1", "DEP-1"], remedy="deploy.deploy")
+@statement("FS-3", severity=Severity.BLOCKER, seed=["C1"], needs=["FS-1", "FS-4", "DEP-1"], remedy="deploy.deploy")
 def test_current_release_links_to_shared(trees: Trees, inv: Inventory, at: str) -> None:
     """Every linked path of the current release is a link straight into the target stage's shared folder."""
     wrong = []
@@ -80,12 +80,12 @@ def test_current_release_links_to_shared(trees: Trees, inv: Inventory, at: str) 
 
 @statement("FS-4", severity=Severity.BLOCKER, seed=["P4"], needs=["FS-1"], remedy="fs.rescue")
 def test_no_data_is_stranded(stranded: StrandedData, inv: Inventory, at: str) -> None:
-    """No file lies in a legacy release where a link should be, unless the shared folder has the same one."""
+    """No file lies in a release where a link should be, unless the shared folder has the same one."""
     seen = [f"{file.path} ({'not in' if file.state == 'missing' else 'other than in'} shared)" for file in stranded.files]
     differing = [f"{file.path} and {file.shared_path}" for file in stranded.differing]
     require(
         stranded.count == 0,
-        expected=f"every file of the legacy releases' own folders is in {inv.shared} too",
+        expected=f"every file in a release's own folders is in {inv.shared} too",
         seen=f"{stranded.count} files: {listed(seen)}",
         where=at,
         do=f"two versions exist, a person must say which one counts: {listed(differing)}" if differing else "",
