@@ -126,7 +126,7 @@ def test_waived_due_and_advice_are_told_apart(lab_in: Callable[[str], Rig], tmp_
     assert "search is being rebuilt" in answer.messages("SOLR-5")
     assert "PID-1" in answer.ids(Outcome.FAILS)
     assert "its waiver ended on" in answer.messages("PID-1")
-    assert answer.ids(Outcome.DUE) == {"FS-8"}
+    assert answer.ids(Outcome.DUE) == {"FS-8", "REPO-8", "RUBY-5"}
     assert "SOCK-4" in answer.ids(Outcome.ADVICE)
 
 
