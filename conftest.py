@@ -6,7 +6,8 @@ import pytest
 
 from converge.application import Application
 
-pytest_plugins = ["converge.plugin"]
+# pytester is for the tests of the engine; pytest lets only this file name plugins.
+pytest_plugins = ["converge.plugin", "pytester"]
 
 
 @pytest.hookimpl

@@ -8,8 +8,6 @@ import pytest
 
 from hosts.schema import Inventory
 
-pytest_plugins = ["pytester"]
-
 CONFTEST = """
 from __future__ import annotations
 import json, sys
