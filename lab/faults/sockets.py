@@ -37,8 +37,9 @@ def _stranger(lab: Lab) -> None:
 
 
 def _two_upstreams(lab: Lab) -> None:
+    # A name that sorts after the right one: whoever takes the first of both still asks the right socket.
     text = lab.app.run(["cat", VHOSTS]).stdout
-    second = f"location /dev {{\n        proxy_pass http://unix:{SOCKETS}/dev.sock;\n    }}\n\n    location / {{"
+    second = f"location /tutoring {{\n        proxy_pass http://unix:{SOCKETS}/tutoring.sock;\n    }}\n\n    location / {{"
     lab.app.write(VHOSTS, text.replace("location / {", second, 1))
 
 
