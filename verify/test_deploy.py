@@ -6,6 +6,7 @@ from converge.statements import Severity, require, statement
 from facts.deploy import Stage
 from facts.repo import RECENT, Repository
 from hosts.schema import Inventory
+from verify.needs import DEPLOY
 
 IDLE = ("config/deploy/", "config/systemd/", "lib/capistrano/")
 IDLE_FILES = {"Capfile", "config/deploy.rb", "README.md", "CHANGELOG.md"}
@@ -29,10 +30,7 @@ def undeployed(repository: Repository, revision: str) -> list[str] | None:
     "DEP-1",
     severity=Severity.BLOCKER,
     seed=["C8", "BG"],
-    needs=[
-        *("REPO-1", "REPO-2", "REPO-3", "REPO-4", "REPO-5", "REPO-6", "REPO-7", "REPO-9"),
-        *("FS-1", "FS-2", "RUBY-1", "UNIT-1", "SOLR-4"),
-    ],
+    needs=DEPLOY,
     remedy="deploy.deploy",
 )
 def test_current_release_is_the_branch(stage: Stage, repository: Repository, inv: Inventory, at: str) -> None:

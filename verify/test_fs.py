@@ -5,6 +5,7 @@ from __future__ import annotations
 from converge.statements import Severity, require, statement
 from facts.fs import StrandedData, StrayLink, Trees, linked
 from hosts.schema import Inventory
+from verify.needs import DEPLOY
 
 SHOWN = 8
 
@@ -62,7 +63,7 @@ def test_legacy_shared_is_a_link(trees: Trees, inv: Inventory, at: str) -> None:
         )
 
 
-@statement("FS-3", severity=Severity.BLOCKER, seed=["C1"], needs=["FS-1", "FS-4", "DEP-1"], remedy="deploy.deploy")
+@statement("FS-3", severity=Severity.BLOCKER, seed=["C1"], needs=["DEP-1", "FS-4", *DEPLOY], remedy="deploy.deploy")
 def test_current_release_links_to_shared(trees: Trees, inv: Inventory, at: str) -> None:
     """Every linked path of the current release is a link straight into the target stage's shared folder."""
     wrong = []

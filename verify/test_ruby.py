@@ -9,6 +9,7 @@ from facts.repo import Repository
 from facts.ruby import Bundle, BundleCheck, BundleDir, Ruby, old_bundles, wanted_ruby
 from facts.units import Masters, OurUnits
 from hosts.schema import Inventory
+from verify.needs import DEPLOY
 
 
 @statement(
@@ -16,8 +17,9 @@ from hosts.schema import Inventory
     severity=Severity.BLOCKER,
     seed=["P1", "BG"],
     needs=["HOST-1"],
-    manual="Install that Ruby on {inv.app_host.hostname}, as {inv.account.user}: `rvm install VERSION` (where it is there "
-    "but does not link: `rvm reinstall VERSION`), then `ldd {inv.ruby.executable}` must find every library.",
+    manual="Install that Ruby on {inv.app_host.hostname}, as {inv.account.user}: `rvm install` and the version that "
+    "is expected above; where it is there but does not link, `rvm reinstall` and that version. `ldd` of its program must "
+    "find every library.",
 )
 def test_ruby_runs_on_the_app_host(rubies: Mapping[str, Ruby], repository: Repository, inv: Inventory, at: str) -> None:
     """The Ruby that the application asks for is installed on the app host, runs there, and finds all its libraries."""
@@ -39,7 +41,13 @@ def test_ruby_runs_on_the_app_host(rubies: Mapping[str, Ruby], repository: Repos
     )
 
 
-@statement("RUBY-2", severity=Severity.BLOCKER, seed=["P1"], needs=["UNIT-5", "UNIT-10"], remedy="ruby.restart")
+@statement(
+    "RUBY-2",
+    severity=Severity.BLOCKER,
+    seed=["P1"],
+    needs=["UNIT-5", "UNIT-10", "RUBY-1", "RUBY-3", "RUBY-4"],
+    remedy="ruby.restart",
+)
 def test_app_runs_on_that_ruby(
     our_units: OurUnits, masters: Masters, repository: Repository, inv: Inventory, at: str
 ) -> None:
@@ -87,7 +95,7 @@ def test_gems_link_on_the_app_host(bundle: Bundle, repository: Repository, inv: 
     )
 
 
-@statement("RUBY-4", severity=Severity.BLOCKER, seed=["C7"], needs=["DEP-1"], remedy="deploy.deploy")
+@statement("RUBY-4", severity=Severity.BLOCKER, seed=["C7"], needs=["DEP-1", *DEPLOY], remedy="deploy.deploy")
 def test_bundle_is_complete(bundle: Bundle, bundle_check: BundleCheck, inv: Inventory, at: str) -> None:
     """The current release's gems are all there, in the target stage's shared folder."""
     require(
