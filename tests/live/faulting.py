@@ -45,9 +45,10 @@ def attempt(rig: Rig, fault: Fault) -> Trial:
     problems = seen_wrongly(fault, check)
     run = rig.remediate()
     problems += mended_wrongly(run)
-    runs = journals(rig.lab)
-    again = rig.remediate()
-    problems += repeated_wrongly(run, again, runs, journals(rig.lab))
+    if run.record is None or run.acted:  # a run that did nothing would do nothing again
+        runs = journals(rig.lab)
+        again = rig.remediate()
+        problems += repeated_wrongly(run, again, runs, journals(rig.lab))
     problems += [f"a neighbour changed: {line}" for line in changes(before, neighbours(rig.lab))]
     by_hand = sorted(run.ids(Outcome.MANUAL)) if run.record else []
     return Trial(fault.name, sorted(check.failing), by_hand, problems, round(time.monotonic() - began, 1))
