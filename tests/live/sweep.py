@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ def main(words: Sequence[str]) -> int:
     known = {} if given.again else load(RESULTS)
     todo = given.faults or [name for name in FAULTS if name not in known or known[name].problems]
     print(f"{len(FAULTS)} faults, {len(todo)} to try; what the sessions say goes to {LOG.relative_to(TOP)}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if todo:
             try_all(todo, known, given.name)
