@@ -78,7 +78,7 @@ def grade(statement: Statement, inv: Inventory, policy: Policy) -> tuple[Outcome
     if statement.id in policy.manual:
         return Outcome.MANUAL, f"do:       {policy.manual[statement.id]}"
     if statement.severity is Severity.MINOR and not policy.strict:
-        return Outcome.ADVICE, "advice: a minor statement; --strict makes it a failure"
+        return Outcome.ADVICE, "a minor statement: advice; --strict makes it a failure"
     if statement.manual is not None:
         return Outcome.MANUAL, "do:       " + statement.manual.format(inv=inv)
     return Outcome.FAILS, ""

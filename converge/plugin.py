@@ -168,7 +168,8 @@ class Engine:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Select by --id, exactly."""
+        """Leave out what the target has no host for, and select by --id, exactly."""
+        items[:] = [i for i in items if (s := statement_of(i)) is None or instances_of(s.on, self.session.inv)]
         wanted = [part.strip() for part in self.config.option.id.split(",") if part.strip()]
         for id in wanted:
             if id not in REGISTRY:

@@ -37,7 +37,8 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     runner = make_runner(session, say, option)
     plan = make_plan(runner, before, chosen)
     session.record.steps = plan.steps
-    show(plan, say)
+    # Who said yes beforehand reads the commands in the report; who is asked, or wants the plan, reads them here.
+    show(plan, say, brief=bool(option.yes))
     if plan.is_empty:
         if not option.plan:
             session.record.kind = "check"
@@ -134,8 +135,8 @@ def finder(package: str) -> Callable[[str], Remedy]:
     return find
 
 
-def show(plan: Plan, say: Say) -> None:
-    """The plan in words: each step with its commands, what it assumes, and what it costs."""
+def show(plan: Plan, say: Say, *, brief: bool = False) -> None:
+    """The plan in words: each step with what it costs and, unless `brief`, its commands and what it assumes."""
     if not plan.tasks:
         return
     say(f"plan: {len(plan.steps)} steps for {len({i for t in plan.tasks for i in t.statements})} statements")
@@ -145,16 +146,18 @@ def show(plan: Plan, say: Say) -> None:
         where = f" on {task.host}" if task.host else ""
         say(f"\n{', '.join(task.statements)}: {task.remedy}{where}{': ' + task.note if task.note else ''}")
         for step in task.steps:
-            for line in step_lines(step):
+            for line in step_lines(step, brief=brief):
                 say(line)
 
 
-def step_lines(step: StepRecord) -> list[str]:
+def step_lines(step: StepRecord, *, brief: bool = False) -> list[str]:
     """A step of the plan, for the terminal."""
     cost = f" [interrupts service for about {step.interrupts:g} s]" if step.interrupts else ""
     lines = [f"  {step.id} at {step.host}: {step.sentence}{cost}"]
     if step.result in {"manual", "blocked", "refused"}:
         lines.append(f"      {step.result}: {step.reason}")
+    if brief:
+        return lines
     lines += [f"      if {condition}" for condition in step.preconditions]
     lines += [f"      $ {line}" for line in step.commands.strip().splitlines()]
     if step.undo:

@@ -29,8 +29,8 @@ def _make_certificates(lab: Lab) -> None:
         f"""
         set -e
         umask 077
-        mkdir -p /root/authority /etc/nginx/tls
-        cd /root/authority
+        mkdir -p /var/lib/lab-authority /etc/nginx/tls
+        cd /var/lib/lab-authority
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {DAYS} \\
             -subj '/CN=Lab authority' -keyout ca.key -out ca.pem \\
             -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
@@ -43,4 +43,4 @@ def _make_certificates(lab: Lab) -> None:
         chmod 755 /etc/nginx/tls
         """
     )
-    lab.publish("ca.pem", lab.app.run(["cat", "/root/authority/ca.pem"]).stdout)
+    lab.publish("ca.pem", lab.app.run(["cat", "/var/lib/lab-authority/ca.pem"]).stdout)

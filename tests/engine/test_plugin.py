@@ -157,3 +157,12 @@ def test_tests_of_something_else_are_left_alone(project: Project) -> None:
     result = project.runpytest_subprocess("test_else.py")
     assert result.ret == 0
     assert not (Path(str(project.path)) / "reports").exists()
+
+
+def test_a_statement_about_hosts_that_are_retired_is_not_collected(project: Project) -> None:
+    path = Path(str(project.path)) / "verify" / "test_words.py"
+    path.write_text(path.read_text().replace('on="live"', 'on="legacy"'))
+    hosts = json.loads((Path(str(project.path)) / "inventory.json").read_text())["hosts"]
+    edit_inventory(project, hosts=hosts | {"old": hosts["old"] | {"retired": True}})
+    result = run(project)
+    result.assert_outcomes(passed=1)
