@@ -17,6 +17,7 @@ Patch = Callable[[Files, Inventory, str], dict[str, str]]
 """From files by path, the inventory and the wanted Ruby to the files that become other ones. A file that is not there is
 not made."""
 
+DRIVES = re.compile(r"""(systemctl\b[^\n]*?\b(start|stop|restart)\b['",\s]+(?:--user['",\s]+)?)([\w@.-]+\.service)""")
 ORDER = ("restart_solr", "reindex_sunspot", "restart_unicorn")
 BUNDLE_PATH = '-> { shared_path.join("bundle-#{fetch(:rvm_ruby_version)}") }'
 
@@ -100,7 +101,9 @@ def deploy_tasks(files: Files, inv: Inventory, _ruby: str) -> dict[str, str]:
     def change(text: str) -> str:
         for unit in inv.app.legacy_units:
             text = re.sub(rf"(?<![\w-]){re.escape(unit.removesuffix('.service'))}(?![\w-])", stem, text)
-        return text
+        # A verb that drives another unit only is the app's; beside the app's own line it is somebody's intention.
+        driven = {verb for _, verb, unit in DRIVES.findall(text) if unit == inv.app.unit}
+        return DRIVES.sub(lambda found: found[0] if found[2] in driven else found[1] + inv.app.unit, text)
 
     return _changed(files, "config/deploy.rb", change)
 

@@ -122,6 +122,14 @@ def test_what_a_merge_brings_is_set_right_at_once() -> None:
     assert patched(files, AFTER_MERGE, INV, "2.5.1") == {}
 
 
+def test_a_task_that_drives_a_neighbour_is_given_back_to_the_app() -> None:
+    right = DEPLOY.replace("hkn-rails-migrate.service", "hkn-rails.service")
+    wrong = right.replace("stop hkn-rails.service", "stop hkn-dev.service")
+    assert patched({"config/deploy.rb": wrong}, ["REPO-1"], INV, "2.5.1") == {"config/deploy.rb": right}
+    beside = right + "  execute 'systemctl --user restart hkn-dev.service'\n"
+    assert patched({"config/deploy.rb": beside}, ["REPO-1"], INV, "2.5.1") == {}
+
+
 def test_leftovers_take_comments_alone() -> None:
     text = patched(FILES, ["REPO-8"], INV, "2.5.1")["config/deploy.rb"]
     assert "for now" not in text
