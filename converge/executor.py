@@ -12,7 +12,7 @@ from pathlib import Path
 from converge.compile import Fence, compile_step, compile_undo, described, render
 from converge.errors import ConnectionLost, UsageError
 from converge.journal import Journal, append_script, folder, line
-from converge.lock import ACT_LOCK, RUNTIME, Lock
+from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
 from converge.masking import mask
 from converge.record import StepRecord
 from converge.shell import MARK, Rc
@@ -129,6 +129,8 @@ def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
     said = mask(said)
     if done.rc == Rc.DONE:
         record.result = "done"
+    elif done.rc == Rc.UNLOCKED:
+        record.result, record.reason = "refused", "this run does not hold the target's lock any more"
     elif done.rc in {Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED, Rc.BUSY}:
         record.result, record.reason = "refused", said or "refused"
     elif done.rc == Rc.TIMED_OUT:
@@ -185,6 +187,8 @@ class Executor:
             record.reason = f"the connection was lost while it acted ({problem}); the next run finds out what became of it"
             raise
         settle(record, done, step.limit)
+        if done.rc == Rc.UNLOCKED:
+            raise ConnectionLost(f"{attempt.host}: {record.reason}: nothing more is done")
         if attempt.host != self.inv.app_host.name:
             self.journal.write("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason)
         else:
@@ -251,8 +255,11 @@ class Executor:
             intent = line("intent", **facts)
             self.journal.note(intent)
         else:
+            self.lock.prove(self.journal.run)
             self.journal.write("intent", **facts)
         script = launch_script(self.journal.run, attempt, intent)
+        if intent:
+            script = mine_script(self.journal.run) + script
         return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
 
 

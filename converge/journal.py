@@ -148,14 +148,24 @@ class Journal:
         self.note(text)
 
     def note(self, text: str) -> None:
-        """Add a line to the mirror alone: it rides to the host in the exec of its step."""
+        """Add a line to the mirror alone: it rides to the host in the exec of its step.
+
+        Raises:
+            JournalError: this machine did not take it (disk full, folder not ours to write).
+        """
         if self.mirror is None:
             return
-        self.mirror.parent.mkdir(parents=True, exist_ok=True)
-        with self.mirror.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self.mirror.parent.mkdir(parents=True, exist_ok=True)
+            with self.mirror.open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as problem:
+            raise JournalError(
+                f"{self.mirror}, this machine's copy of the journal, could not be written ({problem.strerror}): "
+                f"nothing more is done; what was done is in the journal on {self.link.name}"
+            ) from None
 
 
 def stories(link: Link) -> list[Story]:

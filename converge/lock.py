@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
 from converge.journal import NAME
+from converge.shell import Rc
 from converge.transport import Link
 from converge.transport.stream import Stream, Talks
 
@@ -73,6 +74,19 @@ while [ "$(exec 9>&-; exec timeout {SILENCE} head -c 1)" = . ]; do :; done
 """
 
 
+def mine_script(run: str) -> str:
+    """Shell for the app host that ends with ``Rc.UNLOCKED`` unless `run` holds the lock there now.
+
+    A command can reach the host long after it was sent (a stalled line, a machine that slept): by then the holder has
+    ended for want of beats, and another run may be at work.
+    """
+    return f"""{RUNTIME}
+if flock -n {LOCK} true 2>/dev/null || ! grep -qF {shlex.quote(f'"run": {json.dumps(run)},')} {LOCK}.info 2>/dev/null; then
+  exit {Rc.UNLOCKED.value}
+fi
+"""
+
+
 class Lock:
     """The target's lock, held on the app host as long as this is open."""
 
@@ -118,6 +132,15 @@ class Lock:
         """
         if self._lost or self._stream is None:
             raise ConnectionLost(f"{self.link.name}: the lock was lost ({self._lost or 'not held'}): nothing more is done")
+
+    def prove(self, run: str) -> None:
+        """Ask the app host whether `run` holds the lock there, before an act on another machine.
+
+        Raises:
+            ConnectionLost: it does not, or the host cannot be asked.
+        """
+        if self.link.exec(mine_script(run), limit=ANSWER).rc != 0:
+            raise ConnectionLost(f"{self.link.name}: run {run} does not hold the lock any more: nothing more is done")
 
     def release(self) -> None:
         """Let the lock go; nothing if it is not held."""

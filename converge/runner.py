@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from converge import compile as words
 from converge import guards
-from converge.errors import ConnectionLost, ConvergeError, Exit, StateMoved, Unobservable
+from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor, by_hand
 from converge.journal import Journal
 from converge.lock import Lock
@@ -28,6 +28,9 @@ from hosts.schema import Inventory
 
 PATIENCE = 45.0
 """Seconds within which a remedy's statements must come to hold after its last step."""
+
+CUES = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
+"""What a remedy may act on when its turn comes: read, and otherwise than stated; what could not be read never is."""
 
 
 class Prove(Protocol):
@@ -135,13 +138,14 @@ class Runner:
 
     def finish(self, exit_code: int, reason: str) -> None:
         """Stop the prober, close the journal, free the lock. Never raises for a host that is gone: it is noted."""
-        if self.prober is not None:
-            self.record.probe = self.prober.stop()
         try:
+            if self.prober is not None:
+                self.record.probe = self.prober.stop()
             self.journal.write("end", exit_code=exit_code, reason=reason)
         except ConvergeError as problem:
             self.record.notes.append(f"the journal stays open: {problem}")
-        self.lock.release()
+        finally:
+            self.lock.release()
 
     # One task ---------------------------------------------------------------------------------------------------------
 
@@ -155,6 +159,10 @@ class Runner:
             return
         if missing := [need for need in task.needs if need in self._unproven]:
             self._pass_over(task, "blocked", "blocked", blocked_text(missing))
+            return
+        if not any(verdict.outcome in CUES for id, verdict in verdicts.items() if id in task.statements):
+            unread = ", ".join(f"{id} is {verdicts[id].outcome} now" for id in task.statements if id in verdicts)
+            self._pass_over(task, "blocked", "blocked", f"not attempted, because {unread}: no remedy acts on that")
             return
         ended = self._steps(task, plan)
         self._seen.clear()
@@ -277,7 +285,7 @@ class Runner:
         after = None
         try:
             after = guards.read_tree(self.app, self.inv)
-        except (Unobservable, ConnectionLost):
+        except (Unobservable, ConvergeError):
             pass
         kept = guards.tree_kept(self._tree, after)
         self.record.guards.append(kept.text)

@@ -74,6 +74,8 @@ class Session:
                 self.links[host.name] = connect(self.inv, host, ask=ask)
             except ConvergeError as problem:
                 problems[host.name] = problem
+            except Exception as problem:  # in a thread of its own: nobody else would hear of it
+                problems[host.name] = HostUnreachable(f"{host.name}: {type(problem).__name__}: {problem}")
 
         threads = [threading.Thread(target=dial, args=(h,), daemon=True) for h in self.inv.live]
         for thread in threads:

@@ -24,6 +24,7 @@ class Rc(IntEnum):
     REFUSED = 77
     REPEATED = 78
     VANISHED = 79
+    UNLOCKED = 80
 
 
 MARK = "::converge:"
@@ -77,6 +78,8 @@ cv_store() {
   if [ "$(stat -c %d -- "$CV_DIR")" != "$(stat -c %d -- "$CV_SLOT")" ]; then
     CV_STORE=$CV_ROOT/.attic/$CV_RUN/$CV_KEY/${CV_SLOT##*/}
     (umask 077 && mkdir -p -- "$CV_STORE") || return 1
+    [ "$(stat -c %d -- "$CV_DIR")" = "$(stat -c %d -- "$CV_STORE")" ] ||
+      cv_refuse "$CV_P is on another file system than $CV_STORE: it would be copied, not moved"
   fi
   printf '%s' "$CV_STORE" >"$CV_SLOT/store"
 }
@@ -111,7 +114,8 @@ aside() {
   cv_here "$CV_P" || cv_moved "$CV_P is not there any more"
   if [ -S "$CV_P" ]; then
     cv_i=$(stat -c %i -- "$CV_P")
-    if ss -xle 2>/dev/null | grep -q "ino:$cv_i "; then
+    cv_ss=$(ss -xle 2>/dev/null) || cv_refuse "$CV_P is a socket, and ss cannot tell whether somebody listens: not moved"
+    if printf '%s\n' "$cv_ss" | grep -qE "ino:$cv_i( |\$)"; then
       cv_refuse "$CV_P is a socket that a process listens on: not moved"
     fi
   fi
@@ -225,9 +229,21 @@ cv_ununit() {
     stop:active:*) cv_reload; systemctl --user start "$2" ;;
   esac
 }
+cv_startable() {
+  # A service that cannot come back is no reason to stop the one that serves: found out before anything is taken back.
+  cv_n=0
+  while read -r cv_kind cv_what; do
+    cv_n=$((cv_n + 1))
+    [ "$cv_kind:$(cat "$CV_STEP/$cv_n/active" 2>/dev/null)" = stop:active ] && [ ! -e "$CV_STEP/$cv_n/undone" ] || continue
+    ! grep -qE "^(put|aside|relink) .*/systemd/user/(.*/)?$cv_what\$" "$CV_STEP/log" || continue
+    [ "$(cv_prop "$cv_what" LoadState)" != not-found ] ||
+      cv_moved "$cv_what has no unit file any more, and could not be started again: nothing of the step is taken back"
+  done <"$CV_STEP/log"
+}
 cv_reload() { if [ -n "$CV_RELOAD" ]; then systemctl --user daemon-reload; fi; }
 cv_undo() {
   CV_RELOAD=
+  cv_startable
   cv_n=$(wc -l <"$CV_STEP/log")
   while [ "$cv_n" -gt 0 ]; do
     cv_line=$(sed -n "${cv_n}p" "$CV_STEP/log")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from converge.errors import ConnectionLost, Unobservable
+from converge.errors import ConvergeError, Unobservable
 from converge.masking import mask
 from converge.readings import Context, Evidence, Raw, Reading, Tally, batch
 from converge.transport import Link
@@ -101,7 +101,12 @@ class Store:
         if what.local:
             return cast(T, answer)
         assert what.parse is not None
-        return what.parse(cast(Raw, answer), self._context(name))
+        try:
+            return what.parse(cast(Raw, answer), self._context(name))
+        except (ValueError, LookupError, TypeError) as problem:
+            raise Unobservable(
+                f"{name}: the answer to {what.name} cannot be understood ({type(problem).__name__}: {problem})"
+            ) from None
 
     def _context(self, name: str) -> Context:
         return Context(self.inv, self.inv.hosts.get(name))
@@ -136,8 +141,8 @@ class Store:
             raws = batch.answers(done.out, done.err, nonce, len(keys))
             if not done.out:
                 problem = f"no answer, exit status {done.rc}: {done.err.decode('utf-8', 'replace').strip()[:200]}"
-        except ConnectionLost as lost:
-            problem, raws = str(lost), [None] * len(keys)
+        except (ConvergeError, OSError) as failure:  # in a thread of its own: nobody else would hear of it
+            problem, raws = str(failure), [None] * len(keys)
         with self._guard:
             self.tally.execs += 1
             self.tally.readings += len(keys)

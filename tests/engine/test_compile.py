@@ -244,6 +244,30 @@ def test_socket_with_a_listener_is_not_moved(world: World) -> None:
     assert world.act(Aside(str(path))).rc == 0
 
 
+def test_socket_of_which_nothing_is_known_is_not_moved(world: World) -> None:
+    path = world.sockets / "app.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        (world.top / "bin" / "ss").write_text("#!/bin/sh\nexit 1\n")
+        (world.top / "bin" / "ss").chmod(0o755)
+        done = world.act(Aside(str(path)))
+    assert done.rc == Rc.REFUSED, done.err
+    assert "whether somebody listens" in done.err
+    assert path.exists()
+
+
+def test_undo_stops_nothing_if_what_served_before_cannot_come_back(world: World) -> None:
+    state = world.home / "units-state"
+    (state / "app-old.service.active").write_text("active\n")
+    done = world.act(Unit("stop", "app-old.service"), Unit("start", "app.service"))
+    assert done.rc == 0, done.err
+    (state / "app-old.service.load").write_text("not-found\n")
+    undone = done.undo()
+    assert undone.rc == Rc.MOVED
+    assert "no unit file" in undone.err
+    assert world.unit("app.service", "active") == "active"
+
+
 def test_signal_reaches_the_expected_process_only(world: World, sleeper: subprocess.Popen[bytes]) -> None:
     good = Signal(sleeper.pid, "TERM", start_time(sleeper.pid), "sleep 300")
     wrong = [

@@ -14,7 +14,7 @@ import pytest
 from converge import runner as running
 from converge.errors import ConnectionLost, Exit, StateMoved, UsageError
 from converge.executor import Executor, launch_script
-from converge.journal import Journal, stories
+from converge.journal import Journal, JournalError, stories
 from converge.lock import Lock
 from converge.plan import Failing, Plan
 from converge.prober import Prober
@@ -295,6 +295,41 @@ def test_statement_that_came_to_hold_by_itself_is_passed_over(stage: Stage) -> N
     _, plan, _ = stage.go()
     assert results(plan) == {"A/write": "done", "B/write": "not needed"}
     assert plan.tasks[1].state == "held"
+
+
+def test_what_cannot_be_read_when_its_turn_comes_is_no_cue(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.add("A", stage.writer("A"))
+    read = stage.verdict
+
+    def unread(id: str) -> Verdict:
+        verdict = read(id)
+        verdict.outcome = Outcome.UNOBSERVABLE
+        return verdict
+
+    monkeypatch.setattr(stage, "verdict", unread)
+    _, plan, _ = stage.go()
+    assert results(plan) == {"A/write": "blocked"}
+    assert "A is unobservable now" in plan.tasks[0].note
+    assert not stage.holds("A")
+
+
+def test_step_that_reaches_the_host_after_the_lock_was_lost_does_nothing(world: World, executor: Executor) -> None:
+    executor.lock._stream.close()  # type: ignore[union-attr]
+    for host in ("new", "control"):
+        with pytest.raises(ConnectionLost, match="lock"):
+            executor.run_step(step(world, host=host, acts=(Run(f"echo x >>'{world.top}'/acted"),)), "a.b", ["A"])
+    assert not (world.top / "acted").exists()
+
+
+def test_mirror_that_cannot_be_written_is_said_and_frees_the_lock(stage: Stage) -> None:
+    (stage.world.top / "reports").write_text("in the way")
+    stage.add("A", stage.writer("A"))
+    with pytest.raises(JournalError, match="this machine's copy"):
+        stage.go()
+    assert not stage.holds("A")
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R2")
+    lock.release()
 
 
 def test_step_that_no_step_may_do_is_refused_in_the_plan_already(stage: Stage) -> None:

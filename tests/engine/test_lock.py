@@ -117,3 +117,16 @@ def _soon(true: object) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_host_itself_says_whether_a_run_still_holds_it(world: World) -> None:
+    lock = Lock(world.link)
+    with pytest.raises(ConnectionLost, match="does not hold"):
+        lock.prove("R1")
+    lock.acquire("ada", "R1")
+    try:
+        lock.prove("R1")
+        with pytest.raises(ConnectionLost, match="does not hold"):
+            lock.prove("R2")
+    finally:
+        lock.release()

@@ -29,6 +29,7 @@ case "$1" in
   list-jobs) cat jobs 2>/dev/null ;;
   show) case "$4" in
     ActiveState) echo "ActiveState=$(is "$2" active inactive)" ;;
+    LoadState) echo "LoadState=$(is "$2" load loaded)" ;;
     *) echo "$4=no" ;;
     esac ;;
 esac
