@@ -1,9 +1,8 @@
-"""Faults, one at a time: a seeded draw of them here, all of them by script/faults."""
+"""Faults, one at a time: a seeded draw of them here (FAULTS_SEED, FAULTS_DRAW), all of them by script/faults."""
 
 from __future__ import annotations
 
 import os
-import random
 
 import pytest
 
@@ -12,8 +11,9 @@ from tests.live.faulting import attempt, draw
 from tests.live.rig import Rig
 from tests.suite.test_pairing import CATALOGUE
 
-SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(10_000))
-DRAWN = draw(int(os.environ.get("FAULTS_DRAW") or 6), SEED)
+# Always the same few unless asked otherwise: a red run is then about the change, not about the draw.
+SEED = int(os.environ.get("FAULTS_SEED") or 661)
+DRAWN = draw(int(os.environ.get("FAULTS_DRAW") or 5), SEED)
 
 
 def test_each_statement_has_a_fault_that_it_must_see() -> None:
