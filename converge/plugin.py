@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("converge", "health check and remediation of a target")
     group.addoption("--target", default="lab", metavar="NAME|FILE", help="inventory to check (default: lab)")
-    group.addoption("--id", default="", metavar="ID,ID", help="only these statements, by exact id")
+    group.addoption("--id", default=None, metavar="ID,ID", help="only these statements, by exact id")
     group.addoption("--remediate", action="store_true", help="mend what fails, then prove it (asks first)")
     group.addoption("--plan", action="store_true", help="show what --remediate would do, and do nothing")
     group.addoption("--yes", action="store_true", help="with --remediate: do not ask")
@@ -63,8 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     app: Application = config.hook.pytest_converge_application()
     option = config.option
     if not asks_for(config, app.statements):
-        if option.remediate or option.plan:
-            raise pytest.UsageError(f"--remediate and --plan work on statements: pytest {app.statements}/ --remediate")
+        refuse_unused(config, app.statements)
         return
     refuse_foreign(config)
     try:
@@ -99,6 +98,16 @@ def asks_for(config: pytest.Config, folder: str) -> bool:
     return False
 
 
+def refuse_unused(config: pytest.Config, folder: str) -> None:
+    """Refuse our flags where no statement is asked for: pytest would run other tests as if they had not been typed."""
+    option = config.option
+    typed = {str(a).partition("=")[0] for a in config.invocation_params.args}
+    given = {"--remediate": option.remediate, "--plan": option.plan, "--yes": option.yes, "--id": option.id is not None}
+    for flag, on in {**given, "--target": "--target" in typed}.items():
+        if on:
+            raise pytest.UsageError(f"{flag} works on statements, and none are asked for: pytest {folder}/ {flag}")
+
+
 def refuse_foreign(config: pytest.Config) -> None:
     """Refuse flags that would work around the inventory, or act without having been typed."""
     option = config.option
@@ -111,6 +120,10 @@ def refuse_foreign(config: pytest.Config) -> None:
     for flag in acts:
         if flag not in typed:
             raise pytest.UsageError(f"{flag} counts only when it is typed, not from PYTEST_ADDOPTS or an ini file")
+    if option.yes and not (option.remediate or option.plan):
+        raise pytest.UsageError("--yes answers what --remediate asks: add --remediate, or leave out --yes")
+    if option.id is not None and not ids(config):
+        raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-3,SOLR-2)")
     if not (option.remediate or option.plan):
         return
     both = "--remediate" if option.remediate else "--plan"
@@ -122,6 +135,11 @@ def refuse_foreign(config: pytest.Config) -> None:
         raise pytest.UsageError("--remediate runs each statement once on a fresh reading: switch the rerun plugin off")
     option.maxfail = 0  # -x and --lf must not shorten what is looked at after an act
     option.lf = option.failedfirst = False
+
+
+def ids(config: pytest.Config) -> list[str]:
+    """The statements that --id names."""
+    return [part.strip() for part in (config.option.id or "").split(",") if part.strip()]
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -170,10 +188,11 @@ class Engine:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what the target has no host for, and select by --id, exactly."""
         items[:] = [i for i in items if (s := statement_of(i)) is None or instances_of(s.on, self.session.inv)]
-        wanted = [part.strip() for part in self.config.option.id.split(",") if part.strip()]
+        wanted = ids(self.config)
         for id in wanted:
             if id not in REGISTRY:
                 near = difflib.get_close_matches(id, REGISTRY, n=3)
+                items.clear()  # what is not asked for is not listed below the error
                 hint = f": did you mean {', '.join(near)}?" if near else ""
                 raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {self.session.app.statements}/)")
         if wanted:

@@ -98,6 +98,14 @@ def test_collect_only_connects_to_nothing_and_reads_like_a_checklist(project: Pr
     assert not (Path(str(project.path)) / "reports").exists()
 
 
+@pytest.mark.parametrize("flag", ["--target=demo", "--id=A-1", "--plan", "--yes"])
+def test_flags_of_statements_are_not_dropped_where_none_is_asked_for(project: Project, flag: str) -> None:
+    project.makepyfile(test_else="def test_it(): pass")
+    result = project.runpytest_subprocess("test_else.py", flag)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*{flag.partition('=')[0]} works on statements*"])
+
+
 def test_selecting_nothing_is_5(project: Project) -> None:
     assert run(project, "-k", "nothing_of_this_name").ret == 5
 
@@ -106,6 +114,16 @@ def test_an_unknown_id_is_4_with_what_was_meant(project: Project) -> None:
     result = run(project, "--id", "A-3")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*did you mean*A-*"])
+    looked = run(project, "--id", "A-3", "--collect-only", "-q")
+    assert looked.ret == 4
+    assert "A-1" not in looked.stdout.str()
+
+
+@pytest.mark.parametrize(("flags", "words"), [(["--id="], "*--id: no id was given*"), (["--yes"], "*add --remediate*")])
+def test_flags_that_would_do_other_than_was_meant_are_refused(project: Project, flags: list[str], words: str) -> None:
+    result = run(project, *flags)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([words])
 
 
 def test_severity_is_a_mark(project: Project) -> None:
