@@ -34,6 +34,10 @@ def _hosts(inv: Inventory) -> Iterator[Broken]:
         if host.retired:
             yield f"hosts.{host.name}.retired", "the app host cannot be retired"
     for name, host in inv.hosts.items():
+        same = [other.name for other in inv.hosts.values() if other.name != name and other.hostname == host.hostname]
+        if same and host.role != "app":
+            # What is meant for the one host would be done on the other.
+            yield f"hosts.{name}.hostname", f"read {host.hostname!r}, which is {same[0]}'s; each host has a name of its own"
         if not HOST_NAME.fullmatch(name):
             yield f"hosts.{name}", "a host's name has letters, digits, dots and hyphens only"
         if name == "control":

@@ -211,6 +211,7 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("hosts.vampires.role", "legacy", 'exactly one host must have role = "app"; read 0 (none)'),
         ("hosts.werewolves.role", "app", "read 2 (vampires, werewolves)"),
         ("hosts.vampires.retired", True, "cannot be retired"),
+        ("hosts.werewolves.hostname", "vampires", "each host has a name of its own"),
         ("hosts.vampires.address", "-oProxyCommand=x", "a name or an address"),
         ("account.home", "home/h", "absolute path"),
         ("stages.root", "/home/../etc", "absolute path"),
