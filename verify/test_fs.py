@@ -46,7 +46,7 @@ def test_shared_folder_is_real_and_complete(trees: Trees, inv: Inventory, at: st
     )
 
 
-@statement("FS-2", severity=Severity.BLOCKER, seed=["P4"], needs=["FS-1"], remedy="fs.join_shared")
+@statement("FS-2", severity=Severity.BLOCKER, seed=["C1", "P4"], needs=["FS-1"], remedy="fs.join_shared")
 def test_legacy_shared_is_a_link(trees: Trees, inv: Inventory, at: str) -> None:
     """While a legacy stage exists, its shared folder is a link to the target stage's."""
     for stage in inv.legacy_stages:
@@ -79,7 +79,7 @@ def test_current_release_links_to_shared(trees: Trees, inv: Inventory, at: str) 
     )
 
 
-@statement("FS-4", severity=Severity.BLOCKER, seed=["P4"], needs=["FS-1"], remedy="fs.rescue")
+@statement("FS-4", severity=Severity.BLOCKER, seed=["C1", "P4"], needs=["FS-1"], remedy="fs.rescue")
 def test_no_data_is_stranded(stranded: StrandedData, inv: Inventory, at: str) -> None:
     """No file lies in a release where a link should be, unless the shared folder has the same one."""
     seen = [f"{file.path} ({'not in' if file.state == 'missing' else 'other than in'} shared)" for file in stranded.files]
@@ -93,7 +93,7 @@ def test_no_data_is_stranded(stranded: StrandedData, inv: Inventory, at: str) ->
     )
 
 
-@statement("FS-5", severity=Severity.MAJOR, seed=["CT"], needs=["FS-1", "FS-3"], remedy="fs.straighten")
+@statement("FS-5", severity=Severity.MAJOR, seed=["C1", "CT"], needs=["FS-1", "FS-3"], remedy="fs.straighten")
 def test_nothing_leads_through_the_legacy_stage(stray_links: tuple[StrayLink, ...], inv: Inventory, at: str) -> None:
     """No symlink in the shared folder, the current release or among the units leads through a legacy stage."""
     require(
