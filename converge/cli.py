@@ -154,7 +154,8 @@ def main() -> int:
         return int(problem.exit_code)
     except Exception as problem:
         if hasattr(problem, "format_message"):
-            print(f"converge: {problem.format_message()}", file=sys.stderr)
+            if said := problem.format_message():  # empty where the help has just been printed
+                print(f"converge: {said}", file=sys.stderr)
             return 4
         raise
     return code if isinstance(code, int) else 0

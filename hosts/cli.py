@@ -96,6 +96,12 @@ def _give_up(problem: ConvergeError) -> NoReturn:
 def main() -> None:
     """The command line."""
     try:
-        app(prog_name="python -m hosts")
-    except KeyboardInterrupt:
+        code = app(prog_name="python -m hosts", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(Exit.INTERRUPTED)
+    except Exception as problem:
+        if hasattr(problem, "show"):  # click's own: unknown options and the like
+            problem.show()
+            sys.exit(Exit.USAGE)
+        raise
+    sys.exit(code if isinstance(code, int) else Exit.HOLDS)

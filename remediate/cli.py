@@ -22,7 +22,7 @@ PlanOnly = Annotated[bool, typer.Option("--plan", help="show what would be done,
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 
 
-@app.command(help=__doc__)
+@app.command(help=(__doc__ or "").replace("``", "`"))
 def remediate(ids: Ids = None, target: Target = "lab", plan: PlanOnly = False, yes: Yes = False) -> None:
     """List the pairs, or mend the statements with the given ids."""
     import_statements("verify")

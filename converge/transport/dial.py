@@ -83,7 +83,7 @@ def _tcp(way: Way) -> socket.socket:
         raise Unreached(way.name, "route", seen, mend) from None
     except ConnectionRefusedError:
         seen = f"{way.at} refuses connections: the machine is there, but no sshd listens"
-        mend = f"Look at the port ({way.where}), or ask {way.contact} to start sshd."
+        mend = f"Look at the address and the port ({way.where}), or ask {way.contact} to start sshd."
         raise Unreached(way.name, "route", seen, mend) from None
     except OSError as problem:
         seen = f"{way.at} cannot be reached ({problem.strerror or problem})"
