@@ -282,7 +282,7 @@ def _faults() -> dict[str, Fault]:
 def _table(*headings: str) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for heading in headings:
-        table.add_column(heading, no_wrap=heading in {"state", "fault", "host"})
+        table.add_column(heading, no_wrap=heading in {"state", "fault", "host"}, overflow="fold")
     return table
 
 
