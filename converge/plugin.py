@@ -191,7 +191,7 @@ class Engine:
         wanted = ids(self.config)
         for id in wanted:
             if id not in REGISTRY:
-                near = difflib.get_close_matches(id, REGISTRY, n=3)
+                near = difflib.get_close_matches(id.upper(), REGISTRY, n=3)
                 items.clear()  # what is not asked for is not listed below the error
                 hint = f": did you mean {', '.join(near)}?" if near else ""
                 raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {self.session.app.statements}/)")
