@@ -136,11 +136,15 @@ class Activity:
         return not self.active_units and not self.servers
 
 
+UNICORN = "^unicorn|^[^ ]*ruby[^ ]* .*unicorn"
+"""Command lines of unicorn: by its own title, or as Ruby starts it; not an editor or a pager with a file of that name."""
+
+
 @reading(
-    r"""
-command -v pgrep >/dev/null || { echo "pgrep is not installed" >&2; exit 3; }
+    rf"""
+command -v pgrep >/dev/null || {{ echo "pgrep is not installed" >&2; exit 3; }}
 for u in "$UNIT" $LEGACY_UNITS; do printf 'unit\t%s\t%s\n' "$u" "$(prop "$u" ActiveState)"; done
-for p in $(pgrep -u "$(id -u)" -f unicorn); do
+for p in $(pgrep -u "$(id -u)" -f '{UNICORN}'); do
   cwd=$(readlink "/proc/$p/cwd") || continue
   case $cwd in "$ROOT"/*) ;; *) continue ;; esac
   words=$(tr '\000\t\n' '   ' <"/proc/$p/cmdline")

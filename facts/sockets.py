@@ -167,6 +167,8 @@ def sockets(raw: Raw, c: Context) -> Sockets:
     lines = observed(raw, c.at).lines
     found = sections(lines)
     rows = [parse_listener(line) for line in found.get("listeners", [])]
+    if any(row and not row.inode for row in rows):
+        raise Unobservable(f"{c.at}: ss does not say which socket a listener is (no ino:), so none could be called dead")
     entries = [_entry(text, c.at) for text in every(lines, "entry")]
     return Sockets(
         number(pairs(lines[:1]).get("uid", ""), "the account's uid", c.at),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def parse_core(status: str, answer: str, core: str) -> Core | None:
         ABOUT
         + rf"""
 need ss; need pgrep; need curl
-f="$CURRENT/{c.inv.solr.pid_file}"
+f="$CURRENT"/{shlex.quote(c.inv.solr.pid_file)}
 echo "current=$(readlink -f "$CURRENT")"
 [ ! -e "$f" ] || {{ echo exists=yes; pid=$(head -c 64 "$f" | tr -d '\n'); echo "pid=$pid"; }}
 echo '[listeners]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -286,7 +287,7 @@ class Rotation:
 
 @reading(
     lambda c: f"""
-conf={c.inv.app.logrotate_config}
+conf={shlex.quote(c.inv.app.logrotate_config)}
 [ -r "$conf" ] || {{ echo absent; exit 0; }}
 [ -x /usr/sbin/logrotate ] || {{ echo "logrotate is not installed" >&2; exit 69; }}
 sed 's/^/|/' "$conf"

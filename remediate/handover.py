@@ -33,15 +33,15 @@ serves() {
   [ "$(readlink "/proc/$p/cwd")" = "$(readlink -f "$CURRENT")" ] || return 1
   listener_pids "$(upstream)" | grep -qx "$p" && [ "$(answer)" = 200 ]
 }
-within() { # SECONDS COMMAND...: until the command succeeds
-  n=$(($1 * 4)); shift
-  while [ "$n" -gt 0 ]; do "$@" && return 0; n=$((n - 1)); sleep 0.25; done
+within() { # SECONDS COMMAND...: until the command succeeds, by the clock: an application that hangs costs each try 5 s
+  t=$(($(date +%s) + $1)); shift
+  while [ "$(date +%s)" -le "$t" ]; do "$@" && return 0; sleep 0.25; done
   return 1
 }
 is_lost() { r=$(prop "$UNIT" NRestarts); [ "$(state "$UNIT")" = failed ] || [ "${r:-0}" -ge 3 ]; }
 comes_up() {
-  n=240
-  while [ "$n" -gt 0 ]; do serves && return 0; is_lost && return 1; n=$((n - 1)); sleep 0.25; done
+  t=$(($(date +%s) + 90))
+  while [ "$(date +%s)" -le "$t" ]; do serves && return 0; is_lost && return 1; sleep 0.25; done
   return 1
 }
 graceful() {
@@ -101,8 +101,9 @@ echo "$UNIT serves: process $first"
 _RESTART = r"""
 added=
 if [ "$(prop "$UNIT" KillSignal)" != 3 ] || [ -n "$(prop "$UNIT" ExecStop)" ]; then
-  graceful "$UNIT" && added="$XDG_RUNTIME_DIR/systemd/user/$UNIT.d/$GRACEFUL" && unit daemon-reload || exit 1
+  graceful "$UNIT" && added="$XDG_RUNTIME_DIR/systemd/user/$UNIT.d/$GRACEFUL" || exit 1
 fi
+unit daemon-reload || exit 1
 unit restart "$UNIT" || exit 1
 comes_up || silent
 [ -z "$added" ] || { aside "$added" && unit daemon-reload; } || exit 1
@@ -129,6 +130,23 @@ def same_main(unit: UnitState) -> Condition:
     )
 
 
+_STARTS_HERE = r"""
+S cat {unit} >/dev/null || exit 1
+[ ! -e "$XDG_RUNTIME_DIR/systemd/user/"{unit}.d/{gate} ] || exit 1
+S cat {unit} | sed -n 's/^ConditionHost=//p' | while IFS= read -r wanted; do
+  case "$(uname -n)" in ${{wanted#!}}) yes=y ;; *) yes= ;; esac
+  case "$wanted" in '') ;; '!'*) [ -z "$yes" ] || exit 1 ;; *) [ -n "$yes" ] || exit 1 ;; esac
+done
+"""
+
+
+def starts_here(unit: str) -> Condition:
+    """Nothing keeps the unit from starting: a restart under a false condition stops it, and is called a success."""
+    return Condition(
+        f"no condition keeps {unit} from starting again", _STARTS_HERE.format(unit=shlex.quote(unit), gate=GATE)
+    )
+
+
 def same_release(current: str) -> Condition:
     """The current release is still the one that the plan saw."""
     return Condition(f"the current release is {current}", f'[ "$(readlink -f "$CURRENT")" = {shlex.quote(current)} ]')
@@ -152,7 +170,7 @@ def handover_step(ctx: RemedyContext, id: str) -> Step:
         sentence=f"{sentence}; the log rotation's timer rests meanwhile",
         acts=(Run(_settings(ctx.inv) + _COMMON + _HANDOVER),),
         when=(same_main(ours.app), *(same_main(unit) for unit in ours.legacy), same_release(current)),
-        limit=360.0,
+        limit=480.0,
         interrupts=HANDOVER_COST if serving or ours.app.runs else None,
         may="restart",
         after="the current release is the one that the deploy makes" if serving else "",
@@ -167,7 +185,7 @@ def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
         host=ours.host,
         sentence=f"restart {ours.app.name}, letting requests finish: {why}",
         acts=(Run(_settings(ctx.inv) + _COMMON + _RESTART),),
-        when=(same_main(ours.app),),
+        when=(same_main(ours.app), starts_here(ours.app.name)),
         undo="a restart has nothing to take back",
         limit=180.0,
         interrupts=RESTART_COST,

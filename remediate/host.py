@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Signal, Step, Unit, Write
@@ -37,7 +38,7 @@ def idle(ctx: RemedyContext) -> Iterator[Step]:
                 Aside(drop_in),
                 Unit("daemon-reload"),
             ),
-            when=(Condition(f"{unit} is active", f'[ "$(prop {unit} ActiveState)" != inactive ]'),),
+            when=(Condition(f"{unit} is active", f'[ "$(prop {shlex.quote(unit)} ActiveState)" != inactive ]'),),
             limit=120.0,
             may="restart",
         )

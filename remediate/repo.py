@@ -22,8 +22,8 @@ export GIT_AUTHOR_NAME="$name" GIT_AUTHOR_EMAIL="$email" GIT_COMMITTER_NAME="$na
 """
 
 MERGE = """
-git merge -q --no-ff -m {message} origin/{legacy} || {{
-  echo "{legacy} does not merge into {branch} by itself: a person must merge them" >&2
+git merge -q --no-ff -m {message} {legacy} || {{
+  echo {failed} >&2
   exit 1
 }}
 """
@@ -138,7 +138,9 @@ def _checkout_step(inv: Inventory, id: str, folder: str, merged: str, here: Cond
     script = checkout(inv, folder)
     sentence = f"clone {repo.branch} of {repo.url}"
     if merged:
-        script += IDENTITY + MERGE.format(message=shlex.quote(merged), legacy=repo.legacy_branch, branch=repo.branch)
+        failed = f"{repo.legacy_branch} does not merge into {repo.branch} by itself: a person must merge them"
+        words = {"message": merged, "legacy": f"origin/{repo.legacy_branch}", "failed": failed}
+        script += IDENTITY + MERGE.format(**{name: shlex.quote(text) for name, text in words.items()})
         sentence += f" and merge {repo.legacy_branch} into the clone"
     return Step(f"{id}/checkout", CONTROL, sentence, (Run(script),), when=(here,), undo=OWN_FOLDER, limit=600.0)
 

@@ -11,6 +11,7 @@ from facts.repo import repository
 from facts.ruby import Bundle, bundle, bundle_dirs, old_bundles, wanted_ruby
 from facts.units import masters, our_units
 from remediate.fs import real_folder, unused
+from remediate.handover import starts_here
 
 INSTALL = r"""
 cd "$CURRENT" || exit 1
@@ -36,8 +37,11 @@ def restart(ctx: RemedyContext) -> Iterator[Step]:
         id="RUBY-2/restart",
         host=ctx.inv.app_host.name,
         sentence=f"restart {unit}, which runs on {seen.exe}, letting requests finish",
-        acts=(Unit("restart", unit),),
-        when=(Condition(f"the main process of {unit} is {seen.pid}", f'[ "$(prop "$UNIT" MainPID)" = {seen.pid} ]'),),
+        acts=(Unit("daemon-reload"), Unit("restart", unit)),
+        when=(
+            Condition(f"the main process of {unit} is {seen.pid}", f'[ "$(prop "$UNIT" MainPID)" = {seen.pid} ]'),
+            starts_here(unit),
+        ),
         undo="the former process is gone; the unit runs what the current release asks for",
         limit=180.0,
         interrupts=10.0,

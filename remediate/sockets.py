@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from converge.steps import Aside, Condition, Link, Mode, NothingToDo, RemedyContext, Step, Write
@@ -15,7 +16,8 @@ from remediate.units import end_stray, strays
 def same_inode(entry: Entry) -> Condition:
     """A name in the socket directory is still the one that the plan saw."""
     return Condition(
-        f"{entry.path} is the {entry.kind} with inode {entry.inode}", f'[ "$(stat -c %i \'{entry.path}\')" = {entry.inode} ]'
+        f"{entry.path} is the {entry.kind} with inode {entry.inode}",
+        f'[ "$(stat -c %i {shlex.quote(entry.path)})" = {entry.inode} ]',
     )
 
 
@@ -89,7 +91,9 @@ def relink(ctx: RemedyContext) -> Iterator[Step]:
             f"{path} is itself a {entry.kind}: find out who bound it, move it away, then link it:"
             f" ln -s {listen} {path}.new && mv -T {path}.new {path}"
         )
-    here = same_inode(entry) if entry else Condition(f"{path} is not there", f"[ ! -e '{path}' ] && [ ! -L '{path}' ]")
+    quoted = shlex.quote(path)
+    absent = Condition(f"{path} is not there", f"[ ! -e {quoted} ] && [ ! -L {quoted} ]")
+    here = same_inode(entry) if entry else absent
     yield Step(
         id="SOCK-5/relink",
         host=ctx.inv.app_host.name,

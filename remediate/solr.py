@@ -106,12 +106,24 @@ def _not_ours(seen: Solr, port: int) -> str:
     return f"port {port} is held by a process that is not the account's Solr: ask whose it is ({seen.host})"
 
 
+def is_of_this(process: Process, ctx: RemedyContext) -> bool:
+    """Whether a Solr of the account belongs to this application: the account may run others'."""
+    return solr.home_of(process).startswith(f"{ctx.inv.stages.root}/")
+
+
+def _not_this(process: Process, host: str) -> str:
+    home = solr.home_of(process) or "unknown"
+    return f"process {process.pid} on {host} is another application's Solr (its home is {home}): ask whose it is"
+
+
 def start(ctx: RemedyContext) -> Iterator[Step]:
     """Let one Solr of ours listen on loopback, with the home of the release that serves."""
     seen = ctx.read(solr.solr)
     if seen.listeners and seen.ours is None:
         raise NothingToDo(_not_ours(seen, ctx.inv.solr.port))
     if seen.ours:
+        if not is_of_this(seen.ours, ctx):
+            raise NothingToDo(_not_this(seen.ours, seen.host))
         yield stop_step("SOLR-1/stop", seen.host, seen.ours, wait=True)
     release = serving_release(ctx)
     yield from start_steps(ctx, "SOLR-1/start", release, ctx.read(solr.solr))
@@ -137,6 +149,8 @@ def move_home(ctx: RemedyContext) -> Iterator[Step]:
     seen = ctx.read(solr.solr)
     if seen.ours is None:
         raise NothingToDo(_not_ours(seen, ctx.inv.solr.port) if seen.listeners else "no Solr listens (SOLR-1)")
+    if not is_of_this(seen.ours, ctx):
+        raise NothingToDo(_not_this(seen.ours, seen.host))
     after = "the current release is the one that the deploy makes"
     yield stop_step("SOLR-2/stop", seen.host, seen.ours, wait=True)
     now = ctx.read(solr.solr)
@@ -171,7 +185,10 @@ def let_app_detect(ctx: RemedyContext) -> Iterator[Step]:
 
 
 def stop_legacy(ctx: RemedyContext) -> Iterator[Step]:
-    """End the account's Solr on a legacy host."""
+    """End this application's Solr on a legacy host; another application's stays."""
     seen = ctx.read(solr.solr, ctx.at)
-    for process in seen.java:
+    mine = [process for process in seen.java if is_of_this(process, ctx)]
+    if seen.java and not mine:
+        raise NothingToDo(_not_this(seen.java[0], ctx.at))
+    for process in mine:
         yield stop_step(f"SOLR-6/stop-{process.pid}", ctx.at, process, wait=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from converge.errors import Unobservable
-from facts.host import activity, home_mount, identity, user_manager
+from facts.host import UNICORN, activity, home_mount, identity, user_manager
 from tests.targets import ask, inventory, parse
 
 NO_BUS = "Failed to connect to bus: No such file or directory"
@@ -74,3 +76,19 @@ def test_activity_without_a_bus_is_unobservable() -> None:
         parse(activity, "unit\thkn-rails.service\t\n", err=NO_BUS)
     with pytest.raises(Unobservable, match="does not say"):
         parse(activity, "unit\thkn-rails.service\t\n")
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "is_server"),
+    [
+        ("unicorn_rails master -c ./config/unicorn/prod.rb", True),
+        ("unicorn worker[3] -c ./config/unicorn/prod.rb", True),
+        ("/home/h/hk/hkn/.rvm/rubies/ruby-2.5.1/bin/ruby bin/unicorn_rails -c ./config/unicorn/prod.rb", True),
+        ("ruby_executable_hooks /x/bin/bundle exec unicorn_rails -c ./config/unicorn/prod.rb", True),
+        ("vim config/unicorn/prod.rb", False),
+        ("tail -f log/unicorn.stderr.log", False),
+        ("bash -c cd unicorn", False),
+    ],
+)
+def test_only_a_server_is_taken_for_one(cmdline: str, is_server: bool) -> None:
+    assert bool(re.search(UNICORN, cmdline)) is is_server

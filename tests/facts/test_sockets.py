@@ -35,6 +35,11 @@ def test_a_listener_is_found_by_inode_whatever_it_was_bound_as() -> None:
     assert seen.listening_on("/srv/apps/hkn/nothing") == ()
 
 
+def test_listeners_without_an_inode_leave_nothing_to_be_called_dead() -> None:
+    with pytest.raises(Unobservable, match="no ino:"):
+        parse(sockets, ANSWER.replace("ino:10641432 ", ""))
+
+
 def test_only_what_is_dead_and_ours_is_dead() -> None:
     seen = parse(sockets, ANSWER)
     assert [name for name, entry in seen.entries.items() if seen.is_dead(entry)] == ["old.sock", "gone"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +122,44 @@ def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> No
     assert not [s for s in steps(mend_units.install, tmp_path, our_units=closed) if "drop-in" in s.id]
     running = replace(OURS, app=replace(OURS.app, drop_ins=(gate,)))
     assert [s for s in steps(mend_units.install, tmp_path, our_units=running) if "drop-in" in s.id]
+
+
+@pytest.mark.parametrize(
+    ("text", "rc"),
+    [
+        ("", 0),
+        (f"ConditionHost={os.uname().nodename}\n", 0),
+        ("ConditionHost=\n", 0),
+        ("ConditionHost=!elsewhere\n", 0),
+        ("ConditionHost=elsewhere\n", 1),
+        (f"ConditionHost=!{os.uname().nodename}\n", 1),
+    ],
+)
+def test_a_restart_waits_for_a_unit_that_may_start_again(text: str, rc: int, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text(f"[Unit]\n{text}")
+    functions = f"XDG_RUNTIME_DIR={tmp_path}\nS() {{ [ \"$*\" = 'cat a.service' ] && cat {tmp_path}/text; }}\n"
+    test = functions + handover.starts_here("a.service").test
+    assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == rc
+    gate = tmp_path / "systemd/user/a.service.d" / units.GATE
+    gate.parent.mkdir(parents=True)
+    gate.touch()
+    assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == 1
+
+
+@pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home, mend_solr.stop_legacy])
+def test_another_applications_solr_is_not_stopped(
+    remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
+) -> None:
+    theirs = [replace(p, cmdline=p.cmdline.replace(INV.stages.root, "/home/h/hk/hkn/tutoring")) for p in SOLR.java]
+    with pytest.raises(NothingToDo, match="another application's Solr"):
+        steps(remedy, tmp_path, solr=replace(SOLR, java=tuple(theirs)))
+
+
+def test_a_hostile_name_in_the_socket_directory_is_data(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    entry = replace(SOCKETS.entries["old.sock"], path=f"/tmp/a';touch {made};'")
+    subprocess.run(["/bin/sh", "-c", mend_sockets.same_inode(entry).test], check=False, stderr=subprocess.DEVNULL)
+    assert not made.exists()
 
 
 @pytest.mark.parametrize(
