@@ -130,8 +130,10 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
         Unobservable: it could not be counted.
     """
     folders = " ".join(shlex.quote(folder) for folder in data_folders(inv))
-    count = "awk '{ n++; b += $1 } END { printf \"%d %d\\n\", n, b }'"
-    script = f"find {folders} -type f -printf '%s\\n' | {count}"
+    count = "awk '/unread/ { bad = 1 } { n++; b += $1 } END { if (bad) exit 1; printf \"%d %d\\n\", n, b }'"
+    # A folder that does not exist yet holds nothing; one that cannot be read is not known, and must not count as empty.
+    each = 'for d; do [ ! -d "$d" ] || find "$d" -type f -printf "%s\\n" || echo unread; done'
+    script = f"set -- {folders}; {{ {each}; }} | {count}"
     done = link.exec(script, limit=60)
     words = done.out.decode(errors="replace").split()
     if done.rc != 0 or len(words) != 2 or not all(word.isdigit() for word in words):

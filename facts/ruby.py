@@ -99,6 +99,7 @@ class Bundle:
 
 # /bin/sh goes along so that ldd always prints the name above each file's libraries.
 _BUNDLE = r"""
+command -v ldd >/dev/null || { echo "ldd is not installed" >&2; exit 69; }
 configured=$(sed -n 's/^BUNDLE_PATH: *//p' "$CURRENT/.bundle/config" 2>/dev/null | tr -d "\"'")
 case $configured in "") path= ;; /*) path=$configured ;; *) path=$CURRENT/$configured ;; esac
 [ -z "$path" ] || path=$(readlink -e "$path")
@@ -159,13 +160,14 @@ class BundleCheck:
         return self.rc == 0
 
 
+# Without --dry-run Bundler may write the lock file anew.
 _CHECK = r"""
 cd "$CURRENT" 2>/dev/null || { printf 'rc=127\nwords=%%s is not there\n' "$CURRENT"; exit 0; }
 version=$(sed -n "s/^ *ruby[ (]*['\"][^0-9]*\([0-9.]*\).*/\1/p" Gemfile 2>/dev/null | head -n 1)
 exe=$(printf '%%s' %s | sed "s/{version}/$version/")
 rvm=${exe%%/rubies/*}/bin/rvm
-if [ -x "$rvm" ]; then words=$("$rvm" "$version" do bundle check 2>&1); rc=$?
-else words=$(PATH=$(dirname "$exe"):$PATH; bundle check 2>&1); rc=$?; fi
+if [ -x "$rvm" ]; then words=$("$rvm" "$version" do bundle check --dry-run 2>&1); rc=$?
+else words=$(PATH=$(dirname "$exe"):$PATH; bundle check --dry-run 2>&1); rc=$?; fi
 printf 'rc=%%s\nwords=%%s\n' "$rc" "$(printf '%%s' "$words" | tr '\n' ' ' | cut -c 1-600)"
 """
 

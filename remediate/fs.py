@@ -18,7 +18,9 @@ cd {source} || exit 1
 find . -type f -exec sh -c 'to=$1; shift
   for f; do
     [ -e "$to/$f" ] || [ -L "$to/$f" ] && continue
-    mkdir -p "$to/${{f%/*}}" && cp -p "$f" "$to/$f.incoming" && mv -nT "$to/$f.incoming" "$to/$f" || exit 1
+    t=$to/$f.cv-$$
+    [ ! -e "$t" ] && [ ! -L "$t" ] || exit 1
+    mkdir -p "$to/${{f%/*}}" && cp -p "$f" "$t" && mv -nT "$t" "$to/$f" || exit 1
   done' copy {target} {{}} +
 """
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from converge.compile import described, render
-from converge.guards import NotAllowed, lint, memory_verdict, tree_kept
+from converge.errors import Unobservable
+from converge.guards import NotAllowed, lint, memory_verdict, read_tree, tree_kept
 from converge.guards import Tree as Counted
 from converge.shell import Rc
 from converge.steps import Act, Aside, Condition, Link, Mode, Run, Signal, Step, Unit, Write
@@ -359,6 +360,17 @@ def test_record_says_what_a_person_would_type() -> None:
     assert "put back" in record.undo
     assert described(Link("/p", "/t")) == "ln -s /t /p.new && mv -T /p.new /p"
     assert render(Step("A/1", "new", "s", (), undo="it is data"), "a", []).undo == "none: it is data"
+
+
+def test_data_that_cannot_be_counted_is_not_counted_as_nothing(world: World) -> None:
+    (Path(world.inv.shared) / "private" / "file").write_text("12345")
+    assert read_tree(world.link, world.inv) == Counted(1, 5)
+    (world.top / "bin" / "find").write_text("#!/bin/sh\necho 5\nexit 1\n")
+    (world.top / "bin" / "find").chmod(0o755)
+    with pytest.raises(Unobservable):
+        read_tree(world.link, world.inv)
+    (Path(world.inv.shared) / "private").rename(world.top / "gone")
+    assert read_tree(world.link, world.inv) == Counted(0, 0)
 
 
 def test_guards_of_a_run_say_what_they_saw() -> None:
