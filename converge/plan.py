@@ -9,7 +9,7 @@ from typing import Protocol
 from converge.errors import Unobservable, UsageError
 from converge.record import StepRecord
 from converge.statements import Statement
-from converge.steps import NothingToDo, Remedy, RemedyContext, Step
+from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step
 
 
 class NeedsCycle(UsageError):
@@ -198,7 +198,7 @@ def block(plan: Plan, unproven: Collection[str]) -> None:
                 step.result, step.reason = "blocked", blocked_text(task.blocked_by)
         elif by_hand is not None:
             plan.manual.update(dict.fromkeys(task.statements, by_hand.reason))
-        else:
+        elif not plan.manual.keys() & set(task.statements):
             coming |= set(task.statements)
 
 
@@ -215,6 +215,8 @@ def fill(plan: Plan, find: Callable[[str], Remedy], context: Callable[[str], Rem
                 task.steps.append(render(step, task.remedy, task.statements))
         except NothingToDo as reason:
             task.note = f"nothing to do: {reason}"
+            if isinstance(reason, ByHand) and not task.follows:
+                plan.manual.update(dict.fromkeys(task.statements, str(reason)))
         except Unobservable as reason:
             task.note = f"what it must know could not be read: {reason}"
         if not task.steps and not task.note:

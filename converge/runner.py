@@ -22,7 +22,7 @@ from converge.record import Record, StepRecord, Verdict
 from converge.recovery import close_open_runs
 from converge.shell import Rc
 from converge.statements import Outcome, Statement
-from converge.steps import NothingToDo, Remedy, RemedyContext, Step
+from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step
 from converge.transport import Link
 from hosts.schema import Inventory
 
@@ -206,6 +206,8 @@ class Runner:
                     return self._halted(task, plan, record)
         except NothingToDo as reason:
             task.note = f"nothing {'more ' if task.steps else ''}to do: {reason}"
+            if isinstance(reason, ByHand):
+                plan.manual.update(dict.fromkeys(task.statements, str(reason)))
         except Unobservable as reason:
             task.note = f"what it must know could not be read: {reason}"
             return False

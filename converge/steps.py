@@ -135,3 +135,7 @@ Remedy: TypeAlias = Callable[[RemedyContext], Iterator[Step]]
 
 class NothingToDo(Exception):
     """A remedy found nothing that it may or must do; the message says why."""
+
+
+class ByHand(NothingToDo):
+    """Only a person can mend what the remedy is for; the message says what to do, and becomes the statement's `do:`."""

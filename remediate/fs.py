@@ -6,7 +6,7 @@ import posixpath
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Act, Aside, Condition, Link, Mode, NothingToDo, RemedyContext, Run, Step
+from converge.steps import Act, Aside, ByHand, Condition, Link, Mode, NothingToDo, RemedyContext, Run, Step
 from facts.fs import SHOWN, Trees, data_folders, stranded, stray_links, trees
 from hosts.schema import Inventory
 
@@ -59,10 +59,10 @@ def complete_shared(ctx: RemedyContext) -> Iterator[Step]:
     seen, inv = ctx.read(trees), ctx.inv
     top = seen.get(inv.shared)
     if top is None or not top.is_dir:
-        raise NothingToDo(f"{seen.describe(inv.shared)}: a person must find out where the data is before anything is made")
+        raise ByHand(f"{seen.describe(inv.shared)}: a person must find out where the data is before anything is made")
     missing = [path for name in inv.stages.linked_dirs if not seen.get(path := f"{inv.shared}/{name}")]
     if not missing:
-        raise NothingToDo("what is missing is not a folder: a person must restore it (see the statement's message)")
+        raise ByHand("what lacks is not a folder: a person must restore it, from the officers' password store or a backup")
     yield Step(
         id="FS-1/folders",
         host=ctx.inv.app_host.name,
@@ -98,7 +98,7 @@ def _rescue_shared(ctx: RemedyContext, path: str) -> Iterator[Step]:
     data = ctx.read(stranded)
     clashes = [file.path for file in data.differing if file.path.startswith(f"{path}/")]
     if clashes or data.count > SHOWN:
-        raise NothingToDo(
+        raise ByHand(
             f"{path} and {ctx.inv.shared} have different versions of {', '.join(clashes[:5]) or 'very many files'}: "
             "a person must say which ones count"
         )
@@ -116,7 +116,7 @@ def rescue(ctx: RemedyContext) -> Iterator[Step]:
         if data.count > SHOWN or any(file.path.startswith(f"{folder}/") for file in data.missing)
     ]
     if not wanted:
-        raise NothingToDo("the files exist in two versions each: a person must say which ones count")
+        raise ByHand("the files exist in two versions each: a person must say which ones count")
     for folder in wanted:
         name = next(name for name in data_folders(inv) if folder.endswith(f"/{name}"))
         short = folder.removeprefix(f"{inv.stages.root}/").replace("/", "-")

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from converge.errors import Unobservable
-from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Step, Write
+from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Step, Write
 from facts.repo import Repository, checkout_files, git_environment, repository
 from facts.repo_files import gemfile_ruby, plain_version
 from hosts.schema import Inventory
@@ -87,7 +87,7 @@ def source(ctx: RemedyContext) -> Iterator[Step]:
     """Let deploy.rb fetch from the repository that is reviewed."""
     seen = ctx.read(repository)
     if ctx.inv.repository.reviewed_url and seen.reviewed_head != seen.head:
-        raise NothingToDo("the two repositories differ: a person must bring them together (see the statement's message)")
+        raise ByHand("the two repositories differ: a person must bring them together (see the statement's message)")
     yield from _publish(ctx, "REPO-7", ["REPO-7"], "Deploy from the repository in which changes are reviewed")
 
 
@@ -118,7 +118,7 @@ def _publish(
         raise NothingToDo(f"the merge of {inv.repository.legacy_branch} (REPO-6) sets it right in the same push")
     gone = seen.legacy_stages(inv) if retire else []
     if not merged and not gone and not patched(_texts(seen), patches, inv, _wanted(inv, _texts(seen))):
-        raise NothingToDo(f"no patch changes anything on {seen.branch}: a person must look (see the statement's message)")
+        raise ByHand(f"no patch changes anything on {seen.branch}: a person must look (see the statement's message)")
     here = head_is(inv, seen.head)
     yield _checkout_step(inv, id, folder, merged, here)
     texts = _checked_out(ctx, folder, _texts(seen, prefer_legacy=bool(merged)))
@@ -183,5 +183,5 @@ def _wanted(inv: Inventory, texts: Mapping[str, str]) -> str:
         return inv.ruby.version
     version = plain_version(gemfile_ruby(texts.get("Gemfile", "")))
     if not version:
-        raise NothingToDo("the Gemfile names no Ruby, and the inventory says ruby.version = auto: name it in one of them")
+        raise ByHand("the Gemfile names no Ruby, and the inventory says ruby.version = auto: name it in one of them")
     return version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Aside, Condition, Link, Mode, NothingToDo, RemedyContext, Step, Write
+from converge.steps import Aside, ByHand, Condition, Link, Mode, NothingToDo, RemedyContext, Step, Write
 from facts import sockets as facts_sockets
 from facts import units
 from facts.sockets import Entry
@@ -31,7 +31,7 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
         return
     end = next((e for e in seen.entries.values() if e.inode == entry.end_inode), None)
     if end is None or end.uid != seen.uid:
-        raise NothingToDo(f"{path} leads to {entry.leads_to}, which is not the account's: its owner must open it")
+        raise ByHand(f"{path} leads to {entry.leads_to}, which is not the account's: its owner must open it")
     yield Step(
         id="SOCK-2/mode",
         host=ctx.inv.app_host.name,
@@ -53,7 +53,7 @@ def single(ctx: RemedyContext) -> Iterator[Step]:
     others = [p for p in seen.owners(path) if p.unit != app and p.pid not in by_hand and " worker" not in p.cmdline]
     if others:
         what = ", ".join(f"process {p.pid} ({p.cmdline[:60]}) of {p.unit or p.cgroup} in {p.cwd}" for p in others)
-        raise NothingToDo(f"{path} is held by {what}: no tool may end what it does not know; stop it by hand")
+        raise ByHand(f"{path} is held by {what}: no tool may end what it does not know; stop it by hand")
     for stray in by_hand.values():
         yield end_stray(ctx, stray, "SOCK-3")
     yield restart_step(ctx, "SOCK-3/restart", f"so that it alone binds {ctx.inv.web.listen}")
@@ -85,9 +85,9 @@ def relink(ctx: RemedyContext) -> Iterator[Step]:
     path, listen = ctx.read(facts_sockets.upstream).chosen, ctx.inv.web.listen
     entry = ctx.read(facts_sockets.sockets).at(path)
     if not path.startswith(f"{ctx.inv.web.socket_dir}/"):
-        raise NothingToDo(f"the web server's path {path or '(none)'} is outside {ctx.inv.web.socket_dir}: ask the hoster")
+        raise ByHand(f"the web server's path {path or '(none)'} is outside {ctx.inv.web.socket_dir}: ask the hoster")
     if entry is not None and entry.kind != "symbolic link":
-        raise NothingToDo(
+        raise ByHand(
             f"{path} is itself a {entry.kind}: find out who bound it, move it away, then link it:"
             f" ln -s {listen} {path}.new && mv -T {path}.new {path}"
         )

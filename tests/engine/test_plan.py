@@ -11,7 +11,7 @@ from converge.errors import Unobservable, UsageError
 from converge.plan import Failing, NeedsCycle, Plan, all_needs, block, call, fill, group, order, sketch
 from converge.record import StepRecord
 from converge.statements import Severity, Statement
-from converge.steps import NothingToDo, RemedyContext, Run, Step
+from converge.steps import ByHand, NothingToDo, RemedyContext, Run, Step
 
 CONTEXT: RemedyContext = None  # type: ignore[assignment]
 
@@ -113,6 +113,21 @@ def test_remedies_are_asked_and_their_reasons_kept() -> None:
         "what it must know could not be read: no bus",
     ]
     assert not plan.is_empty
+
+
+def test_a_remedy_that_leaves_it_to_a_person_makes_its_statement_manual_and_blocks_what_needs_it() -> None:
+    def asks(_: RemedyContext) -> Iterator[Step]:
+        raise ByHand("type this")
+        yield
+
+    def works(_: RemedyContext) -> Iterator[Step]:
+        yield Step("B/1", "new", "one", (Run("true"),))
+
+    remedies = {"z.a": asks, "z.b": works}
+    plan = fill(sketch([Failing(i, "new") for i in "AB"], CHAIN, {}), remedies.__getitem__, lambda _: CONTEXT, render)
+    block(plan, {"A", "B"})
+    assert plan.manual == {"A": "type this"}
+    assert [t.blocked_by for t in plan.tasks] == [[], ["A"]]
 
 
 def test_step_for_a_person_makes_the_plan_empty_and_its_statements_manual() -> None:
