@@ -92,6 +92,8 @@ def classify(statement: Statement, inv: Inventory, problem: BaseException | None
         return Outcome.UNOBSERVABLE, mask(f"could not be read: {problem}")
     if isinstance(problem, AssertionError):
         outcome, remark = grade(statement, inv, policy)
+        if outcome is Outcome.FAILS and isinstance(problem, Fails) and problem.do:
+            outcome = Outcome.MANUAL  # it says itself what only a person can do; its remedy does the rest
         text = str(problem) if isinstance(problem, Fails) else f"seen:     {problem}"
         return outcome, mask("\n".join(part for part in (text, remark) if part))
     return Outcome.UNOBSERVABLE, mask(f"the statement itself failed: {type(problem).__name__}: {problem}")

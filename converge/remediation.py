@@ -16,7 +16,8 @@ from converge.session import Chosen, Session, person
 from converge.statements import REGISTRY, Outcome, Severity, import_statements
 from converge.steps import Remedy
 
-MENDABLE = {Outcome.FAILS, Outcome.ADVICE}
+MENDABLE = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
+"""Outcomes for which a statement's remedy is asked; of one that is left to a person it may still do a part."""
 Say = Callable[[str], None]
 
 
