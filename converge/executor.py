@@ -16,7 +16,7 @@ from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
 from converge.masking import mask
 from converge.record import StepRecord
 from converge.shell import MARK, Rc
-from converge.steps import Step
+from converge.steps import Run, Step
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
 
@@ -25,6 +25,10 @@ GRACE = 30.0
 """Seconds beyond a step's own limit before the exec that started it gives up hearing of it."""
 SHOWN = 200_000
 """Bytes of a step's output that come back; the rest stays on its host."""
+OWN_WORDS = re.compile(
+    r"\b(?:aside|put|relink|chmode|unit|prop|started|upstream)\s+[\w\"'$/-]|\$(?:\(upstream|UNIT\b|SOLR_)"
+)
+"""Of a program that needs the functions and variables which a step is sent with; no person's shell has them."""
 
 
 def host_fence(inv: Inventory, host: str, run: str) -> Fence:
@@ -276,4 +280,9 @@ def by_hand(step: Step, inv: Inventory) -> str:
     where = "on this machine" if step.host == CONTROL else f"on {step.host} as {inv.account.user}"
     named = inv.file or "the inventory"
     refusal = f"{named} does not allow this tool to {step.may} (may = {list(inv.may)})."
+    if any(OWN_WORDS.search(act.script) for act in step.acts if isinstance(act, Run)):
+        return (
+            f"{refusal} To {step.sentence}, allow it (may = [..., \"{step.may}\"]), or do it {where} as docs/runbook.md "
+            "says: here it is one program, which cannot be typed"
+        )
     return f"{refusal} To {step.sentence}, type {where}:\n{commands}"

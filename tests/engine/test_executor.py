@@ -108,6 +108,14 @@ def test_permission_that_is_missing_makes_it_a_persons(world: World, executor: E
     assert not state(world).exists()
 
 
+def test_program_in_words_of_the_tool_is_not_given_to_a_person_to_type(world: World, executor: Executor) -> None:
+    program = (Run('[ "$(prop "$UNIT" MainPID)" = 0 ] || unit stop "$UNIT"'),)
+    record = executor.run_step(step(world, may="restart", acts=program), "a.b", ["A"])
+    assert record.result == "manual"
+    assert "docs/runbook.md" in record.reason
+    assert "prop" not in record.reason
+
+
 def test_step_for_an_unknown_host_is_refused(world: World, executor: Executor) -> None:
     with pytest.raises(UsageError, match="no live host"):
         executor.run_step(step(world, host="elsewhere"), "a.b", ["A"])
