@@ -77,10 +77,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if not option.collectonly:
         from converge.report.html import HtmlReport
 
+        make_folder(session.folder)
         config.pluginmanager.register(HtmlReport(lambda: session.record), "converge-html")
         if not option.htmlpath:
             option.htmlpath = str(session.folder / "report.html")
         option.self_contained_html = True
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of this session's report, before anything is connected to or done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise pytest.UsageError(f"{folder}: reports cannot be written there ({problem.strerror})") from None
 
 
 def is_strict(config: pytest.Config) -> bool:
@@ -115,6 +124,9 @@ def refuse_foreign(config: pytest.Config) -> None:
         if getattr(option, name, None):
             flag = "--" + name.replace("_", "-")
             raise pytest.UsageError(f"{flag}: hosts, logins and keys come from the target's inventory: use --target")
+    for name in ("setuponly", "setupplan"):
+        if getattr(option, name, False):
+            raise pytest.UsageError("--setup-only and --setup-plan judge nothing, and call that a success: leave them out")
     acts = [f for f, on in (("--remediate", option.remediate), ("--yes", option.yes)) if on]
     typed = [str(a) for a in config.invocation_params.args]
     for flag in acts:
@@ -134,7 +146,7 @@ def refuse_foreign(config: pytest.Config) -> None:
     if option.remediate and (getattr(option, "reruns", None) or config.pluginmanager.hasplugin("flaky")):
         raise pytest.UsageError("--remediate runs each statement once on a fresh reading: switch the rerun plugin off")
     option.maxfail = 0  # -x and --lf must not shorten what is looked at after an act
-    option.lf = option.failedfirst = False
+    option.lf = option.failedfirst = option.stepwise = option.stepwise_skip = False
 
 
 def ids(config: pytest.Config) -> list[str]:

@@ -184,3 +184,30 @@ def test_a_statement_about_hosts_that_are_retired_is_not_collected(project: Proj
     edit_inventory(project, hosts=hosts | {"old": hosts["old"] | {"retired": True}})
     result = run(project)
     result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("flag", ["--setup-only", "--setup-plan"])
+def test_judging_nothing_is_no_success(project: Project, flag: str) -> None:
+    (project.path / "word").write_text("bad\n")
+    result = project.runpytest_subprocess("verify", flag)
+    assert result.ret == 4
+    assert "judge nothing" in result.stderr.str()
+
+
+def test_reports_that_cannot_be_written_are_one_message(project: Project) -> None:
+    (project.path / "reports").write_text("in the way")
+    result = project.runpytest_subprocess("verify")
+    assert result.ret == 4
+    assert "reports cannot be written there" in result.stderr.str()
+    assert "Traceback" not in result.stderr.str() + result.stdout.str()
+    assert not (project.path / "connected").exists()
+
+
+def test_a_failure_that_says_what_a_person_does_is_manual(project: Project) -> None:
+    write(project, "bad")
+    path = Path(str(project.path)) / "verify" / "test_words.py"
+    path.write_text(path.read_text().replace('where="word")', 'where="word", do="write it")'))
+    result = run(project, "--id", "A-1", "-m", "blocker")
+    assert result.ret == 1
+    (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
+    assert {v["outcome"] for v in json.loads(file.read_text())["verdicts"]} == {"manual"}
