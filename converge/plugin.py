@@ -18,7 +18,7 @@ from converge.fixtures import instance_host
 from converge.judging import instances_of
 from converge.record import Verdict
 from converge.session import Chosen, Session
-from converge.statements import REGISTRY, Outcome, Statement
+from converge.statements import REGISTRY, Outcome, Statement, import_statements
 
 FOREIGN = ("hosts", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory", "force_ansible")
 """testinfra's connection flags: our targets are inventories."""
@@ -154,6 +154,18 @@ def ids(config: pytest.Config) -> list[str]:
     return [part.strip() for part in (config.option.id or "").split(",") if part.strip()]
 
 
+def refuse_strange_waivers(session: Session) -> None:
+    """Refuse a waiver that waives nothing: it would look like a promise and be none."""
+    if not session.inv.waivers:
+        return
+    import_statements(session.app.statements)
+    for waiver in session.inv.waivers:
+        if waiver.id not in REGISTRY:
+            near = difflib.get_close_matches(waiver.id.upper(), REGISTRY, n=3)
+            hint = f": did you mean {', '.join(near)}?" if near else ""
+            raise pytest.UsageError(f"{session.inv.file}: waivers: no statement has the id {waiver.id}{hint}")
+
+
 def session_of(config: pytest.Config) -> Session:
     """The session of a pytest run on statements."""
     return config.stash[ENGINE].session
@@ -200,6 +212,7 @@ class Engine:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what the target has no host for, and select by --id, exactly."""
         items[:] = [i for i in items if (s := statement_of(i)) is None or instances_of(s.on, self.session.inv)]
+        refuse_strange_waivers(self.session)
         wanted = ids(self.config)
         for id in wanted:
             if id not in REGISTRY:

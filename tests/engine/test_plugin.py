@@ -211,3 +211,10 @@ def test_a_failure_that_says_what_a_person_does_is_manual(project: Project) -> N
     assert result.ret == 1
     (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
     assert {v["outcome"] for v in json.loads(file.read_text())["verdicts"]} == {"manual"}
+
+
+def test_a_waiver_of_no_statement_is_4(project: Project) -> None:
+    edit_inventory(project, waivers=[{"id": "A-9", "why": "typo", "until": "2099-01-01"}])
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*demo.toml: waivers: no statement has the id A-9*did you mean*"])
