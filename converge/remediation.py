@@ -13,7 +13,7 @@ from converge.plan import Failing, Plan
 from converge.record import StepRecord, Verdict
 from converge.runner import Runner
 from converge.session import Chosen, Session, person
-from converge.statements import REGISTRY, Outcome, Severity, import_statements
+from converge.statements import REGISTRY, Outcome, import_statements
 from converge.steps import Remedy
 
 MENDABLE = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
@@ -78,7 +78,8 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
     """What the whole target says of the run: what held before must still hold, whatever was selected."""
     after = session.judge_all(everything)
     held = {Instance(v.id, v.host or None) for v in session.record.before if v.outcome is Outcome.HOLDS}
-    broken = [v for v in after if not v.outcome.is_well and Instance(v.id, v.host or None) in held]
+    lost = {o for o in Outcome if not o.is_well} | {Outcome.ADVICE}
+    broken = [v for v in after if v.outcome in lost and Instance(v.id, v.host or None) in held]
     if broken:
         names = ", ".join(sorted({v.id for v in broken}))
         session.record.notes.append(f"held before the run and does not hold now: {names}")
@@ -97,8 +98,7 @@ def make_plan(runner: Runner, before: list[Verdict], chosen: Chosen) -> Plan:
     mine = {(s.id, at or "") for s, at in chosen}
     failing = [Failing(v.id, v.host) for v in before if v.outcome in MENDABLE and (v.id, v.host) in mine]
     failing = [f for f in failing if REGISTRY[f.id].remedy]
-    unproven = {v.id for v in before if not v.outcome.is_well}
-    unproven |= {v.id for v in before if v.outcome is Outcome.ADVICE and REGISTRY[v.id].severity is not Severity.MINOR}
+    unproven = {v.id for v in before if v.outcome is not Outcome.HOLDS}  # waived or due is not proven
     standing = [Failing(v.id, v.host) for v in before if v.outcome is Outcome.HOLDS and (v.id, v.host) in mine]
     return runner.plan(failing, unproven, {}, standing)
 

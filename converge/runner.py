@@ -179,7 +179,7 @@ class Runner:
     def _learn(self, verdicts: Mapping[str, Verdict]) -> None:
         self._seen.update(verdicts)
         for id, verdict in verdicts.items():
-            (self._unproven.discard if verdict.outcome.is_well else self._unproven.add)(id)
+            (self._unproven.discard if verdict.outcome is Outcome.HOLDS else self._unproven.add)(id)
 
     def _pass_over(self, task: Task, state: str, result: Any, reason: str) -> None:
         task.state, task.note = state, reason
@@ -241,7 +241,7 @@ class Runner:
         for record in task.steps:
             if record.result == "done":
                 record.proof = "; ".join(texts)
-        proven = all(v.outcome.is_well for v in proofs.values())
+        proven = all(v.outcome is Outcome.HOLDS for v in proofs.values())
         task.state = "proven" if proven else "unproven"
         self.say(f"  {'proven' if proven else 'NOT proven'}: {'; '.join(texts)}")
         for record in task.steps:

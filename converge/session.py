@@ -18,7 +18,7 @@ from converge.judging import Judge, Policy, instances_of, likely_causes
 from converge.readings import Reading
 from converge.readings.store import CONTROL, Store
 from converge.record import Record, Verdict
-from converge.statements import REGISTRY, Statement
+from converge.statements import REGISTRY, Outcome, Statement
 from converge.transport import Link, LocalLink, connect, terminal
 from hosts.schema import Host, Inventory
 
@@ -127,9 +127,9 @@ class Session:
             self.read_until_stable(chosen, lambda _text: None, max(YOUTH, end - time.monotonic()))
             worst: dict[str, Verdict] = {}
             for verdict in self.judge_all(chosen):
-                if verdict.id not in worst or worst[verdict.id].outcome.is_well:
+                if verdict.id not in worst or worst[verdict.id].outcome is Outcome.HOLDS:
                     worst[verdict.id] = verdict
-            if all(v.outcome.is_well for v in worst.values()) or time.monotonic() >= end:
+            if all(v.outcome is Outcome.HOLDS for v in worst.values()) or time.monotonic() >= end:
                 return worst
             time.sleep(min(1.0, max(0.0, end - time.monotonic())))
 

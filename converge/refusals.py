@@ -1,0 +1,72 @@
+"""What a session on statements refuses before it connects to anything: flags and waivers that make no sense."""
+
+from __future__ import annotations
+
+import difflib
+
+import pytest
+
+from converge.session import Session
+from converge.statements import REGISTRY, import_statements
+
+FOREIGN = ("hosts", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory", "force_ansible")
+"""testinfra's connection flags: our targets are inventories."""
+
+
+def refuse_unused(config: pytest.Config, folder: str) -> None:
+    """Refuse our flags where no statement is asked for: pytest would run other tests as if they had not been typed."""
+    option = config.option
+    typed = {str(a).partition("=")[0] for a in config.invocation_params.args}
+    given = {"--remediate": option.remediate, "--plan": option.plan, "--yes": option.yes, "--id": option.id is not None}
+    for flag, on in {**given, "--target": "--target" in typed}.items():
+        if on:
+            raise pytest.UsageError(f"{flag} works on statements, and none are asked for: pytest {folder}/ {flag}")
+
+
+def refuse_foreign(config: pytest.Config) -> None:
+    """Refuse flags that would work around the inventory, or act without having been typed."""
+    option = config.option
+    for name in FOREIGN:
+        if getattr(option, name, None):
+            flag = "--" + name.replace("_", "-")
+            raise pytest.UsageError(f"{flag}: hosts, logins and keys come from the target's inventory: use --target")
+    for name in ("setuponly", "setupplan"):
+        if getattr(option, name, False):
+            raise pytest.UsageError("--setup-only and --setup-plan judge nothing, and call that a success: leave them out")
+    acts = [f for f, on in (("--remediate", option.remediate), ("--yes", option.yes)) if on]
+    typed = [str(a) for a in config.invocation_params.args]
+    for flag in acts:
+        if flag not in typed:
+            raise pytest.UsageError(f"{flag} counts only when it is typed, not from PYTEST_ADDOPTS or an ini file")
+    if option.yes and not (option.remediate or option.plan):
+        raise pytest.UsageError("--yes answers what --remediate asks: add --remediate, or leave out --yes")
+    if option.id is not None and not ids(config):
+        raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-3,SOLR-2)")
+    if not (option.remediate or option.plan):
+        return
+    both = "--remediate" if option.remediate else "--plan"
+    if option.collectonly:
+        raise pytest.UsageError(f"--collect-only connects to nothing: it cannot be combined with {both}")
+    if getattr(option, "numprocesses", None):
+        raise pytest.UsageError(f"-n spreads a check over processes; {both} has one order of acts: leave out -n")
+    if option.remediate and (getattr(option, "reruns", None) or config.pluginmanager.hasplugin("flaky")):
+        raise pytest.UsageError("--remediate runs each statement once on a fresh reading: switch the rerun plugin off")
+    option.maxfail = 0  # -x and --lf must not shorten what is looked at after an act
+    option.lf = option.failedfirst = option.stepwise = option.stepwise_skip = False
+
+
+def ids(config: pytest.Config) -> list[str]:
+    """The statements that --id names."""
+    return [part.strip() for part in (config.option.id or "").split(",") if part.strip()]
+
+
+def refuse_strange_waivers(session: Session) -> None:
+    """Refuse a waiver that waives nothing: it would look like a promise and be none."""
+    if not session.inv.waivers:
+        return
+    import_statements(session.app.statements)
+    for waiver in session.inv.waivers:
+        if waiver.id not in REGISTRY:
+            near = difflib.get_close_matches(waiver.id.upper(), REGISTRY, n=3)
+            hint = f": did you mean {', '.join(near)}?" if near else ""
+            raise pytest.UsageError(f"{session.inv.file}: waivers: no statement has the id {waiver.id}{hint}")
