@@ -102,6 +102,8 @@ def asks_for(config: pytest.Config, folder: str) -> bool:
         path = (config.invocation_params.dir / arg.split("::")[0]).resolve()
         if path == home or home in path.parents:
             return True
+        if path in home.parents:
+            raise pytest.UsageError(f"{arg}: statements and other tests are run apart: name {folder}/ or the tests you want")
     return False
 
 
@@ -174,8 +176,15 @@ class Engine:
         """With --collect-only, the checklist in words."""
         if not self.config.option.collectonly:
             return []
-        found = {s.id: s for item in items if (s := statement_of(item))}
-        return [f"{s.id:9} {s.severity.value:8} {s.sentence}" for s in found.values()]
+        found = {s.id: f"{s.id:9} {s.severity.value:8} {s.sentence}" for item in items if (s := statement_of(item))}
+        lines = [line for line in self.session.app.checklist() if found.keys() & set(line.statements)]
+        if not lines:
+            return list(found.values())
+        return [
+            text
+            for line in lines
+            for text in ("", f"{line.ref} {line.text}", *(f"    {found[id]}" for id in line.statements if id in found))
+        ]
 
     # The run: everything that talks to hosts happens here, before pytest's own loop judges each item.
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 # Raised when what the platform lays into a host before it boots changes in a way that frozen states would contradict.
 LAYOUT = 1
-TREES = (*IMAGES, "home")
 
 
 @dataclass(frozen=True)

@@ -218,3 +218,9 @@ def test_a_waiver_of_no_statement_is_4(project: Project) -> None:
     result = run(project)
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*demo.toml: waivers: no statement has the id A-9*did you mean*"])
+
+
+def test_statements_are_not_mixed_with_other_tests(project: Project) -> None:
+    result = project.runpytest_subprocess(".")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*statements and other tests are run apart*"])
