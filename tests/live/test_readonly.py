@@ -19,6 +19,7 @@ TRACES = {
     "a login, in the journal": r"/(var|run)/log/journal/.*",
     "a login, as its session's unit": r"/run/systemd/transient(/session-.*)?",
     "a login, as logind's session": r"/run/user/5000/systemd/(transient|generator.*)",
+    "a login to the repository's server, as its runtime folder": r"/run/user(/5002(/.*)?)?",
     "a web request, in the web server's log": r"/var/log/nginx/(access|error)\.log",
     "a web request, in the application's logs": rf"{SHARED}/log/(production|unicorn\.\w+)\.log",
 }
@@ -27,6 +28,9 @@ TRACES = {
 SESSIONS = {
     "a login's session": r"(system|hkn) session-\w+\.scope",
     "a login, as logind counts them": r"system user-5000\.slice",
+    "a login to the repository's server, as its user's manager": (
+        r"system (user(-runtime-dir)?@5002\.service|user-5002\.slice|run-user-5002\.mount)"
+    ),
 }
 
 
