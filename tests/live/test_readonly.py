@@ -29,7 +29,7 @@ SESSIONS = {
     "a login's session": r"(system|hkn) session-\w+\.scope",
     "a login, as logind counts them": r"system user-5000\.slice",
     "a login to the repository's server, as its user's manager": (
-        r"system (user(-runtime-dir)?@5002\.service|user-5002\.slice|run-user-5002\.mount)"
+        r"(system|hkn) (user(-runtime-dir)?@5002\.service|user-5002\.slice|run-user-5002\.mount)"
     ),
 }
 
