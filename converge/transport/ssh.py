@@ -95,6 +95,7 @@ class SshLink:
         from paramiko.ssh_exception import ChannelException, SSHException
 
         for pause in (*REFUSAL_PAUSES, None):
+            began = time.monotonic()
             try:
                 return self._transport.open_session(timeout=CHANNEL_LIMIT)
             except ChannelException as problem:
@@ -104,6 +105,10 @@ class SshLink:
                     raise Unreached(self.name, "session", seen, mend) from None
                 time.sleep(pause)
             except (SSHException, EOFError, OSError) as problem:
+                if self.alive and pause is not None and time.monotonic() - began < CHANNEL_LIMIT:
+                    # paramiko keeps one exception for all threads: another one took our refusal, and it is not told why.
+                    time.sleep(pause)
+                    continue
                 if self.alive:
                     seen = f"it opened no session within {CHANNEL_LIMIT:g} s"
                     raise Unreached(self.name, "session", seen, "Look at the host's load, and try again.") from None
