@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from converge.errors import Unobservable
-from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Write
+from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Write
 from facts import solr, units, web
 from facts.processes import Process
 from facts.solr import Solr
@@ -120,10 +120,10 @@ def start(ctx: RemedyContext) -> Iterator[Step]:
     """Let one Solr of ours listen on loopback, with the home of the release that serves."""
     seen = ctx.read(solr.solr)
     if seen.listeners and seen.ours is None:
-        raise NothingToDo(_not_ours(seen, ctx.inv.solr.port))
+        raise ByHand(_not_ours(seen, ctx.inv.solr.port))
     if seen.ours:
         if not is_of_this(seen.ours, ctx):
-            raise NothingToDo(_not_this(seen.ours, seen.host))
+            raise ByHand(_not_this(seen.ours, seen.host))
         yield stop_step("SOLR-1/stop", seen.host, seen.ours, wait=True)
     release = serving_release(ctx)
     yield from start_steps(ctx, "SOLR-1/start", release, ctx.read(solr.solr))
@@ -150,7 +150,7 @@ def move_home(ctx: RemedyContext) -> Iterator[Step]:
     if seen.ours is None:
         raise NothingToDo(_not_ours(seen, ctx.inv.solr.port) if seen.listeners else "no Solr listens (SOLR-1)")
     if not is_of_this(seen.ours, ctx):
-        raise NothingToDo(_not_this(seen.ours, seen.host))
+        raise ByHand(_not_this(seen.ours, seen.host))
     after = "the current release is the one that the deploy makes"
     yield stop_step("SOLR-2/stop", seen.host, seen.ours, wait=True)
     now = ctx.read(solr.solr)
@@ -189,6 +189,6 @@ def stop_legacy(ctx: RemedyContext) -> Iterator[Step]:
     seen = ctx.read(solr.solr, ctx.at)
     mine = [process for process in seen.java if is_of_this(process, ctx)]
     if seen.java and not mine:
-        raise NothingToDo(_not_this(seen.java[0], ctx.at))
+        raise ByHand(_not_this(seen.java[0], ctx.at))
     for process in mine:
         yield stop_step(f"SOLR-6/stop-{process.pid}", ctx.at, process, wait=False)

@@ -8,7 +8,7 @@ from lab.faults.model import Fault, as_user, fault
 from lab.lab import Lab
 from lab.payload import search, site
 from lab.payload.control import login
-from lab.payload.places import APP_UNIT, PROD, SOCKETS, SOLR, SOLR_PID_FILE, SOLR_PORT, USER
+from lab.payload.places import APP_UNIT, PROD, RAILS, SOLR, SOLR_PID_FILE, SOLR_PORT, USER
 
 _CORE = f"http://127.0.0.1:{SOLR_PORT}/solr/production"
 
@@ -43,8 +43,8 @@ def _not_detected(lab: Lab) -> None:
 
 
 def _on_legacy(lab: Lab) -> None:
-    # A home of its own on that host: the shared index would be locked by the Solr that serves.
-    home = f"{SOCKETS}/solr"
+    # A home of its own: the shared index would be locked by the Solr that serves.
+    home = f"{RAILS}/solr-of-{lab.legacy.name}"
     lab.legacy.run(f"cp -r $(readlink -f {PROD}/current)/solr {home} && rm -rf {home}/*/data", user=USER)
     search.start(lab, lab.legacy.name, home, record=False)
     search.wait(lab, lab.legacy.name)
