@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shlex
 
-from converge.steps import Condition, RemedyContext, Run, Step
-from facts import units
+from converge.steps import ByHand, Condition, RemedyContext, Run, Step
+from facts import sockets, units
+from facts.processes import Process
 from facts.sockets import LISTENER_PIDS, PID_FILE
 from facts.units import GATE, GRACEFUL, UnitState
 from hosts.schema import Inventory
@@ -152,9 +153,37 @@ def same_release(current: str) -> Condition:
     return Condition(f"the current release is {current}", f'[ "$(readlink -f "$CURRENT")" = {shlex.quote(current)} ]')
 
 
+def strays(ctx: RemedyContext) -> list[Process]:
+    """Masters that work below the stages' root on the app host, but that none of the target's units runs."""
+    ours = ctx.read(units.our_units)
+    names = {unit.name for unit in ours.all}
+    root = f"{ctx.inv.stages.root}/"
+    found = ctx.read(units.masters).all
+    return [p for p in found if p.unit not in names and p.cwd.startswith(root) and " master" in p.cmdline]
+
+
+def leave_strangers(ctx: RemedyContext, path: str) -> None:
+    """Refuse to act while a process that is none of the target's holds a listener: unicorn would not start beside it.
+
+    Raises:
+        ByHand: a listener behind `path` is held by something that no tool may end.
+    """
+    ours, seen = ctx.read(units.our_units), ctx.read(sockets.sockets)
+    names, by_hand = {unit.name for unit in ours.all}, {stray.pid for stray in strays(ctx)}
+    listeners, owners = seen.listening_on(path), seen.owners(path)
+    known = [p for p in owners if p.unit in names or p.pid in by_hand or (by_hand and " worker" in p.cmdline)]
+    others = [p for p in owners if p not in known]
+    if others:
+        what = ", ".join(f"process {p.pid} ({p.cmdline[:60]}) of {p.unit or p.cgroup} in {p.cwd}" for p in others)
+        raise ByHand(f"{path} is held by {what}: no tool may end what it does not know; stop it by hand")
+    if listeners and not owners:
+        raise ByHand(f"{path} is held by a process of another account: ask the hoster whose it is")
+
+
 def handover_step(ctx: RemedyContext, id: str) -> Step:
     """One step that lets the app's unit serve, whatever serves now; puts back what served if it does not answer."""
     ours = ctx.read(units.our_units)
+    leave_strangers(ctx, ctx.inv.web.listen)
     current = ctx.read(units.masters).current
     serving = [unit for unit in ours.legacy if unit.runs]
     if serving:
@@ -179,6 +208,7 @@ def handover_step(ctx: RemedyContext, id: str) -> Step:
 
 def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
     """One step that restarts the app's unit, letting requests finish."""
+    leave_strangers(ctx, ctx.inv.web.listen)
     ours = ctx.read(units.our_units)
     return Step(
         id=id,

@@ -9,8 +9,8 @@ from converge.steps import Aside, ByHand, Condition, Link, Mode, NothingToDo, Re
 from facts import sockets as facts_sockets
 from facts import units
 from facts.sockets import Entry
-from remediate.handover import restart_step, same_main
-from remediate.units import end_stray, strays
+from remediate.handover import leave_strangers, restart_step, same_main, strays
+from remediate.units import end_stray
 
 
 def same_inode(entry: Entry) -> Condition:
@@ -46,15 +46,8 @@ def single(ctx: RemedyContext) -> Iterator[Step]:
     ours = ctx.read(units.our_units)
     if not ours.app.runs or any(unit.runs for unit in ours.legacy):
         raise NothingToDo(f"{ours.app.name} does not serve alone yet: handing the site to it is UNIT-5's remedy")
-    path = ctx.read(facts_sockets.upstream).chosen
-    seen = ctx.read(facts_sockets.sockets)
-    by_hand = {stray.pid: stray for stray in strays(ctx)}
-    app = ctx.inv.app.unit
-    others = [p for p in seen.owners(path) if p.unit != app and p.pid not in by_hand and " worker" not in p.cmdline]
-    if others:
-        what = ", ".join(f"process {p.pid} ({p.cmdline[:60]}) of {p.unit or p.cgroup} in {p.cwd}" for p in others)
-        raise ByHand(f"{path} is held by {what}: no tool may end what it does not know; stop it by hand")
-    for stray in by_hand.values():
+    leave_strangers(ctx, ctx.read(facts_sockets.upstream).chosen)
+    for stray in strays(ctx):
         yield end_stray(ctx, stray, "SOCK-3")
     yield restart_step(ctx, "SOCK-3/restart", f"so that it alone binds {ctx.inv.web.listen}")
 

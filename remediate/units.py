@@ -9,7 +9,7 @@ from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Ru
 from facts import repo, units
 from facts.processes import Process
 from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
-from remediate.handover import handover_step, same_main
+from remediate.handover import handover_step, same_main, strays
 
 
 def same_file(path: str, text: str | None) -> Condition:
@@ -115,15 +115,6 @@ def cutover(ctx: RemedyContext) -> Iterator[Step]:
     for stray in strays(ctx):
         yield end_stray(ctx, stray, "UNIT-5")
     yield handover_step(ctx, "UNIT-5/cutover")
-
-
-def strays(ctx: RemedyContext) -> list[Process]:
-    """Masters that work below the stages' root on the app host, but that none of the target's units runs."""
-    ours = ctx.read(units.our_units)
-    names = {unit.name for unit in ours.all}
-    root = f"{ctx.inv.stages.root}/"
-    found = ctx.read(units.masters).all
-    return [p for p in found if p.unit not in names and p.cwd.startswith(root) and " master" in p.cmdline]
 
 
 def end_stray(ctx: RemedyContext, stray: Process, id: str, at: str = "") -> Step:
