@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -99,6 +100,19 @@ def units(machine: Machine) -> Snapshot:
             said = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
             if "Id" in said:
                 found[f"{user or 'system'} {said.pop('Id')}"] = " ".join(f"{k}={v}" for k, v in said.items())
+    return found
+
+
+def timers_due(machine: Machine, seconds: float) -> list[str]:
+    """Timers of the system's manager and of hkn's that fire within so many seconds, or whose unit is at work now."""
+    found = []
+    now = float(machine.run("date +%s").stdout)
+    for user, command in ((None, "systemctl"), ("hkn", "systemctl --user")):
+        rows = json.loads(machine.run(f"{command} list-timers --all --output=json", user=user).stdout or "[]")
+        found += [row["unit"] for row in rows if row["next"] and row["next"] / 1e6 - now < seconds]
+        names = [row["activates"] for row in rows if row["activates"]]
+        states = machine.run([*command.split(), "is-active", *names], user=user, check=False).stdout.split()
+        found += [name for name, state in zip(names, states, strict=False) if state in {"active", "activating"}]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import pytest
 
 from lab.machine import Machine
 from tests.live.rig import Rig
-from tests.live.snapshots import changes, compiled, trees, units
+from tests.live.snapshots import changes, compiled, timers_due, trees, units
 
 SHARED = "/home/h/hk/hkn/hkn-rails/prod/shared"
 
@@ -49,6 +50,18 @@ def look(machines: dict[str, Machine]) -> Stand:
     )
 
 
+COMPARISON = 90.0
+"""Seconds from one look at both hosts to the next, at most: a timer that fires in between is not the check's doing."""
+
+
+def wait_for_timers(machines: dict[str, Machine]) -> None:
+    """Wait until no timer of a host is about to fire: the log rotation's does at midnight."""
+    end = time.monotonic() + 2 * COMPARISON
+    while due := [name for machine in machines.values() for name in timers_due(machine, COMPARISON)]:
+        assert time.monotonic() < end, f"still due, or still at work: {', '.join(due)}"
+        time.sleep(1)
+
+
 @pytest.mark.parametrize(
     ("state", "arguments", "code"),
     [("prod", (), 0), ("migrated", (), 1), ("migrated", ("--plan",), 1)],
@@ -58,6 +71,7 @@ def test_nothing_is_changed(lab_in: Callable[[str], Rig], state: str, arguments:
     rig = lab_in(state)
     # The first check after a boot waits until processes are old enough; the hosts have come to rest then.
     rig.check("-q")
+    wait_for_timers(rig.lab.machines)
     before = look(rig.lab.machines)
     answer = rig.check(*arguments)
     after = look(rig.lab.machines)
