@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
@@ -16,6 +16,17 @@ class Loader(Protocol):
     """Loads a target's inventory; with `offline` nothing that only a running lab knows is asked for."""
 
     def __call__(self, target: str, *, offline: bool = False) -> Inventory: ...
+
+
+class Expander(Protocol):
+    """Names the targets that are meant by what was typed, each once, and those that were named again."""
+
+    def __call__(self, wanted: Sequence[str]) -> tuple[list[str], list[str]]: ...
+
+
+def as_typed(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The expander of an application whose targets' names are the only ones that they have."""
+    return list(dict.fromkeys(wanted)), [each for n, each in enumerate(wanted) if each in wanted[:n]]
 
 
 @dataclass(frozen=True)
@@ -47,3 +58,4 @@ class Application:
     cut_over_on: Callable[[Reader], date | None]
     checklist: Callable[[], list[Line]]
     standing: tuple[Reading[Any], ...] = field(default_factory=tuple)
+    expand: Expander = as_typed

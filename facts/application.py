@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def application() -> Application:
         statements="verify",
         remedies="remediate",
         load=_load,
+        expand=_expand,
         prelude=prelude,
         readings=READINGS,
         situation=look,
@@ -61,6 +63,12 @@ def _load(target: str, *, offline: bool = False) -> Inventory:
     from hosts.loader import load
 
     return load(target, offline=offline)
+
+
+def _expand(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    from hosts.loader import expand
+
+    return expand(wanted)
 
 
 def _checklist() -> list[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,26 @@ def load(target: str, *, offline: bool = False) -> Inventory:
             layers.append(_generated(target, name))
         return build(layers, target)
     file = _file(target)
-    return build([read_layer(file)], target if file.parent == HERE else file.stem)
+    return build([read_layer(file)], file.stem)
+
+
+def expand(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The targets that are meant, each once and in the order in which they were named, and those that were named again.
+
+    A pattern of files (``fleet/*.toml``) stands for the files that it matches, sorted.
+
+    Raises:
+        InventoryError: a pattern that matches nothing, or a target that there is not.
+    """
+    found: dict[str, str] = {}
+    again: list[str] = []
+    for target in (each for one in wanted for each in _matching(one)):
+        identity = _identity(target)
+        if identity in found:
+            again.append(target)
+        else:
+            found[identity] = target
+    return list(found.values()), again
 
 
 def targets() -> list[str]:
@@ -117,6 +136,23 @@ def _file(target: str) -> Path:
         return file
     guess = did_you_mean(target, targets())
     raise InventoryError(f"target {target}: not known{guess} (known: {_known()}; or a path to an inventory file)")
+
+
+def _matching(target: str) -> list[str]:
+    path = Path(target).expanduser()
+    is_pattern = set("*?[") & set(target) and ("/" in target or target.endswith(".toml"))
+    if not is_pattern or path.is_file():
+        return [target]
+    top = Path(path.anchor or ".")
+    files = sorted(str(each) for each in top.glob(str(path.relative_to(top))) if each.is_file())
+    if not files:
+        raise InventoryError(f"target {target}: no file matches. Look from {Path.cwd()}, or name the inventories.")
+    return files
+
+
+def _identity(target: str) -> str:
+    lab, _, name = target.partition(":")
+    return f"{LAB}:{name or LAB}" if lab == LAB else str(_file(target).resolve())
 
 
 def _known() -> str:

@@ -12,7 +12,7 @@ import pytest
 from converge.errors import Exit
 from hosts import loader
 from hosts.errors import InventoryError, Layer, NoLab
-from hosts.loader import build, load, merged, targets
+from hosts.loader import build, expand, load, merged, targets
 from hosts.schema import Inventory
 
 SHIPPED = Path(loader.__file__).parent
@@ -246,3 +246,21 @@ def test_a_host_called_control_is_refused() -> None:
 
 def test_a_right_one_is_an_inventory() -> None:
     assert isinstance(build([Layer(Path("mine.toml"), data())], "mine"), Inventory)
+
+
+def test_a_pattern_is_the_files_that_match_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert expand(["production", "./*.toml"]) == (["production", "a.toml", "b.toml"], [])
+    with pytest.raises(InventoryError, match=r"fleet/\*\.toml: no file matches"):
+        expand(["fleet/*.toml"])
+
+
+def test_a_target_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.touch()
+    assert expand(["lab", "lab:lab", str(file), f"{tmp_path}/*.toml", "lab:b", "production", "hosts/production.toml"]) == (
+        ["lab", str(file), "lab:b", "production"],
+        ["lab:lab", str(file), "hosts/production.toml"],
+    )
