@@ -21,7 +21,9 @@ from converge.transport import Completed, Link
 from hosts.schema import Inventory
 
 CONTROL = "control"
-GRACE = 30.0
+PUT_BACK = 180.0
+"""Seconds that a step has after its limit to put back what it interrupted, before it is killed."""
+GRACE = PUT_BACK + 30.0
 """Seconds beyond a step's own limit before the exec that started it gives up hearing of it."""
 SHOWN = 200_000
 """Bytes of a step's output that come back; the rest stays on its host."""
@@ -106,7 +108,7 @@ if [ -d "$XDG_RUNTIME_DIR" ]; then
   flock -n 8 || {{ echo '{MARK}busy: another step acts on this host' >"$J/{n}.err"; end {Rc.BUSY.value}; }}
   printf '%s\\n' {shlex.quote(f"{run}, step {n}: {attempt.label}")} >{ACT_LOCK}.info
 fi
-timeout -k 10 {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-
+timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-
 rc=$?
 case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
 sync "$J/{n}.out" "$J/{n}.err"
@@ -166,6 +168,8 @@ class Executor:
         self.journal, self.lock = journal, lock
         self.workdir, self.control_attic = folder / "work", folder / "attic"
         self.count = 0
+        self.in_flight = 0
+        """Number of the step that was begun and of which no result is known; 0 for none."""
 
     def run_step(
         self, step: Step, remedy: str, statements: Sequence[str], record: StepRecord | None = None
@@ -190,13 +194,18 @@ class Executor:
         except ConnectionLost as problem:
             record.reason = f"the connection was lost while it acted ({problem}); the next run finds out what became of it"
             raise
+        except KeyboardInterrupt:
+            record.reason = "it was left alone while it acted; the next run finds out what became of it"
+            raise
         settle(record, done, step.limit)
         if done.rc == Rc.UNLOCKED:
+            self.in_flight = 0
             raise ConnectionLost(f"{attempt.host}: {record.reason}: nothing more is done")
         if attempt.host != self.inv.app_host.name:
             self.journal.write("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason)
         else:
             self.journal.note(line("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason))
+        self.in_flight = 0
         return record
 
     def fence(self, host: str) -> Fence:
@@ -262,6 +271,7 @@ class Executor:
             self.lock.prove(self.journal.run)
             self.journal.write("intent", **facts)
         script = launch_script(self.journal.run, attempt, intent)
+        self.in_flight = attempt.n
         if intent:
             script = mine_script(self.journal.run) + script
         return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)

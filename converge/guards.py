@@ -6,13 +6,19 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from converge.errors import Unobservable, UsageError
+from converge.errors import ConvergeError, Exit, Unobservable, UsageError
 from converge.transport import Link
 from hosts.schema import Inventory
 
 
 class NotAllowed(UsageError):
     """A step asks for something that no step may do; nothing of it was run."""
+
+
+class GuardFailed(ConvergeError):
+    """What a run must know before it may act could not be read; nothing was done."""
+
+    exit_code = Exit.FAILS
 
 
 FORBIDDEN = {
@@ -124,7 +130,7 @@ def data_folders(inv: Inventory) -> list[str]:
 
 
 def read_tree(link: Link, inv: Inventory) -> Tree:
-    """Count the data that users made on the app host.
+    """Count the data that users made on the app host; again, if a file went while it was counted.
 
     Raises:
         Unobservable: it could not be counted.
@@ -134,11 +140,13 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
     # A folder that does not exist yet holds nothing; one that cannot be read is not known, and must not count as empty.
     each = 'for d; do [ ! -d "$d" ] || find "$d" -type f -printf "%s\\n" || echo unread; done'
     script = f"set -- {folders}; {{ {each}; }} | {count}"
-    done = link.exec(script, limit=60)
-    words = done.out.decode(errors="replace").split()
-    if done.rc != 0 or len(words) != 2 or not all(word.isdigit() for word in words):
-        raise Unobservable(f"the shared data below {inv.shared} could not be counted (status {done.rc})")
-    return Tree(int(words[0]), int(words[1]))
+    for _ in range(3):
+        done = link.exec(script, limit=60)
+        words = done.out.decode(errors="replace").split()
+        if done.rc == 0 and len(words) == 2 and all(word.isdigit() for word in words):
+            return Tree(int(words[0]), int(words[1]))
+    seen = (done.err.decode(errors="replace").strip().splitlines() or [f"status {done.rc}"])[0]
+    raise Unobservable(f"the shared data below {inv.shared} could not be counted ({seen})")
 
 
 def tree_kept(before: Tree | None, after: Tree | None) -> Guard:

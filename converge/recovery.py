@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from converge.errors import Exit, StateMoved
+from converge.executor import GRACE
 from converge.journal import Journal, Story, fate_script, stories
 from converge.readings.store import CONTROL
 from converge.transport import Link
@@ -33,7 +35,7 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     """What became of a step of which no result is written, in words.
 
     Raises:
-        StateMoved: it still acts.
+        StateMoved: it still acts, or may.
     """
     n, host = int(intent["n"]), str(intent["host"])
     name = f"step {n} ({intent.get('step', '')} at {host})"
@@ -41,6 +43,12 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
         return f"{name}: not known, {host} is not looked after any more"
     who = str(story.plan.get("who", "an unknown machine"))
     if host == CONTROL and who.partition("@")[2] != socket.gethostname():
+        left = float(intent["at"]) + float(intent.get("limit", 0.0)) + GRACE - time.time()
+        if left > 0:
+            raise StateMoved(
+                f"{name} of run {story.id} was begun on the machine of {who}, which cannot be asked from here, and may "
+                f"still act: run again there, or in {left / 60:.0f} min"
+            )
         return f"{name}: not known from here, it ran on the machine of {who}"
     answer = links[host].exec(fate_script(story.id, n), limit=15).out.decode(errors="replace").strip()
     if answer == "acting":

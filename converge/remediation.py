@@ -80,6 +80,7 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
     held = {Instance(v.id, v.host or None) for v in session.record.before if v.outcome is Outcome.HOLDS}
     lost = {o for o in Outcome if not o.is_well} | {Outcome.ADVICE}
     broken = [v for v in after if v.outcome in lost and Instance(v.id, v.host or None) in held]
+    names = ""
     if broken:
         names = ", ".join(sorted({v.id for v in broken}))
         session.record.notes.append(f"held before the run and does not hold now: {names}")
@@ -87,6 +88,9 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
         for verdict in broken:
             if verdict.id not in mine:
                 session.record.notes.append(f"{verdict.id} {verdict.sentence}\n{verdict.message}")
+    if demanded is Exit.INTERRUPTED:
+        return demanded, "interrupted: it stopped after the step that was going on"
+    if names:
         return Exit.FAILS, f"the run broke what held before: {names}"
     if demanded is not None:
         return demanded, "see the steps of the run"

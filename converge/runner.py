@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +10,7 @@ from converge import compile as words
 from converge import guards
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor, by_hand
+from converge.interrupts import first_interrupt
 from converge.journal import Journal
 from converge.lock import Lock
 from converge.plan import Failing, Plan, Task, block, blocked_text, call, fill, sketch
@@ -75,6 +73,7 @@ class Runner:
         self._seen: dict[str, Verdict] = {}
         self._demands: set[Exit] = set()
         self._stop = False
+        self._left = False
 
     def plan(
         self,
@@ -102,6 +101,7 @@ class Runner:
             LockHeld: another run is going on; says whose.
             StateMoved: somebody deploys.
             JournalError: the journal cannot be written.
+            GuardFailed: the shared data cannot be counted.
         """
         self.lock.acquire(self.who, self.record.id)
         try:
@@ -121,27 +121,39 @@ class Runner:
 
         Raises:
             ConnectionLost: what became of the step that acted is not known.
+            KeyboardInterrupt: the person would not wait for the end of the step.
         """
         try:
-            with self._first_interrupt_stops():
+            with first_interrupt(self._stop_soon):
                 for task in plan.tasks:
                     self._task(task, plan)
+        except KeyboardInterrupt:
+            self._left = True
+            raise
         finally:
             for record in plan.steps:
                 if record.result == "planned":
                     record.result, record.reason = "not reached", record.reason or "the run ended before it"
             self.record.steps = plan.steps
-            self._guards_after()
+            if not self._left:
+                self._guards_after()
         if self._stop:
             return Exit.INTERRUPTED
         return next((code for code in (Exit.UNKNOWN, Exit.STATE_MOVED, Exit.FAILS) if code in self._demands), None)
 
     def finish(self, exit_code: int, reason: str) -> None:
-        """Stop the prober, close the journal, free the lock. Never raises for a host that is gone: it is noted."""
+        """Stop the prober, close the journal, free the lock. Never raises for a host that is gone: it is noted.
+
+        The journal of a run that was left in the middle of a step stays open, for the next run to look what became of it.
+        """
         try:
             if self.prober is not None:
                 self.record.probe = self.prober.stop()
-            self.journal.write("end", exit_code=exit_code, reason=reason)
+            if self._left or self.executor.in_flight:
+                left = f"step {self.executor.in_flight}" if self.executor.in_flight else "it"
+                self.record.notes.append(f"the journal stays open, {left} was left: the next run looks what became of it")
+            else:
+                self.journal.write("end", exit_code=exit_code, reason=reason)
         except ConvergeError as problem:
             self.record.notes.append(f"the journal stays open: {problem}")
         finally:
@@ -280,8 +292,13 @@ class Runner:
         self.record.guards += [deploying.text, room.text if room.holds else f"{room.text} (the brief cutover needs none)"]
         if not deploying.holds:
             raise StateMoved(f"{self.inv.app_host.name}: {deploying.text}")
-        with contextlib.suppress(Unobservable):
+        try:
             self._tree = guards.read_tree(self.app, self.inv)
+        except Unobservable as problem:
+            raise guards.GuardFailed(
+                f"{self.inv.app_host.name}: {problem}: nothing was done, since afterwards nobody could tell whether "
+                f"something was lost: let {self.inv.account.user} read all of it"
+            ) from None
 
     def _guards_after(self) -> None:
         after = None
@@ -291,24 +308,9 @@ class Runner:
             pass
         kept = guards.tree_kept(self._tree, after)
         self.record.guards.append(kept.text)
-        if not kept.holds and after is not None and self._tree is not None:
+        if not kept.holds:
             self._demands.add(Exit.FAILS)
 
-    @contextlib.contextmanager
-    def _first_interrupt_stops(self) -> Iterator[None]:
-        """Ctrl-C once: finish the step, then stop. Twice: stop now."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        former = signal.getsignal(signal.SIGINT)
-
-        def once(_number: int, _frame: Any) -> None:
-            self._stop = True
-            signal.signal(signal.SIGINT, former)
-            self.say("stopping after this step; press Ctrl-C again to stop now")
-
-        signal.signal(signal.SIGINT, once)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, former)
+    def _stop_soon(self) -> None:
+        self._stop = True
+        self.say("stopping after this step; press Ctrl-C again to stop now")

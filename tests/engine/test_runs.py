@@ -1,0 +1,254 @@
+"""Runs from plan to end, on this machine's folders."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from converge.errors import ConnectionLost, Exit, StateMoved, Unobservable
+from converge.guards import GuardFailed, Tree
+from converge.journal import JournalError, line, parse, stories
+from converge.lock import Lock, holder
+from converge.plan import Failing
+from converge.record import Verdict
+from converge.recovery import fate
+from converge.statements import Outcome
+from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Write
+from converge.transport import LocalLink
+from hosts.schema import Inventory
+from tests.engine.stage import Severed, Stage, build_stage, results
+from tests.engine.world import build
+
+
+@pytest.fixture
+def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
+
+
+def test_run_mends_in_order_and_proves(stage: Stage) -> None:
+    stage.add("B", stage.writer("B"), ("A",))
+    stage.add("A", stage.writer("A"))
+    made, plan, demanded = stage.go()
+    assert demanded is None
+    assert [t.state for t in plan.tasks] == ["proven", "proven"]
+    assert results(plan) == {"A/write": "done", "B/write": "done"}
+    assert [r.proof for r in plan.steps] == ["A holds", "B holds"]
+    story = stories(stage.link)[0]
+    assert [e.kind for e in story.entries] == [
+        "plan", "intent", "result", "proof", "intent", "result", "proof", "end"
+    ]  # fmt: skip
+    assert any("shared data unchanged" in text for text in made.record.guards)
+    assert stage.voids >= 4
+
+
+def test_failure_blocks_what_needs_it_and_nothing_else(stage: Stage) -> None:
+    def broken(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/break", "new", "break", (Run("exit 1"),))
+        yield Step("A/never", "new", "never", (Run("true"),))
+
+    stage.add("A", broken)
+    stage.add("B", stage.writer("B"), ("A",))
+    stage.add("C", stage.writer("C"))
+    _, plan, _ = stage.go()
+    assert results(plan) == {"A/break": "failed", "A/never": "not reached", "B/write": "blocked", "C/write": "done"}
+    assert plan.tasks[1].note == "not attempted, because A is not proven"
+
+
+def test_command_that_returns_0_proves_nothing(stage: Stage) -> None:
+    stage.add("A", stage.writer("elsewhere"))
+    _, plan, _ = stage.go()
+    assert plan.tasks[0].state == "unproven"
+    assert plan.steps[0].proof.startswith("A fails: missing")
+
+
+def test_moved_state_demands_its_own_exit_code(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", when=(Condition("as planned", "false"),)))
+    assert stage.go()[2] is Exit.STATE_MOVED
+
+
+def test_remedy_sees_what_its_own_step_made(stage: Stage) -> None:
+    def careful(_: RemedyContext) -> Iterator[Step]:
+        yield from stage.writer("A")(_)
+        if stage.holds("A"):
+            raise NothingToDo("the first was enough")
+        yield Step("A/second", "new", "again", (Run("true"),))
+
+    stage.add("A", careful)
+    _, plan, _ = stage.go()
+    assert results(plan) == {"A/write": "done", "A/second": "not needed"}
+
+
+def test_statement_that_came_to_hold_by_itself_is_passed_over(stage: Stage) -> None:
+    both = Write(f"{stage.world.root}/B", "x")
+
+    def generous(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/write", "new", "both", (Write(f"{stage.world.root}/A", "x"), both))
+
+    stage.add("A", generous)
+    stage.add("B", stage.writer("B"))
+    _, plan, _ = stage.go()
+    assert results(plan) == {"A/write": "done", "B/write": "not needed"}
+    assert plan.tasks[1].state == "held"
+
+
+def test_what_cannot_be_read_when_its_turn_comes_is_no_cue(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.add("A", stage.writer("A"))
+    read = stage.verdict
+
+    def unread(id: str) -> Verdict:
+        verdict = read(id)
+        verdict.outcome = Outcome.UNOBSERVABLE
+        return verdict
+
+    monkeypatch.setattr(stage, "verdict", unread)
+    _, plan, _ = stage.go()
+    assert results(plan) == {"A/write": "blocked"}
+    assert "A is unobservable now" in plan.tasks[0].note
+    assert not stage.holds("A")
+
+
+def test_mirror_that_cannot_be_written_is_said_and_frees_the_lock(stage: Stage) -> None:
+    (stage.world.top / "reports").write_text("in the way")
+    stage.add("A", stage.writer("A"))
+    with pytest.raises(JournalError, match="this machine's copy"):
+        stage.go()
+    assert not stage.holds("A")
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R2")
+    lock.release()
+
+
+def test_step_that_no_step_may_do_is_refused_in_the_plan_already(stage: Stage) -> None:
+    def rude(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/rude", "new", "rude", (Run("rm -rf /"),))
+
+    stage.add("A", rude)
+    plan = stage.runner().plan([Failing("A", "new")], {"A"}, {})
+    assert plan.is_empty
+    assert plan.steps[0].result == "refused"
+    assert "nothing is deleted" in plan.steps[0].reason
+
+
+def test_manual_step_is_known_in_the_plan(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    stage.add("B", stage.writer("B"), ("A",))
+    plan = stage.runner().plan([Failing("A", "new"), Failing("B", "new")], {"A", "B"}, {})
+    assert results(plan) == {"A/write": "manual", "B/write": "blocked"}
+    assert plan.is_empty
+    assert "type" in plan.manual["A"]
+
+
+def test_second_run_tells_what_became_of_the_first(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.link.at = "A/write"
+    made = stage.runner()
+    plan = made.plan([Failing("A", "new")], {"A"}, {})
+    made.start(plan)
+    with pytest.raises(ConnectionLost):
+        made.execute(plan)
+    made.lock.release()
+    stage.link.at = ""
+    assert plan.steps[0].result == "unknown"
+    stage.add("B", stage.writer("B"))
+    second, _, _ = stage.go("R2")
+    assert "run R1 of ada ended without an end: every step that it began had ended" in second.record.notes
+
+
+def test_step_that_was_left_keeps_its_journal_open(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.link.at = "A/write"
+    with pytest.raises(ConnectionLost):
+        stage.go()
+    (story,) = stories(stage.link)
+    assert story.is_open
+
+
+def test_step_begun_on_another_machine_is_waited_for_until_it_must_have_ended() -> None:
+    text = line("plan", who="bob@elsewhere") + "\n" + line("intent", n=1, host="control", step="D/1", limit=60.0)
+    story = parse("R1", text)
+    (intent,) = story.dangling()
+    link = LocalLink()
+    with pytest.raises(StateMoved, match=r"begun on the machine of bob@elsewhere.* may still act: run again there, or in"):
+        fate({"control": link}, story, intent)
+    assert "not known from here" in fate({"control": link}, story, {**intent, "at": time.time() - 3600})
+
+
+def test_run_that_loses_shared_data_says_so(stage: Stage) -> None:
+    (stage.world.root / "prod/shared/private/resume.pdf").write_text("precious")
+
+    def thief(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/t", "new", "t", (Aside(f"{stage.world.root}/prod/shared/private/resume.pdf"),))
+
+    stage.add("A", thief)
+    made, _, demanded = stage.go()
+    assert demanded is Exit.FAILS
+    assert any("LOST DATA: 1 files, 8 bytes before; 0 files" in text for text in made.record.guards)
+
+
+def test_data_that_cannot_be_counted_before_ends_the_run_before_it_acts(stage: Stage) -> None:
+    (stage.world.top / "bin" / "find").write_text("#!/bin/sh\necho 'find: private: Permission denied' >&2; exit 1\n")
+    (stage.world.top / "bin" / "find").chmod(0o755)
+    stage.add("A", stage.writer("A"))
+    with pytest.raises(GuardFailed, match=r"could not be counted \(find: private: Permission denied\): nothing was done"):
+        stage.go()
+    assert not stage.holds("A")
+    assert holder(stage.link) is None
+
+
+def test_data_that_cannot_be_counted_after_is_no_success(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.add("A", stage.writer("A"))
+    made = stage.runner()
+    plan = made.plan([Failing("A", "new")], {"A"}, {})
+    made.start(plan)
+    monkeypatch.setattr("converge.guards.read_tree", unreadable)
+    assert made.execute(plan) is Exit.FAILS
+    made.finish(1, "")
+    assert any("not known, the data could not be read after the run" in text for text in made.record.guards)
+
+
+def unreadable(*_: object) -> Tree:
+    raise Unobservable("no")
+
+
+def test_deploy_of_somebody_else_stops_it_before_anything(stage: Stage) -> None:
+    fake = stage.world.top / "bin" / "git-deploy"
+    fake.symlink_to("/bin/sleep")
+    stage.add("A", stage.writer("A"))
+    arguments = ["/bin/sh", "-c", "sleep 30; :", "x"]
+    arguments[0] = str(stage.world.top / "bin" / "git")
+    Path(arguments[0]).symlink_to("/bin/sh")
+    busy = subprocess.Popen([*arguments[:3], f"{stage.world.inv.stage}/repo"])
+    try:
+        time.sleep(0.1)
+        with pytest.raises(StateMoved, match="a deploy is going on"):
+            stage.go()
+    finally:
+        busy.kill()
+        busy.wait()
+    assert not stage.holds("A")
+
+
+def test_what_the_run_itself_broke_is_mended_again(stage: Stage) -> None:
+    root = stage.world.root
+    (root / "B").write_text("deployed")
+
+    def push(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/push", "new", "push", (Write(f"{root}/A", "x"), Aside(f"{root}/B")))
+
+    stage.add("A", push)
+    stage.add("B", stage.writer("B"), ("A",))
+    stage.add("C", stage.writer("C"), ("B",))
+    (root / "C").write_text("x")
+    made = stage.runner()
+    plan = made.plan([Failing("A", "new")], {"A"}, {}, [Failing("B", "new"), Failing("C", "new")])
+    made.start(plan)
+    try:
+        assert made.execute(plan) is None
+    finally:
+        made.finish(0, "")
+    assert results(plan) == {"A/push": "done", "B/write": "done", "C/write": "not needed"}
+    assert stage.holds("B")
