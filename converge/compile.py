@@ -158,7 +158,9 @@ def described(act: Act) -> str:
     match act:
         case Write(path, content, mode):
             body = content if content.endswith("\n") else content + "\n"
-            return f"cat >{_path(path)} <<'END'\n{body}END\nchmod {mode:o} {_path(path)}"
+            # A folder of the runtime directory is gone after each boot.
+            first = f"mkdir -p {_path(path.rsplit('/', 1)[0])}\n" if path.startswith(RUNTIME) else ""
+            return f"{first}cat >{_path(path)} <<'END'\n{body}END\nchmod {mode:o} {_path(path)}"
         case Link(path, target):
             return f"ln -s {_path(target)} {_path(path + '.new')} && mv -T {_path(path + '.new')} {_path(path)}"
         case Aside(path):

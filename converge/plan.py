@@ -192,12 +192,12 @@ def block(plan: Plan, unproven: Collection[str]) -> None:
         if task.follows:
             task.steps = [] if task.blocked_by else task.steps
             continue
-        by_hand = next((step for step in task.steps if step.result == "manual"), None)
+        by_hand = by_hand_text(task.steps)
         if task.blocked_by:
             for step in task.steps:
                 step.result, step.reason = "blocked", blocked_text(task.blocked_by)
-        elif by_hand is not None:
-            plan.manual.update(dict.fromkeys(task.statements, by_hand.reason))
+        elif by_hand:
+            plan.manual.update(dict.fromkeys(task.statements, by_hand))
         elif not plan.manual.keys() & set(task.statements):
             coming |= set(task.statements)
 
@@ -236,6 +236,11 @@ def call(remedy: Remedy, context: RemedyContext, name: str) -> Iterator[Step]:
     if not isinstance(steps, Generator):
         raise UsageError(f"remedy {name} must be a generator, so that each step can be made from what the last one did")
     return steps
+
+
+def by_hand_text(steps: Sequence[StepRecord]) -> str:
+    """What a person does of a task, in its order; empty if all of it is the tool's."""
+    return "\n".join(step.reason for step in steps if step.result == "manual")
 
 
 def blocked_text(by: Sequence[str]) -> str:

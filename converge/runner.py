@@ -13,7 +13,7 @@ from converge.executor import CONTROL, Executor, by_hand
 from converge.interrupts import first_interrupt
 from converge.journal import Journal
 from converge.lock import Lock
-from converge.plan import Failing, Plan, Task, block, blocked_text, call, fill, sketch
+from converge.plan import Failing, Plan, Task, block, blocked_text, by_hand_text, call, fill, sketch
 from converge.prober import Prober
 from converge.readings import Reader
 from converge.record import Record, StepRecord, Verdict
@@ -213,9 +213,7 @@ class Runner:
                 self._step(step, task, record)
                 self.void()
                 if record.result != "done" or self._stop:
-                    for left in planned.values():
-                        left.result, left.reason = "not reached", f"the remedy stopped at {record.id}"
-                    return self._halted(task, plan, record)
+                    return self._halted(task, plan, record, list(planned.values()))
         except NothingToDo as reason:
             task.note = f"nothing {'more ' if task.steps else ''}to do: {reason}"
             if isinstance(reason, ByHand):
@@ -237,9 +235,11 @@ class Runner:
             record.result, record.reason = "refused", str(problem)
         self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
 
-    def _halted(self, task: Task, plan: Plan, record: StepRecord) -> bool:
+    def _halted(self, task: Task, plan: Plan, record: StepRecord, rest: Sequence[StepRecord]) -> bool:
         if record.result == "manual":
-            plan.manual.update(dict.fromkeys(task.statements, record.reason))
+            plan.manual.update(dict.fromkeys(task.statements, by_hand_text([record, *rest])))
+        for left in rest:
+            left.result, left.reason = "not reached", f"the remedy stopped at {record.id}"
         task.note = f"stopped at {record.id}: {record.result}"
         return False
 

@@ -127,13 +127,15 @@ for ref in "$branch" ${old:+"$legacy"}; do
   for path in $files; do
     git cat-file -e "$ref:$path" 2>/dev/null || continue
     printf 'file\t%s\t%s\n' "$ref" "$path"
-    git show "$ref:$path" | sed 's/^/|/'
+    git show "$ref:$path" >"$tmp/shown" || exit 4
+    sed 's/^/|/' "$tmp/shown"
   done
 done
-git log --first-parent -m --name-only --format='commit%x09%H%x09%s' -n "$recent" "$branch" |
-  awk '/^commit\t/ { print; next } NF { print "touched\t" $0 }'
-git grep -nIE "$pattern" "$branch" -- Capfile Gemfile run README.md config lib script bin |
-  awk 'NR <= 40 { print "grep\t" $0 }'
+git log --first-parent -m --name-only --format='commit%x09%H%x09%s' -n "$recent" "$branch" >"$tmp/log" || exit 4
+awk '/^commit\t/ { print; next } NF { print "touched\t" $0 }' "$tmp/log"
+git grep -nIE "$pattern" "$branch" -- Capfile Gemfile run README.md config lib script bin >"$tmp/grep"
+[ $? -le 1 ] || exit 4
+awk 'NR <= 40 { print "grep\t" $0 }' "$tmp/grep"
 """
 
 # A shallow history may lack the commit at which the branches met, so what looks unmerged is asked of the whole one.
@@ -141,7 +143,7 @@ _UNMERGED = r"""
 if [ -n "$old" ] && ! git merge-base --is-ancestor "$legacy" "$branch" 2>/dev/null; then
   cd "$tmp/history" && git init -q --bare . && git remote add origin "$url" || exit 5
   git fetch -q --filter=tree:0 origin "+refs/heads/$branch:refs/heads/$branch" "$old" || exit 4
-  git log --format='unmerged%x09%H%x09%s' -n 50 "$branch..$legacy"
+  git log --format='unmerged%x09%H%x09%s' -n 50 "$branch..$legacy" || exit 4
 fi
 echo end
 """

@@ -109,6 +109,8 @@ if [ -n "$path" ] && [ -d "$path/ruby" ]; then
   ls "$path/ruby" | awk '{ print "abi\t" $0 }'
   find "$path/ruby" -name '*.so' -exec ldd /bin/sh {} + 2>&1 | awk '
     /^[^ \t].*:$/ { f = substr($0, 1, length($0) - 1); if (f ~ /\.so$/) n++; next }
+    /^find: / { gsub(/\t/, " "); print "unread\t" $0; next }
+    /not a dynamic executable/ { if (f ~ /\.so$/) print "unread\t" f " is nothing that ldd can read here"; next }
     /not found/ { sub(/^[ \t]+/, ""); gsub(/\t/, " "); print "broken\t" f "\t" $0 }
     END { print "extensions\t" n + 0 }'
   grep -rhoE --include=gem_make.out --include=mkmf.log 'rubies/ruby-[0-9][0-9A-Za-z.-]*' \
@@ -125,12 +127,15 @@ def bundle(raw: Raw, c: Context) -> Bundle:
     several: dict[str, list[str]] = {"abi": [], "builder": []}
     broken: dict[str, str] = {}
     ended = False
-    rows = records(observed(raw, c.at), c.at, configured=1, path=1, ruby=1, extensions=1, abi=1, builder=1, broken=2, end=1)
+    widths = dict.fromkeys(("configured", "path", "ruby", "extensions", "abi", "builder", "unread", "end"), 1) | {"broken": 2}
+    rows = records(observed(raw, c.at), c.at, **widths)
     for kind, fields in rows:
         if kind in single:
             single[kind] = fields[0]
         elif kind in several:
             several[kind].append(fields[0])
+        elif kind == "unread":
+            raise Unobservable(f"{c.at}: {fields[0]}")
         elif kind == "broken":
             broken.setdefault(fields[0], fields[1])
         ended = kind == "end"

@@ -10,6 +10,7 @@ from hosts.schema import Inventory
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 FILE_NAME = re.compile(r"[^/\s]+")
+UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@-]+")
 VERSION = re.compile(r"\d+(\.\d+)+")
 
 Broken = tuple[str, str]
@@ -77,9 +78,9 @@ def _units(inv: Inventory) -> Iterator[Broken]:
     services["app.logrotate_unit"] = [inv.app.logrotate_unit]
     for key, names in services.items():
         for name in names:
-            if not name.endswith(".service") or not FILE_NAME.fullmatch(name):
+            if not name.endswith(".service") or not UNIT_NAME.fullmatch(name):
                 yield key, f"read {name!r}, allowed: a unit's name that ends in .service"
-    if not inv.app.logrotate_timer.endswith(".timer"):
+    if not inv.app.logrotate_timer.endswith(".timer") or not UNIT_NAME.fullmatch(inv.app.logrotate_timer):
         yield "app.logrotate_timer", f"read {inv.app.logrotate_timer!r}, allowed: a unit's name that ends in .timer"
     if inv.app.unit in inv.app.legacy_units:
         yield "app.legacy_units", f"{inv.app.unit} is the unit that must run; it cannot be one to retire"

@@ -72,6 +72,7 @@ def _gate(inv: Inventory) -> Step:
             Unit("daemon-reload"),
         ),
         when=(Condition(f"{unit} does not run", f'[ "$(prop {shlex.quote(unit)} MainPID)" = 0 ]'),),
+        may="deploy",
     )
 
 

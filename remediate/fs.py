@@ -82,16 +82,41 @@ def join_shared(ctx: RemedyContext) -> Iterator[Step]:
         if not seen.get(stage) or (found and found.is_link and found.resolved == inv.shared):
             continue
         acts: tuple[Act, ...] = (Link(path, inv.shared),)
+        when: tuple[Condition, ...] = ()
         if found and not found.is_link:
             yield from _rescue_shared(ctx, path)
             acts = (Aside(path), *acts)
+            when = (rescued(inv, path),)
         yield Step(
             id=f"FS-2/link-{posixpath.basename(stage)}",
             host=inv.app_host.name,
             sentence=f"make {path} a link to {inv.shared}" + (", the folder itself moved aside" if len(acts) > 1 else ""),
             acts=acts,
-            when=(as_seen(seen, path), real_folder(inv.shared)),
+            when=(as_seen(seen, path), real_folder(inv.shared), *when),
+            limit=600.0 if when else 60.0,
         )
+
+
+# A log grows while it is looked at; of everything else the contents count.
+_RESCUED = r"""
+left=$(find {source} -type f -exec sh -c 'top=$1 to=$2 same=$3; shift 3
+  for f; do
+    there=$to/${{f#"$top"/}}
+    if [ "$same" = no ]; then [ -e "$there" ]; else cmp -s "$f" "$there"; fi || echo left
+  done' rescued {source} {target} {same} {{}} +) || exit 1
+[ -z "$left" ] || exit 1
+"""
+
+
+def rescued(inv: Inventory, path: str) -> Condition:
+    """Every file in the data folders of a legacy shared folder is in the target stage's: what came since the copy, too."""
+    tests = []
+    for name in data_folders(inv):
+        source, target = shlex.quote(f"{path}/{name}"), shlex.quote(f"{inv.shared}/{name}")
+        same = "no" if name.split("/")[0] == "log" else "yes"
+        test = _RESCUED.format(source=source, target=target, same=same)
+        tests.append(f"if [ -d {source} ] && [ ! -L {source} ]; then{test}fi")
+    return Condition(f"every file in {path} is in {inv.shared}", "\n".join(tests))
 
 
 def _rescue_shared(ctx: RemedyContext, path: str) -> Iterator[Step]:

@@ -67,7 +67,7 @@ def rebuild(ctx: RemedyContext) -> Iterator[Step]:
         host=inv.app_host.name,
         sentence=f"move aside what does not link: {', '.join(path.rsplit('/', 1)[-1] for path in gems[:6])}",
         acts=(Run(present),),
-        when=(real_folder(seen.path),),
+        when=(real_folder(seen.path), *(unused(path) for path in gems if path.rsplit("/", 1)[0] == f"{seen.path}/ruby")),
     )
     exe = inv.ruby.executable.replace("{version}", version)
     rvm = exe.split("/rubies/")[0] + "/bin/rvm"

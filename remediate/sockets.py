@@ -116,6 +116,17 @@ def write_pid_file(ctx: RemedyContext) -> Iterator[Step]:
             host=ours.host,
             sentence=f"move {seen.path}.oldbin aside: its process is gone",
             acts=(Aside(f"{seen.path}.oldbin"),),
+            when=(_still_dead(f"{seen.path}.oldbin"),),
         )
     elif seen.old_exists and seen.pid == main.pid:
         raise NothingToDo(f"{seen.path}.oldbin names process {seen.old_text}, which is alive: an upgrade may be going on")
+
+
+def _still_dead(path: str) -> Condition:
+    """An upgrade's PID file still names nothing that runs: an upgrade may have begun since."""
+    test = (
+        f"[ -f {shlex.quote(path)} ] || exit 1\n"
+        f"old=$(tr -d ' \\n' <{shlex.quote(path)}) || exit 1\n"
+        'case "$old" in \'\'|*[!0-9]*) ;; *) [ ! -d "/proc/$old" ] ;; esac'
+    )
+    return Condition(f"{path} names no process that runs", test)

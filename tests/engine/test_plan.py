@@ -141,6 +141,17 @@ def test_step_for_a_person_makes_the_plan_empty_and_its_statements_manual() -> N
     assert plan.is_empty
 
 
+def test_all_that_a_person_does_of_a_task_is_said_in_its_order() -> None:
+    plan = sketch([Failing("A", "new")], CHAIN, {})
+    texts = {"A/gate": "lay the gate", "A/clone": "", "A/deploy": "deploy"}
+    plan.tasks[0].steps = [
+        StepRecord(id, "z.a", ["A"], "new", "s", "", [], "", None, "manual" if text else "planned", text)
+        for id, text in texts.items()
+    ]
+    block(plan, {"A"})
+    assert plan.manual == {"A": "lay the gate\ndeploy"}
+
+
 def test_remedy_that_returns_a_list_is_told_so() -> None:
     with pytest.raises(UsageError, match=r"z\.list must be a generator"):
         call(lambda _: iter([]), CONTEXT, "z.list")

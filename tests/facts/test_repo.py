@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -53,6 +55,20 @@ def test_unmerged_branch(forge: Path) -> None:
     assert [commit.subject for commit in seen.unmerged] == ["two | of two"]
     assert seen.mentions == ()
     assert seen.recent[0].touched == ("Gemfile", "config/deploy.rb")
+
+
+@pytest.mark.parametrize("verb", ["log", "grep", "show"])
+def test_what_git_could_not_tell_is_not_nothing(
+    forge: Path, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.which("git")
+    fake = tmp_path / "bin/git"
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\n[ "$1" != {verb} ] || {{ echo "fatal: out of memory" >&2; exit 128; }}\nexec {real} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    with pytest.raises(Unobservable, match="out of memory"):
+        ask(repository, inventory(repository={"url": str(forge)}))
 
 
 def test_merged_branch(forge: Path) -> None:

@@ -75,6 +75,24 @@ def test_bundle_cut_off(out: str) -> None:
         parse(bundle, out)
 
 
+def test_what_ldd_cannot_read_is_no_finding(tmp_path: Path) -> None:
+    stage = tmp_path / "prod"
+    gem = tmp_path / "gems/ruby/3.3.0/gems/a-1/lib"
+    gem.mkdir(parents=True)
+    (gem / "a.so").write_text("not an object\n")
+    (stage / "current/.bundle").mkdir(parents=True)
+    (stage / "current/.bundle/config").write_text(f"BUNDLE_PATH: {tmp_path}/gems\n")
+    with pytest.raises(Unobservable, match=r"a\.so is nothing that ldd can read"):
+        ask(bundle, inventory(stages={"root": str(tmp_path)}))
+    (gem / "a.so").write_bytes(Path("/bin/sh").read_bytes())
+    assert ask(bundle, inventory(stages={"root": str(tmp_path)})).extensions == 1
+
+
+def test_gems_that_cannot_be_listed_are_not_all_well() -> None:
+    with pytest.raises(Unobservable, match="Permission denied"):
+        parse(bundle, BUNDLE.replace("extensions", "unread\tfind: '/x': Permission denied\nextensions"))
+
+
 def test_bundle_of_no_release(tmp_path: Path) -> None:
     seen = ask(bundle, inventory(stages={"root": str(tmp_path)}))
     assert (seen.path, seen.abis, seen.extensions) == ("", (), 0)

@@ -63,6 +63,24 @@ def test_a_legacy_shared_folder_becomes_a_link(target: Inventory, tmp_path: Path
     assert list((tmp_path / "attic").rglob("kept/private/resume"))
 
 
+def test_an_upload_that_comes_after_the_copy_keeps_the_folder_where_it_is(target: Inventory, tmp_path: Path) -> None:
+    shared = Path(target.legacy_stages[0]) / "shared"
+    shared.unlink()
+    (shared / "private").mkdir(parents=True)
+    (shared / "private/resume").write_text("a")
+    steps = list(fs.join_shared(world.context(target, tmp_path)))
+    assert world.run(steps[0], target, tmp_path, 1).returncode == 0
+    (shared / "private/late one").write_text("b")
+    late = world.run(steps[-1], target, tmp_path, 2)
+    assert late.returncode == 75
+    assert f"every file in {shared} is in" in late.stderr
+    assert (shared / "private/late one").read_text() == "b"
+    (Path(target.shared) / "private/late one").write_text("another")
+    assert world.run(steps[-1], target, tmp_path, 3).returncode == 75, "of the same name, and not the same"
+    (Path(target.shared) / "private/late one").write_text("b")
+    assert world.run(steps[-1], target, tmp_path, 4).returncode == 0
+
+
 def test_a_link_elsewhere_is_switched(target: Inventory, tmp_path: Path) -> None:
     shared = Path(target.legacy_stages[0]) / "shared"
     shared.unlink()

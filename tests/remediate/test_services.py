@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
-from converge.compile import compile_step
+from converge.compile import compile_step, described
 from converge.executor import host_fence
 from converge.readings import Reading
 from converge.steps import NothingToDo, RemedyContext, Signal, Step
 from facts import logs, repo, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
+from facts.ruby import Broken, Bundle, bundle
+from remediate import deploy as mend_deploy
 from remediate import handover
 from remediate import logs as mend_logs
+from remediate import ruby as mend_ruby
 from remediate import sockets as mend_sockets
 from remediate import solr as mend_solr
 from remediate import units as mend_units
@@ -181,3 +184,35 @@ def test_where_it_cannot_be_sure_it_says_why(
 ) -> None:
     with pytest.raises(NothingToDo, match=r"\w{4,}"):
         steps(remedy, tmp_path, **given)
+
+
+@pytest.mark.parametrize(("text", "rc"), [("{dead}", 0), ("words", 0), ("{alive}", 75), (None, 75)])
+def test_an_upgrade_that_began_since_keeps_its_pid_file(text: str | None, rc: int, tmp_path: Path) -> None:
+    file = tmp_path / "unicorn.pid"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    if text is not None:
+        Path(f"{file}.oldbin").write_text(text.format(dead=ended.pid, alive=os.getpid()) + "\n")
+    pid = MASTERS.all[0].pid
+    seen = sockets.PidFile(str(file), True, str(pid), pid, True, "9", False)
+    (step,) = steps(mend_sockets.write_pid_file, tmp_path, unicorn_pid_file=seen)
+    assert step.id == "PID-1/old"
+    fence = replace(host_fence(INV, INV.app_host.name, "r"), hostname="", account="", attic=f"{tmp_path}/attic")
+    script = compile_step(replace(step, acts=()), "", fence, "1")
+    assert subprocess.run(["/bin/sh", "-c", script], check=False, capture_output=True).returncode == rc
+
+
+def test_gems_of_another_ruby_stay_while_a_process_uses_them(tmp_path: Path) -> None:
+    top = "/b/ruby/3.1.0"
+    seen = Bundle("/b", "/b", "3.3.8", ("3.1.0",), 1, (Broken(f"{top}/gems/a-1/lib/a.so", "x"),), ())
+    inv = INV.model_copy(update={"ruby": INV.ruby.model_copy(update={"version": "3.3.8"})})
+    first = next(mend_ruby.rebuild(context(inv, tmp_path, {**GIVEN, bundle: seen})))
+    assert f"no process uses {top}" in [condition.sentence for condition in first.when]
+
+
+def test_a_deploy_that_is_a_persons_leaves_its_gate_to_the_person_too(tmp_path: Path) -> None:
+    found = list(mend_deploy.deploy(context(INV, tmp_path, {**GIVEN, units.masters: replace(MASTERS, all=())})))
+    assert [(step.id, step.may) for step in found] == [
+        ("DEP-1/gate", "deploy"), ("DEP-1/checkout", None), ("DEP-1/deploy", "deploy")
+    ]  # fmt: skip
+    assert "mkdir -p " in described(found[0].acts[0])
