@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Act, Aside, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
+from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
 from facts import repo, units
 from facts.processes import Process
 from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
@@ -235,8 +235,6 @@ def sweep_links(ctx: RemedyContext) -> Iterator[Step]:
     stem = ctx.inv.app.unit.removesuffix(".service")
     names = {ctx.inv.app.unit, *ctx.inv.app.legacy_units, ctx.inv.app.logrotate_unit, ctx.inv.app.logrotate_timer}
     mine = [link for link in dangling if (name := link.path.rsplit("/", 1)[-1]) in names or name.startswith(stem)]
-    if not mine:
-        raise NothingToDo("the dangling links are other applications': ask whoever looks after those")
     for number, link in enumerate(mine, 1):
         yield Step(
             id=f"UNIT-7/sweep-{number}",
@@ -245,7 +243,10 @@ def sweep_links(ctx: RemedyContext) -> Iterator[Step]:
             acts=(Aside(link.path),),
             when=(same_link(link.path, link.target),),
         )
-    yield from reload_steps(ctx, "UNIT-7/reload")
+    if mine:
+        yield from reload_steps(ctx, "UNIT-7/reload")
+    if others := [link.path for link in dangling if link not in mine]:
+        raise ByHand(f"{', '.join(others)}: no unit of this application; if nobody misses what it led to, remove the link")
 
 
 def install_logrotate(ctx: RemedyContext) -> Iterator[Step]:
