@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,14 +20,30 @@ def _fixture(name: str, reading: Reading[Any]) -> Callable[..., Any]:
     def value(request: pytest.FixtureRequest) -> Any:
         from converge.plugin import session_of
 
-        return session_of(request.config).store(reading, instance_host(request.node))
+        return session_of(request).store(reading, instance_host(request.node))
 
     value.__doc__ = reading.doc
     return pytest.fixture(name=name)(value)
 
 
-def instance_host(item: Any) -> str | None:
-    """The host of a test's instance, None for one about the whole target."""
+@dataclass(frozen=True)
+class Place:
+    """Where an instance is: a target (empty for the only one), and a host (None: the target as a whole)."""
+
+    target: str
+    host: str | None
+
+    def __str__(self) -> str:
+        return "-".join(part for part in (self.target, self.host) if part)
+
+
+def place_of(item: Any) -> Place:
+    """The place of a test's instance."""
     callspec = getattr(item, "callspec", None)
     place = callspec.params.get("instance") if callspec else None
-    return str(place) if place else None
+    return place if isinstance(place, Place) else Place("", None)
+
+
+def instance_host(item: Any) -> str | None:
+    """The host of a test's instance, None for one about the whole target."""
+    return place_of(item).host

@@ -8,18 +8,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from converge.application import Application
 from converge.errors import ConvergeError, Exit
-from converge.fixtures import instance_host
+from converge.fixtures import Place, instance_host, place_of
 from converge.judging import instances_of
-from converge.record import Verdict
-from converge.refusals import ids, refuse_foreign, refuse_strange_waivers, refuse_unused
-from converge.session import Chosen, Session
+from converge.record import Record, Survey, Verdict
+from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unused
+from converge.session import Chosen, Session, new_id
 from converge.statements import REGISTRY, Outcome, Statement
+from converge.survey import Gathering, Surveying, Unreached, is_spread, is_worker, send_along, statement_of, survey_of
 
 ENGINE = pytest.StashKey["Engine"]()
 
@@ -41,7 +42,12 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("converge", "health check and remediation of a target")
-    group.addoption("--target", default="lab", metavar="NAME|FILE", help="inventory to check (default: lab)")
+    group.addoption(
+        "--target",
+        action="append",
+        metavar="NAME|FILE",
+        help="inventory to check (default: lab); several, or a pattern of files in quotes, are checked at the same time",
+    )
     group.addoption("--id", default=None, metavar="ID,ID", help="only these statements, by exact id")
     group.addoption("--remediate", action="store_true", help="mend what fails, then prove it (asks first)")
     group.addoption("--plan", action="store_true", help="show what --remediate would do, and do nothing")
@@ -64,22 +70,40 @@ def pytest_configure(config: pytest.Config) -> None:
         refuse_unused(config, app.statements)
         return
     refuse_foreign(config)
-    try:
-        inv = app.load(option.target, offline=bool(option.collectonly))
-    except ConvergeError as problem:
-        raise pytest.UsageError(str(problem)) from None
-    session = Session(app, inv, config.rootpath / "reports", strict=is_strict(config))
-    engine = Engine(config, session)
+    engine = Engine(config, app, sessions_of(config, app))
     config.stash[ENGINE] = engine
     config.pluginmanager.register(engine, "converge-engine")
-    if not option.collectonly:
+    if engine.surveying:
+        config.pluginmanager.register(engine.surveying, "converge-survey")
+    if not option.collectonly and not is_worker(config):
         from converge.report.html import HtmlReport
 
-        make_folder(session.folder)
-        config.pluginmanager.register(HtmlReport(lambda: session.record), "converge-html")
+        make_folder(engine.session.folder)
+        config.pluginmanager.register(HtmlReport(lambda: engine.result), "converge-html")
         if not option.htmlpath:
-            option.htmlpath = str(session.folder / "report.html")
+            option.htmlpath = str(engine.session.folder / "report.html")
         option.self_contained_html = True
+
+
+def sessions_of(config: pytest.Config, app: Application) -> dict[str, Session]:
+    """A session for each target that is asked for, by its name; all have one id."""
+    option = config.option
+    try:
+        targets, again = app.expand(option.target or ["lab"])
+        refuse_several(config, targets)
+        invs = [app.load(target, offline=bool(option.collectonly)) for target in targets]
+    except ConvergeError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    known = [inv.name for inv in invs]
+    id, made = new_id(), dict[str, Session]()
+    for target, inv in zip(targets, invs, strict=True):
+        # Files of one name in several folders are told apart by what was typed.
+        name = inv.name if known.count(inv.name) == 1 else target
+        named = inv.model_copy(update={"name": name})
+        made[name] = Session(app, named, config.rootpath / "reports", strict=is_strict(config), id=id)
+    for target in again:
+        made[name].record.notes.append(f"--target {target}: this target was named more than once, and is read once")
+    return made
 
 
 def make_folder(folder: Path) -> None:
@@ -107,22 +131,33 @@ def asks_for(config: pytest.Config, folder: str) -> bool:
     return False
 
 
-def session_of(config: pytest.Config) -> Session:
-    """The session of a pytest run on statements."""
-    return config.stash[ENGINE].session
-
-
-def statement_of(item: pytest.Item) -> Statement | None:
-    """The statement that a test states."""
-    return cast("Statement | None", getattr(getattr(item, "function", None), "__statement__", None))
+def session_of(request: pytest.FixtureRequest) -> Session:
+    """The session of a statement's target."""
+    return request.config.stash[ENGINE].session_at(place_of(request.node))
 
 
 class Engine:
     """The hooks of a session on statements."""
 
-    def __init__(self, config: pytest.Config, session: Session) -> None:
-        self.config, self.session = config, session
+    def __init__(self, config: pytest.Config, app: Application, sessions: dict[str, Session]) -> None:
+        self.config, self.app, self.sessions = config, app, sessions
+        self.session = next(iter(sessions.values()))
         self.ended: tuple[Exit, str] | None = None
+        self.survey = survey_of(app, list(sessions.values())) if len(sessions) > 1 else None
+        self.surveying: Surveying | Gathering | None = None
+        if is_spread(config):
+            self.surveying = Gathering(sessions)
+        elif self.survey or is_worker(config):
+            self.surveying = Surveying(config, sessions, self.say)
+
+    @property
+    def result(self) -> Record | Survey:
+        """The record of everything so far."""
+        return self.survey or self.session.record
+
+    def session_at(self, place: Place) -> Session:
+        """The session of a target."""
+        return self.sessions[place.target] if place.target else self.session
 
     # Collection: from the inventory alone.
 
@@ -131,10 +166,18 @@ class Engine:
         statement: Statement | None = getattr(metafunc.function, "__statement__", None)
         if statement is None:
             return
-        places = instances_of(statement.on, self.session.inv)
-        if places != [None]:
+        places = self.places(statement)
+        if places != [Place("", None)]:
             metafunc.fixturenames.append("instance")
             metafunc.parametrize("instance", places, ids=[str(p) for p in places])
+
+    def places(self, statement: Statement) -> list[Place]:
+        """Where a statement has instances; the only target is not named."""
+        return [
+            Place(name if self.survey else "", host)
+            for name, session in self.sessions.items()
+            for host in instances_of(statement.on, session.inv)
+        ]
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Id and severity as marks (for -m) and as properties (for JUnit)."""
@@ -146,21 +189,23 @@ class Engine:
         item.user_properties += [
             ("statement", statement.id),
             ("severity", statement.severity.value),
+            ("target", self.session_at(place_of(item)).inv.name),
             ("host", instance_host(item) or ""),
         ]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what the target has no host for, and select by --id, exactly."""
-        items[:] = [i for i in items if (s := statement_of(i)) is None or instances_of(s.on, self.session.inv)]
-        refuse_strange_waivers(self.session)
+        items[:] = [i for i in items if (s := statement_of(i)) is None or self.places(s)]
+        for session in self.sessions.values():
+            refuse_strange_waivers(session)
         wanted = ids(self.config)
         for id in wanted:
             if id not in REGISTRY:
                 near = difflib.get_close_matches(id.upper(), REGISTRY, n=3)
                 items.clear()  # what is not asked for is not listed below the error
                 hint = f": did you mean {', '.join(near)}?" if near else ""
-                raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {self.session.app.statements}/)")
+                raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {self.app.statements}/)")
         if wanted:
             out = [i for i in items if (s := statement_of(i)) is None or s.id not in wanted]
             items[:] = [i for i in items if i not in out]
@@ -168,6 +213,8 @@ class Engine:
 
     def pytest_report_header(self) -> str:
         """Name the target."""
+        if self.survey:
+            return f"targets: {len(self.sessions)}: {', '.join(self.sessions)}"
         inv = self.session.inv
         hosts = ", ".join(f"{h.name} ({h.role}{', retired' if h.retired else ''})" for h in inv.hosts.values())
         return f"target: {inv.name} ({inv.file}): {hosts}"
@@ -177,7 +224,7 @@ class Engine:
         if not self.config.option.collectonly:
             return []
         found = {s.id: f"{s.id:9} {s.severity.value:8} {s.sentence}" for item in items if (s := statement_of(item))}
-        lines = [line for line in self.session.app.checklist() if found.keys() & set(line.statements)]
+        lines = [line for line in self.app.checklist() if found.keys() & set(line.statements)]
         if not lines:
             return list(found.values())
         return [
@@ -191,7 +238,7 @@ class Engine:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Connect, read, remediate if asked; then pytest's loop judges on the last reading. True: nothing to judge."""
-        if self.config.option.collectonly or session.testsfailed:
+        if self.config.option.collectonly or session.testsfailed or self.surveying:
             return None
         chosen = self.chosen(session.items)
         try:
@@ -236,12 +283,18 @@ class Engine:
             return report
         if problem is not None and not isinstance(problem, Exception):
             return report  # an interrupt, or pytest's own skip: not a verdict
-        verdict = self.session.judge.verdict(statement, instance_host(item), problem, item.nodeid)
-        self.session.record.verdicts.append(verdict)
+        mine = self.session_at(place_of(item))
+        if isinstance(problem, Unreached):
+            report.longrepr = str(problem)
+            send_along(self.config, report, mine, None)
+            return report
+        verdict = mine.judge.verdict(statement, instance_host(item), problem, item.nodeid)
+        mine.record.verdicts.append(verdict)
         said = ("outcome", verdict.outcome.value)
         report.user_properties.append(said)
         item.user_properties.append(said)  # JUnit takes them from the report of the teardown
         shape(report, verdict, problem)
+        send_along(self.config, report, mine, verdict)
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -249,35 +302,31 @@ class Engine:
         """Complete the record, decide the exit code, write what is not pytest's own."""
         if self.config.option.collectonly:
             return
-        from converge.judging import likely_causes
-        from converge.masking import masked
-        from converge.report import write_reports
+        from converge.conclusion import conclude, conclude_survey
 
-        self.session.close()
-        verdicts = self.session.record.verdicts
-        likely_causes(verdicts)
-        self.session.record.checklist = self.session.app.checklist()
-        if self.ended and exitstatus in (Exit.HOLDS, Exit.FAILS, Exit.NOTHING_RAN):
-            session.exitstatus = int(self.ended[0])
-        reason = self.ended[1] if self.ended else ""
-        self.session.finish(int(session.exitstatus), reason)
-        self.session.record = masked(self.session.record)
-        if verdicts or self.session.record.steps:
-            write_reports(self.session.record, self.session.folder)
+        if is_worker(self.config):
+            for each in self.sessions.values():
+                each.close()
+        elif self.survey and self.surveying:
+            session.exitstatus = conclude_survey(self.survey, self.sessions, self.surveying.asked, exitstatus)
+        else:
+            session.exitstatus = conclude(self.session, self.ended or self.session.ended, exitstatus)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Counts by our outcomes, what fails and why, and last the one file to attach."""
         if self.config.option.collectonly:
             return
+        from converge.report.survey import survey_lines
         from converge.report.terminal import closing_lines
 
-        record = self.session.record
-        if record.verdicts:
-            report = Path(self.config.option.htmlpath)
-            shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
-            self.closing = closing_lines(record, str(shown))
-            for line in self.closing[:-1]:
-                terminalreporter.write_line(line)
+        report = Path(self.config.option.htmlpath)
+        shown = str(report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report)
+        if self.survey:
+            self.closing = survey_lines(self.survey, shown) if self.surveying and self.surveying.asked else []
+        else:
+            self.closing = closing_lines(self.session.record, shown) if self.session.record.verdicts else []
+        for line in self.closing[:-1]:
+            terminalreporter.write_line(line)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
@@ -305,10 +354,10 @@ def shape(report: pytest.TestReport, verdict: Verdict, problem: BaseException | 
 @pytest.fixture
 def inv(request: pytest.FixtureRequest) -> Any:
     """The target's inventory."""
-    return session_of(request.config).inv
+    return session_of(request).inv
 
 
 @pytest.fixture
 def at(request: pytest.FixtureRequest) -> str:
     """The name of the instance's host; the app host's for a statement about the whole target."""
-    return instance_host(request.node) or session_of(request.config).inv.app_host.name
+    return instance_host(request.node) or session_of(request).inv.app_host.name

@@ -121,3 +121,19 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return asdict(self)
+
+
+@dataclass
+class Survey:
+    """Checks of several targets in one session; each target has a record of its own, with its own exit code."""
+
+    id: str
+    version: str
+    started: float
+    targets: list[Record]
+    kind: Literal["survey"] = "survey"
+    schema: int = SCHEMA
+    seconds: float = 0.0
+    exit_code: int = 0
+    exit_reason: str = ""
+    notes: list[str] = field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 import pytest
 
@@ -47,12 +48,20 @@ def refuse_foreign(config: pytest.Config) -> None:
     both = "--remediate" if option.remediate else "--plan"
     if option.collectonly:
         raise pytest.UsageError(f"--collect-only connects to nothing: it cannot be combined with {both}")
-    if getattr(option, "numprocesses", None):
+    if getattr(option, "dist", "no") != "no":
         raise pytest.UsageError(f"-n spreads a check over processes; {both} has one order of acts: leave out -n")
     if option.remediate and (getattr(option, "reruns", None) or config.pluginmanager.hasplugin("flaky")):
         raise pytest.UsageError("--remediate runs each statement once on a fresh reading: switch the rerun plugin off")
     option.maxfail = 0  # -x and --lf must not shorten what is looked at after an act
     option.lf = option.failedfirst = option.stepwise = option.stepwise_skip = False
+
+
+def refuse_several(config: pytest.Config, targets: Sequence[str]) -> None:
+    """Refuse to act on more than one target."""
+    option = config.option
+    if len(targets) > 1 and (option.remediate or option.plan):
+        flag = "--remediate" if option.remediate else "--plan"
+        raise pytest.UsageError(f"{flag} is for one live site at a time: name one of these targets: {', '.join(targets)}")
 
 
 def ids(config: pytest.Config) -> list[str]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from converge.application import Application, Situation
-from converge.errors import ConvergeError, HostUnreachable, Unobservable
+from converge.errors import ConvergeError, Exit, HostUnreachable, Unobservable
 from converge.judging import Judge, Policy, instances_of, likely_causes
 from converge.readings import Reading
 from converge.readings.store import CONTROL, Store
@@ -44,11 +44,15 @@ def person() -> str:
 
 
 class Session:
-    """A check or a run on one target. `reports` is the folder that gets ``ID/report.html`` and its like."""
+    """A check or a run on one target. `reports` is the folder that gets ``ID/report.html`` and its like.
 
-    def __init__(self, app: Application, inv: Inventory, reports: Path, *, strict: bool = False) -> None:
+    `id` is that of the session in which several targets are checked. `ended` says why nothing of a target can be judged.
+    """
+
+    def __init__(self, app: Application, inv: Inventory, reports: Path, *, strict: bool = False, id: str = "") -> None:
         self.app, self.inv = app, inv
-        self.id = new_id()
+        self.id = id or new_id()
+        self.ended: tuple[Exit, str] | None = None
         self.folder = reports / self.id
         self.links: dict[str, Link] = {}
         self.store = Store(inv, self.links, app.prelude(inv))
@@ -111,6 +115,22 @@ class Session:
             time.sleep(wait + 0.5)
             self.read(chosen)
 
+    def attend(self, chosen: Chosen, say: Callable[[str], None]) -> None:
+        """Connect and read, in a thread of its own: what prevents it is in `ended`, and nothing is raised."""
+        try:
+            self.open()
+            self.read_until_stable(chosen, say)
+        except ConvergeError as problem:
+            self.ended = (problem.exit_code, str(problem))
+        except Exception as problem:  # nobody else would hear of it
+            self.ended = (Exit.INTERNAL, f"{type(problem).__name__}: {problem}")
+
+    def rest(self) -> None:
+        """Let go of the links and the answers, once everything that they are for has been judged."""
+        self.account()
+        self.close()
+        self.store.void()
+
     def judge_all(self, chosen: Chosen) -> list[Verdict]:
         """Verdicts of the chosen instances on the answers that are known."""
         verdicts = [self.judge.judge(s, at) for s, at in chosen]
@@ -135,8 +155,12 @@ class Session:
 
     def finish(self, exit_code: int, reason: str) -> None:
         """Complete the record."""
-        tally = self.store.tally
         self.record.exit_code, self.record.exit_reason = exit_code, reason
+        self.account()
+
+    def account(self) -> None:
+        """Put into the record what it took."""
+        tally = self.store.tally
         self.record.seconds = round(time.monotonic() - self._began, 2)
         self.record.connections, self.record.execs = tally.connections, tally.execs
         self.record.readings, self.record.misses = tally.readings, list(dict.fromkeys(tally.late))

@@ -16,5 +16,5 @@ globals().update(fixtures(READINGS))
 @pytest.fixture
 def host(request: pytest.FixtureRequest) -> Any:
     """testinfra's host at the instance's host."""
-    session = session_of(request.config)
+    session = session_of(request)
     return session.store.testinfra_host(instance_host(request.node) or session.inv.app_host.name)

@@ -1,16 +1,17 @@
-"""Reports: every one is a pure function of a record (``converge.record.Record``)."""
+"""Reports: every one is a pure function of a record (``converge.record.Record``), or of a survey of several."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from converge.record import Record
+from converge.record import Record, Survey
 from converge.report.checklist import load_checklist
 
 __all__ = ["load_checklist", "write_reports"]
 
 
-def write_reports(record: Record, folder: Path) -> None:
+def write_reports(result: Record | Survey, folder: Path) -> None:
     """Write ``run.json`` for programs and ``report.md`` for the issue; pytest-html writes the page.
 
     Each is written beside its place and renamed, so that a reader never meets half of one.
@@ -19,12 +20,23 @@ def write_reports(record: Record, folder: Path) -> None:
         OSError: the folder cannot be written.
     """
     from converge.masking import masked
-    from converge.report.json import json_text
+    from converge.report.json import json_text, survey_texts
     from converge.report.markdown import markdown
+    from converge.report.survey import survey_markdown
 
-    safe = masked(record)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("run.json", json_text(safe)), ("report.md", markdown(safe))):
-        beside = folder / f".{name}.new"
-        beside.write_text(content, encoding="utf-8")
-        beside.replace(folder / name)
+    if isinstance(result, Survey):
+        # A survey's records are masked when they are completed: a second copy of fifty would take much memory.
+        _write(folder / "run.json", survey_texts(result))
+        _write(folder / "report.md", [survey_markdown(result)])
+    else:
+        safe = masked(result)
+        _write(folder / "run.json", [json_text(safe)])
+        _write(folder / "report.md", [markdown(safe)])
+
+
+def _write(file: Path, texts: Iterable[str]) -> None:
+    beside = file.with_name(f".{file.name}.new")
+    with beside.open("w", encoding="utf-8") as out:
+        out.writelines(texts)
+    beside.replace(file)

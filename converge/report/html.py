@@ -11,8 +11,21 @@ from typing import Any
 
 import pytest
 
-from converge.record import Record, Verdict
-from converge.report.screen import POLICY, allowed, cell, first_screen, row_details, stylesheet, title
+from converge.record import Record, Survey, Verdict
+from converge.report.screen import (
+    POLICY,
+    SECTIONS,
+    allowed,
+    cell,
+    first_screen,
+    row_details,
+    row_message,
+    sections,
+    stylesheet,
+    survey_screen,
+    survey_title,
+    title,
+)
 from converge.report.text import clipped, shown
 
 __all__ = ["HtmlReport", "harden"]
@@ -31,7 +44,7 @@ class HtmlReport:
     report's ``user_properties`` (``statement``, ``severity``, ``outcome``, ``host``).
     """
 
-    def __init__(self, get_record: Callable[[], Record]) -> None:
+    def __init__(self, get_record: Callable[[], Record | Survey]) -> None:
         self._get_record = get_record
         self._page: Any = None
         self._path: Path | None = None
@@ -50,13 +63,14 @@ class HtmlReport:
         """The first screen."""
         record = self._get_record()
         if self._page is not None:
-            self._page.title = title(record)
-        prefix += [first_screen(record), _TABLE_HEADING]
+            self._page.title = survey_title(record) if isinstance(record, Survey) else title(record)
+        prefix += [survey_screen(record) if isinstance(record, Survey) else first_screen(record), _TABLE_HEADING]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
         """Statement, host, severity, outcome; pytest's own word stays, because the page's filters go by it."""
-        ours = [f'<th class="sortable" data-column-type="{name}">{name.capitalize()}</th>' for name in _COLUMNS]
+        names = self._columns()
+        ours = [f'<th class="sortable" data-column-type="{name}">{name.capitalize()}</th>' for name in names]
         cells[:] = [*ours, '<th class="sortable" data-column-type="result">pytest</th>']
 
     @pytest.hookimpl(optionalhook=True)
@@ -69,7 +83,9 @@ class HtmlReport:
             words = [statement, verdict.host, verdict.severity, verdict.outcome.value]
         else:
             words = [said.get("statement") or report.nodeid, *(said.get(name, "") for name in _COLUMNS[1:])]
-        ours = [f'<td class="col-{name}">{cell(word)}</td>' for name, word in zip(_COLUMNS, words, strict=True)]
+        names = self._columns()
+        words = words if names == _COLUMNS else [said.get("target", ""), *words]
+        ours = [f'<td class="col-{name}">{cell(word)}</td>' for name, word in zip(names, words, strict=True)]
         # The word as pytest-html decided it, from the cell that it made.
         result = re.fullmatch(r'<td class="col-result">(\w+)</td>', cells[0]) if cells else None
         cells[:] = [*ours, f'<td class="col-result">{result[1] if result else "Error"}</td>']
@@ -79,7 +95,8 @@ class HtmlReport:
         """Message and evidence below the row, instead of a traceback."""
         verdict = self._verdict(report)
         if verdict:
-            data[:] = [row_details(verdict)]
+            # In a survey the evidence is in the target's section only: a page must still open with fifty of them.
+            data[:] = [row_message(verdict) if isinstance(self._get_record(), Survey) else row_details(verdict)]
             return
         kept, note = clipped(shown(getattr(report, "longreprtext", "")))
         data[:] = [f"<pre>{escape(kept)}</pre><p>{escape(note)}</p>".replace("\n", "&#10;")]
@@ -96,13 +113,27 @@ class HtmlReport:
         """After pytest-html has written the page: give it our style and the policy that lets nothing else in."""
         yield
         if self._path and self._path.exists():
-            self._path.write_text(harden(self._path.read_text(encoding="utf-8")), encoding="utf-8")
+            record = self._get_record()
+            top, _, rest = harden(self._path.read_text(encoding="utf-8")).partition(SECTIONS)
+            with self._path.open("w", encoding="utf-8") as page:
+                page.write(top)
+                if isinstance(record, Survey):
+                    page.writelines(sections(record))
+                page.write(rest)
+
+    def _columns(self) -> tuple[str, ...]:
+        return ("target", *_COLUMNS) if isinstance(self._get_record(), Survey) else _COLUMNS
 
     def _verdict(self, report: pytest.TestReport) -> Verdict | None:
         record = self._get_record()
+        if isinstance(record, Survey):
+            target = dict(report.user_properties).get("target")
+            mine = next((each for each in record.targets if each.target == target), None)
+            return next((v for v in reversed(mine.verdicts) if v.nodeid == report.nodeid), None) if mine else None
         # A rerun is an attempt before the run acted.
         places = [record.before, record.verdicts] if report.outcome == "rerun" else [record.verdicts, record.before]  # type: ignore[comparison-overlap]
-        return next((verdict for place in places for verdict in place if verdict.nodeid == report.nodeid), None)
+        # From the end: it is nearly always the last one, and asked for twice for each of hundreds.
+        return next((v for place in places for v in reversed(place) if v.nodeid == report.nodeid), None)
 
 
 def harden(document: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from converge.errors import UsageError
-from converge.record import SCHEMA, Record
+from converge.record import SCHEMA, Record, Survey
 from converge.statements import Outcome
 
 T = TypeVar("T")
@@ -17,6 +18,23 @@ T = TypeVar("T")
 def json_text(record: Record) -> str:
     """The whole record, ASCII only, so that whatever bytes a host sent survive any editor and mail program."""
     return json.dumps(record.as_dict(), indent=1) + "\n"
+
+
+def survey_texts(survey: Survey) -> Iterator[str]:
+    """The whole survey as JSON, piece by piece, each target's record under ``targets`` as ``json_text`` has it."""
+    head = {**vars(replace(survey, targets=[]))}
+    del head["targets"]
+    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "targets": [\n'
+    for n, record in enumerate(survey.targets):
+        yield (",\n" if n else "") + json_text(record).rstrip()
+    yield "\n ]\n}\n"
+
+
+def records_of(text: str, where: str) -> list[Record]:
+    """The records of all targets in a ``run.json``; raises as ``record_of``."""
+    data = json.loads(text)
+    targets = data.get("targets") if isinstance(data, dict) else None
+    return [record_of(json.dumps(each), where) for each in targets] if targets else [record_of(text, where)]
 
 
 def record_of(text: str, where: str) -> Record:
@@ -30,12 +48,12 @@ def record_of(text: str, where: str) -> Record:
         schema = data["schema"]
         if schema != SCHEMA:
             raise UsageError(f"{where}: has schema {schema}, but {SCHEMA} is read here: use the version that wrote it")
-        return _made(Record, data)
+        return made(Record, data)
     except (ValueError, KeyError, TypeError) as problem:
         raise UsageError(f"{where}: not a record of a check or a run: {problem}") from problem
 
 
-def _made(kind: type[T], data: Any) -> T:
+def made(kind: type[T], data: Any) -> T:
     """A dataclass from plain data; keys that it does not have are ignored."""
     hints = get_type_hints(kind)
     known = {part.name for part in fields(kind)}  # type: ignore[arg-type]
@@ -52,5 +70,5 @@ def _value(hint: Any, value: Any) -> Any:
     if get_origin(hint) is tuple:
         return tuple(_value(inner, item) for inner, item in zip(get_args(hint), value, strict=True))
     if is_dataclass(hint) and isinstance(hint, type):
-        return _made(hint, value)
+        return made(hint, value)
     return Outcome(value) if hint is Outcome else value

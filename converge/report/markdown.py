@@ -24,6 +24,7 @@ from converge.report.summary import (
 )
 from converge.report.text import clipped, count, duration, one_line, shown, when
 
+MARK = {"good": "✅", "bad": "❌", "unsure": "❔"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!@&])")
 
 
@@ -50,13 +51,13 @@ def block(text: str, indent: str = "") -> list[str]:
 
 def markdown(record: Record) -> str:
     """The record for the issue: verdict, checklist, what was wrong, what was done, what is left."""
-    parts = [*_head(record), *_checklist(record), *_wrong(record), *_done(record), *_left(record)]
+    parts = [*_head(record), *_checklist(record), *wrong(record), *_done(record), *_left(record)]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _head(record: Record) -> list[str]:
     head = headline(record)
-    mark = {"good": "✅", "bad": "❌", "unsure": "❔"}[head.tone]
+    mark = MARK[head.tone]
     facts = [f"{record.kind} of **{prose(record.target)}**", when(record.started), f"took {duration(record.seconds)}"]
     facts += [f"version {prose(record.version)}", f"id {code(record.id)}"]
     found = [f"## {mark} {prose(head.text)}", "", " · ".join(facts), "", f"{prose(head.figures)}."]
@@ -82,7 +83,7 @@ def _checklist(record: Record) -> list[str]:
     return [*found, ""]
 
 
-def _wrong(record: Record) -> list[str]:
+def wrong(record: Record) -> list[str]:
     bad = groups(was_wrong(record))
     if not bad:
         return []

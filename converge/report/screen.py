@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from converge.record import Record, Verdict
-from converge.report import summary, text
+from converge.record import Record, Survey, Verdict
+from converge.report import summary, survey, text
 from converge.report.timeline import chart
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 POLICY = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
 """Content security policy of every page; allowances for the page's own style and script are added by their hashes."""
+
+
+SECTIONS = "<!-- here are the targets' sections -->"
+"""Where the sections of a survey come into the page, one after the other as they are made."""
 
 
 def _fit(value: Any) -> Any:
@@ -62,10 +68,35 @@ def stylesheet() -> str:
     return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
 
 
-def first_screen(record: Record) -> str:
-    """The whole record as HTML for the body of a page, the verdict first; needs ``stylesheet()``, but no script."""
+def survey_screen(record: Survey) -> str:
+    """Several targets as HTML for the body of a page: each with its verdict, and ``SECTIONS`` below them."""
+    heads = [(record_anchor(n), each, summary.headline(each)) for n, each in enumerate(record.targets)]
+    context = {"survey": record, "head": survey.survey_headline(record), "heads": heads, "place": Markup(SECTIONS)}
+    return _environment().get_template("survey.html.jinja").render(context)
+
+
+def sections(record: Survey) -> Iterator[str]:
+    """Every target's whole record as HTML, folded where it is well."""
+    for n, each in enumerate(record.targets):
+        head, prefix = summary.headline(each), record_anchor(n)
+        yield f'<details class="target record {head.tone}" id="{prefix}"{"" if head.tone == "good" else " open"}>'
+        yield f"<summary><b>{cell(each.target)}</b> {cell(head.text)}</summary>{first_screen(each, prefix)}</details>\n"
+
+
+def record_anchor(number: int) -> str:
+    """The fragment of a target's section in a survey, which begins the ids of all that is in it."""
+    return f"t{number + 1}-"
+
+
+def first_screen(record: Record, prefix: str = "") -> str:
+    """The whole record as HTML for the body of a page, the verdict first; needs ``stylesheet()``, but no script.
+
+    `prefix` begins every id in it, where a page has several records.
+    """
     seen = Counter(verdict.id for verdict in record.verdicts)
     context: dict[str, Any] = {
+        "prefix": prefix,
+        "anchor_of": lambda *named: prefix + summary.anchor_of(*named),
         "several": {id for id, number in seen.items() if number > 1},
         "record": record,
         "head": summary.headline(record),
@@ -88,7 +119,13 @@ def first_screen(record: Record) -> str:
 
 def row_details(verdict: Verdict) -> str:
     """Message and evidence of one verdict, for a row of a table: HTML on a single line."""
-    made = _environment().get_template("row.html.jinja").render(verdict=verdict)
+    made = _environment().get_template("row.html.jinja").render(verdict=verdict, link=True)
+    return made.strip().replace("\n", "&#10;")
+
+
+def row_message(verdict: Verdict) -> str:
+    """Message of one verdict, for a row of a table: HTML on a single line."""
+    made = _environment().get_template("row.html.jinja").render(verdict=replace(verdict, evidence=[]), link=False)
     return made.strip().replace("\n", "&#10;")
 
 
@@ -115,3 +152,8 @@ def allowed(content: str) -> str:
 def title(record: Record) -> str:
     """The page's title."""
     return text.one_line(f"{record.target}: {summary.headline(record).text} ({record.id})")
+
+
+def survey_title(record: Survey) -> str:
+    """The page's title for several targets."""
+    return text.one_line(f"{survey.survey_headline(record).text} ({record.id})")

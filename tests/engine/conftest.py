@@ -10,7 +10,7 @@ from hosts.schema import Inventory
 
 CONFTEST = """
 from __future__ import annotations
-import json, sys
+import json, os, sys, time
 from pathlib import Path
 import pytest
 import converge.session
@@ -25,7 +25,7 @@ from hosts.schema import Inventory
 pytest_plugins = ["converge.plugin"]
 HERE = Path(__file__).parent
 
-@reading("cat %s/word" % HERE, on="here")
+@reading(lambda c: f"cd {HERE} && if [ -f {c.inv.name}.word ]; then cat {c.inv.name}.word; else cat word; fi", on="here")
 def word(raw, c):
     if raw.rc:
         raise Unobservable(raw.err.strip())
@@ -39,13 +39,17 @@ READINGS = {"word": word, "landscape": landscape}
 globals().update(fixtures(READINGS))
 
 def load(target, *, offline=False):
-    path = HERE / "inventory.json"
-    return Inventory.model_validate_json(path.read_text(), strict=False)
+    inv = Inventory.model_validate_json((HERE / "inventory.json").read_text(), strict=False)
+    return inv if target == "lab" else inv.model_copy(update={"name": target})
 
 def connect(inv, host, ask=None):
-    if (HERE / "unreachable").exists():
+    if (HERE / f"{inv.name}.slow").exists():
+        time.sleep(4)
+    if (HERE / "unreachable").exists() or (HERE / f"{inv.name}.unreachable").exists():
         raise HostUnreachable(f"{host.name}: no route: check the network")
     (HERE / "connected").touch()
+    with (HERE / "who").open("a") as who:
+        who.write(f"{inv.name} {os.getpid()}\\n")
     return LocalLink()
 
 converge.session.connect = connect
