@@ -276,9 +276,15 @@ class Engine:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Turn what a statement raised into its outcome."""
-        report = yield
-        statement = statement_of(item)
-        problem = call.excinfo.value if call.excinfo else None
+        statement, raised = statement_of(item), call.excinfo
+        problem = raised.value if raised else None
+        if statement is not None and isinstance(problem, Exception):
+            # Our message takes the traceback's place: rendering that first would cost more than the whole check.
+            call.excinfo = None
+        try:
+            report = yield
+        finally:
+            call.excinfo = raised
         if statement is None or (call.when != "call" and problem is None):
             return report
         if problem is not None and not isinstance(problem, Exception):
