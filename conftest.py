@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from converge.application import Application
+from converge.early import Start
 
 # pytester is for the tests of the engine; pytest lets only this file name plugins.
-pytest_plugins = ["converge.plugin", "pytester"]
+pytest_plugins = ["converge.plugin", "converge.early", "pytester"]
 
 
 @pytest.hookimpl
@@ -16,3 +17,11 @@ def pytest_converge_application() -> Application:
     from facts.application import application
 
     return application()
+
+
+@pytest.hookimpl
+def pytest_converge_start() -> Start:
+    """What is needed before the rest is imported."""
+    from hosts.loader import load
+
+    return Start("verify", load)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from converge.transport import known_hosts
+from converge.transport.ahead import Knock
 from converge.transport.link import Ask, Stage, Unreached
 from converge.transport.login import Login
 from converge.transport.way import Way
@@ -41,12 +42,12 @@ class Hop:
         self.finish()
 
 
-def dial(way: Way, ask: Ask | None, through: Hop | None) -> Hop:
-    """Connect and log in, directly or through another hop. Raises ``Unreached``."""
+def dial(way: Way, ask: Ask | None, through: Hop | None, knock: Knock | None = None) -> Hop:
+    """Connect and log in, directly or through another hop, over `knock` if it leads there. Raises ``Unreached``."""
     from paramiko import Transport
 
     entries = known_hosts.read(way.known_hosts)
-    carrier, finish = _carrier(way, through)
+    carrier, finish = _carrier(way, through, knock)
     transport = Transport(carrier)
     try:
         _handshake(way, transport, known_hosts.kinds(entries, _key_name(way)))
@@ -62,18 +63,19 @@ def _key_name(way: Way) -> str:
     return way.key_alias or known_hosts.key_name(way.address, way.port)
 
 
-def _carrier(way: Way, through: Hop | None) -> tuple[socket.socket | Channel, Callable[[], None]]:
+def _carrier(way: Way, through: Hop | None, knock: Knock | None) -> tuple[socket.socket | Channel, Callable[[], None]]:
     """What carries the bytes, and what is to be ended with it."""
     if through:
         return _tunnel(way, through), lambda: None
     if way.command:
         return _proxied(way.command)
-    return _tcp(way), lambda: None
+    return _tcp(way, knock), lambda: None
 
 
-def _tcp(way: Way) -> socket.socket:
+def _tcp(way: Way, knock: Knock | None) -> socket.socket:
+    address = (way.address, way.port)
     try:
-        sock = socket.create_connection((way.address, way.port), way.timeout)
+        sock = knock.answer() if knock and knock.address == address else socket.create_connection(address, way.timeout)
     except socket.gaierror as problem:
         seen = f"the name {way.address} is not known here ({problem.strerror})"
         raise Unreached(way.name, "name", seen, f"Look at your network's DNS, and at {way.where}.") from None

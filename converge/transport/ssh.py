@@ -8,12 +8,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from converge.errors import ConnectionLost
+from converge.errors import ConnectionLost, HostUnreachable
+from converge.transport import ahead
 from converge.transport.dial import Hop, dial
 from converge.transport.exchange import Exchange
 from converge.transport.link import Ask, Completed, Unreached, invocation
 from converge.transport.stream import ChannelStream
-from converge.transport.way import Roads, Way
+from converge.transport.way import Roads, Way, alias_of, config_of
 from hosts.schema import Host, Inventory
 
 if TYPE_CHECKING:
@@ -28,35 +29,62 @@ KEEPALIVE = 15
 JUMPS = 8
 
 
+def begin(inv: Inventory, ask: Ask | None) -> None:
+    """Begin to connect to every live host in the background; ``connect`` takes what was begun, or fails as it failed.
+
+    A question to the person is put when ``connect`` is called, not before.
+    """
+    ahead.begin(inv, ask, _ahead)
+
+
 def connect(inv: Inventory, host: Host, *, ask: Ask | None = None) -> SshLink:
     """Connect and log in to a host of the inventory; `ask` only if a person is at a terminal.
 
     Raises:
         HostUnreachable: name, route, host key, login or what else failed, with the one thing that mends it.
     """
+    begun = ahead.taken(inv, host)
+    return begun.take() if begun else _connect(inv, host, ask, None)
+
+
+def _ahead(begun: ahead.Begun) -> SshLink:
+    """The link that was begun, with a session opened for the first exec."""
+    inv, host = begun.inv, begun.host
+    _, text = config_of(inv)
+    address = ahead.likely_address(text, alias_of(inv, text, host), host.port)
+    knock = ahead.Knock(address, inv.connect.timeout) if address else None
+    link = _connect(inv, host, begun.ask, knock)
+    link.prepare()
+    return link
+
+
+def _connect(inv: Inventory, host: Host, ask: Ask | None, knock: ahead.Knock | None) -> SshLink:
+    roads = Roads.of(inv)
     # The library writes tracebacks to stderr for failures that are reported here in words.
     logger = logging.getLogger("paramiko")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.CRITICAL + 1)
-    roads = Roads.of(inv)
     chain: list[Hop] = []
     try:
-        _travel(roads.to(host), roads, ask, chain)
+        _travel(roads.to(host), roads, ask, chain, knock)
     except BaseException:
         for hop in reversed(chain):
             hop.close()
         raise
+    finally:
+        if knock:
+            knock.close()
     return SshLink(host.name, chain)
 
 
-def _travel(way: Way, roads: Roads, ask: Ask | None, chain: list[Hop]) -> None:
+def _travel(way: Way, roads: Roads, ask: Ask | None, chain: list[Hop], knock: ahead.Knock | None) -> None:
     """Open the hops to `way`, each through the one before."""
     if len(chain) > JUMPS:
         raise Unreached(way.name, "configuration", f"more than {JUMPS} jump hosts", f"Look for a circle in {roads.file}.")
     jumps = [roads.jump(spec) for spec in way.jumps] if not chain else []
     for jump in jumps:
         chain.append(dial(jump, ask, chain[-1] if chain else None))
-    chain.append(dial(way, ask, chain[-1] if chain else None))
+    chain.append(dial(way, ask, chain[-1] if chain else None, knock))
 
 
 class SshLink:
@@ -69,6 +97,7 @@ class SshLink:
         self._transport.set_keepalive(KEEPALIVE)
         self._chain = chain
         self._slots = threading.BoundedSemaphore(PARALLEL)
+        self._spare: Channel | None = None
 
     @property
     def alive(self) -> bool:
@@ -85,6 +114,11 @@ class SshLink:
         """See ``Talks.talk``; it has a channel of its own, beside those of ``exec``."""
         return ChannelStream(self._channel(), invocation(script, b"").line)
 
+    def prepare(self) -> None:
+        """Open a session for the next exec while there is nothing else to do; a failure is the next exec's to tell."""
+        with contextlib.suppress(HostUnreachable, ConnectionLost):
+            self._spare = self._channel()
+
     def close(self) -> None:
         """End the connection, and those to jump hosts."""
         for hop in reversed(self._chain):
@@ -92,6 +126,9 @@ class SshLink:
                 hop.close()
 
     def _channel(self) -> Channel:
+        spare, self._spare = self._spare, None
+        if spare is not None and not spare.closed:
+            return spare
         from paramiko.ssh_exception import ChannelException, SSHException
 
         for pause in (*REFUSAL_PAUSES, None):

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converge.transport import library
 from converge.transport.link import Unreached
 from hosts.schema import Host, Inventory
 
@@ -63,17 +64,11 @@ class Roads:
         Raises:
             Unreached: it is missing or cannot be understood.
         """
+        file, text = config_of(inv)
+        library.load(text)
         from paramiko import SSHConfig
         from paramiko.ssh_exception import SSHException
 
-        own = inv.connect.ssh_config
-        file = Path(own).expanduser() if own else Path.home() / ".ssh" / "config"
-        if own and not file.is_file():
-            mend = f"Correct connect.ssh_config in {inv.file}, or create the file."
-            raise Unreached(inv.name, "configuration", f"the ssh_config {file} does not exist", mend)
-        text = "\n".join(expanded(file))
-        if not own:
-            text += "\nHost *\n" + "\n".join(expanded(SYSTEM_CONFIG))
         try:
             config = SSHConfig.from_text(text)
         except (SSHException, ValueError) as problem:
@@ -82,9 +77,8 @@ class Roads:
         return cls(inv, str(file), text, config)
 
     def to(self, host: Host) -> Way:
-        """The way to a host of the inventory. An ssh_config of the inventory's own may know it by its name there."""
-        known = self.inv.connect.ssh_config is not None and named(self.text, host.name)
-        found = self._lookup(host.name if known else host.address)
+        """The way to a host of the inventory."""
+        found = self._lookup(alias_of(self.inv, self.text, host))
         user = self.inv.connect.user or found.get("user") or self.inv.account.user
         where = f"hosts.{host.name}.address in {self.inv.file}"
         return self._way(host.name, found, user=user, port=host.port, where=where)
@@ -129,6 +123,29 @@ class Roads:
             where=where,
             contact=self.inv.connect.contact,
         )
+
+
+def config_of(inv: Inventory) -> tuple[Path, str]:
+    """The inventory's ssh_config, else the person's and the system's: its file, and all its lines.
+
+    Raises:
+        Unreached: the file that the inventory names does not exist.
+    """
+    own = inv.connect.ssh_config
+    file = Path(own).expanduser() if own else Path.home() / ".ssh" / "config"
+    if own and not file.is_file():
+        mend = f"Correct connect.ssh_config in {inv.file}, or create the file."
+        raise Unreached(inv.name, "configuration", f"the ssh_config {file} does not exist", mend)
+    text = "\n".join(expanded(file))
+    if not own:
+        text += "\nHost *\n" + "\n".join(expanded(SYSTEM_CONFIG))
+    return file, text
+
+
+def alias_of(inv: Inventory, text: str, host: Host) -> str:
+    """What a host is called in an ssh_config: one of the inventory's own may know it by its name there."""
+    known = inv.connect.ssh_config is not None and named(text, host.name)
+    return host.name if known else host.address
 
 
 def expanded(file: Path, depth: int = 0) -> Iterator[str]:

@@ -1,0 +1,135 @@
+"""A head start: hosts are connected to while pytest still imports and collects.
+
+A plugin of its own, which pytest.ini loads with ``-p``: only such a plugin is asked before the conftests are imported.
+Whatever would end the session before it reads anything (help, a wrong flag, an inventory with a mistake) connects to
+nothing and says nothing here: it is said where it always is.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from converge.application import Loader
+from converge.errors import ConvergeError
+from converge.refusals import refuse_foreign
+from converge.transport import abandon, begin, library, terminal
+from converge.transport.way import config_of
+
+SWITCH = 0.0005
+"""Seconds after which a thread that imports lets the one that connects go on."""
+
+LOOKING = (
+    "help", "version", "collectonly", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow", "numprocesses",
+)  # fmt: skip
+"""Options with which a session reads no host, or leaves that to other processes."""
+
+
+class Start(NamedTuple):
+    """What a head start must know: the statements' folder, and how an inventory is loaded."""
+
+    statements: str
+    load: Loader
+
+
+class Hooks:
+    """Hooks of a head start."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_converge_start(self) -> Start:
+        """What a head start must know; imports little, or it gains nothing."""
+        raise NotImplementedError
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add our hook."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Wait for the conftest that knows the application."""
+    early_config.pluginmanager.register(HeadStart(early_config, parser, args), "converge-head-start")
+
+
+class HeadStart:
+    """Connects as soon as it is known to what."""
+
+    def __init__(self, config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+        self.config, self.parser, self.args = config, parser, list(args)
+        self._tried = False
+
+    def pytest_plugin_registered(self, plugin: object, manager: pytest.PytestPluginManager) -> None:
+        """The conftest at the top has been imported, none below it has."""
+        if not self._tried and hasattr(plugin, "pytest_converge_start"):
+            self._tried = True
+            self._begin(manager.hook.pytest_converge_start())
+
+    def _begin(self, start: Start) -> None:
+        option, unknown = self.parser.parse_known_and_unknown_args(self.args, copy.copy(self.config.option))
+        target = only(option.target)
+        if unknown or not target or not self._reads(option, start.statements):
+            return
+        self._hurry()
+        try:
+            inv = start.load(target)
+            config = config_of(inv)[1]
+        except ConvergeError:
+            return
+        begin(inv, terminal())
+        # In this thread: an import in another one would contend with pytest's for the interpreter.
+        library.load(config)
+
+    def _reads(self, option: Any, statements: str) -> bool:
+        """Whether the session is going to read hosts."""
+        if hasattr(self.config, "workerinput") or any(getattr(option, name, None) for name in LOOKING):
+            return False
+        if not inside(option.file_or_dir, self.config.invocation_params.dir, self.config.rootpath / statements):
+            return False
+        asked = SimpleNamespace(
+            option=option, invocation_params=self.config.invocation_params, pluginmanager=self.config.pluginmanager
+        )
+        try:
+            refuse_foreign(asked)  # type: ignore[arg-type]  # what it looks at of a Config, with options parsed beforehand
+        except pytest.UsageError:
+            return False
+        return True
+
+    def _hurry(self) -> None:
+        """Spend nothing on garbage, of which imports and collection leave none, and let the connecting thread go on."""
+        interval, collecting = sys.getswitchinterval(), gc.isenabled()
+        gc.disable()
+        sys.setswitchinterval(SWITCH)
+
+        def calm() -> None:
+            sys.setswitchinterval(interval)
+            if collecting:
+                gc.enable()
+            abandon()
+
+        self.config.add_cleanup(calm)
+
+    def pytest_collection_finish(self) -> None:
+        """All that was imported stays: leave it out of every later collection of garbage."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
+
+
+def only(target: str | list[str] | None) -> str | None:
+    """The target, if there is one and it is no pattern: many are connected to in their turn."""
+    names = [target] if isinstance(target, str) else target or ["lab"]
+    return names[0] if len(names) == 1 and not set("*?[") & set(names[0]) else None
+
+
+def inside(args: Iterable[str], cwd: Path, home: Path) -> bool:
+    """Whether arguments are given, and all are in the statements' folder and there."""
+    paths = [(cwd / arg.split("::")[0]).resolve() for arg in args]
+    return bool(paths) and all(path.is_relative_to(home.resolve()) and path.exists() for path in paths)

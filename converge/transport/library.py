@@ -1,0 +1,26 @@
+"""Importing the ssh library, which is most of what a connection costs this machine."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+
+_GUARD = threading.Lock()
+_RUNNER = "invoke"
+"""A task runner that the ssh library imports for ``Match exec`` of an ssh_config, and for nothing else."""
+
+
+def load(config: str) -> None:
+    """Import the ssh library as far as an ssh_config's text needs it; at once if it is there already."""
+    if "paramiko" in sys.modules:
+        return
+    with _GUARD:
+        spared = _RUNNER not in sys.modules and not re.search(r"(?im)^\s*match\b.*\bexec\b", config)
+        if spared:
+            sys.modules[_RUNNER] = None  # type: ignore[assignment]  # the import system's way to say: not there
+        try:
+            import paramiko  # noqa: F401
+        finally:
+            if spared:
+                del sys.modules[_RUNNER]
