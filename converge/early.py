@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,7 +90,7 @@ class HeadStart:
 
     def _reads(self, option: Any, statements: str) -> bool:
         """Whether the session is going to read hosts."""
-        if hasattr(self.config, "workerinput") or any(getattr(option, name, None) for name in LOOKING):
+        if "PYTEST_XDIST_WORKER" in os.environ or any(getattr(option, name, None) for name in LOOKING):
             return False
         if not inside(option.file_or_dir, self.config.invocation_params.dir, self.config.rootpath / statements):
             return False
