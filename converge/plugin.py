@@ -19,8 +19,19 @@ from converge.judging import instances_of
 from converge.record import Record, Survey, Verdict
 from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unused
 from converge.session import Chosen, Session, new_id
-from converge.statements import REGISTRY, Outcome, Statement
-from converge.survey import Gathering, Surveying, Unreached, is_spread, is_worker, send_along, statement_of, survey_of
+from converge.statements import REGISTRY, Outcome, Statement, import_statements
+from converge.survey import (
+    Gathering,
+    Surveying,
+    Unreached,
+    is_spread,
+    is_worker,
+    load_xdist,
+    quiet,
+    send_along,
+    statement_of,
+    survey_of,
+)
 
 ENGINE = pytest.StashKey["Engine"]()
 
@@ -39,8 +50,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(Hooks)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add our options, and pytest-xdist's if one of them is there."""
+    load_xdist(pluginmanager)
     group = parser.getgroup("converge", "health check and remediation of a target")
     group.addoption(
         "--target",
@@ -149,6 +161,8 @@ class Engine:
             self.surveying = Gathering(sessions)
         elif self.survey or is_worker(config):
             self.surveying = Surveying(config, sessions, self.say)
+        if self.survey:
+            quiet(config)
 
     @property
     def result(self) -> Record | Survey:
@@ -291,7 +305,7 @@ class Engine:
             return report  # an interrupt, or pytest's own skip: not a verdict
         mine = self.session_at(place_of(item))
         if isinstance(problem, Unreached):
-            report.longrepr = str(problem)
+            report.outcome, report.longrepr = "failed", str(problem)
             send_along(self.config, report, mine, None)
             return report
         verdict = mine.judge.verdict(statement, instance_host(item), problem, item.nodeid)

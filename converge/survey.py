@@ -8,6 +8,8 @@ the controller, which connects to nothing and writes the one report.
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -30,6 +32,28 @@ PART = "converge_part"
 
 class Unreached(ConvergeError):
     """Stands once for all statements of a target that could not be read."""
+
+
+def load_xdist(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Load pytest-xdist, which pytest.ini keeps out, if one of its flags is there: its import would cost every check."""
+    config: Any = pluginmanager.get_plugin("pytestconfig")
+    words = [*config.invocation_params.args, *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+    flags = ("-n", "--numprocesses", "--maxprocesses", "--dist", "--tx")
+    if pluginmanager.hasplugin("xdist") or not any(str(word).startswith(flags) for word in words):
+        return
+    try:
+        from xdist import plugin
+    except ImportError:
+        raise pytest.UsageError("-n needs pytest-xdist, which is not installed: script/bootstrap") from None
+    pluginmanager.unblock("xdist")
+    pluginmanager.register(plugin, "xdist")
+
+
+def quiet(config: pytest.Config) -> None:
+    """Leave to the report what pytest would say of every failure, unless it was asked to."""
+    option = config.option
+    option.tbstyle = "no" if option.tbstyle == "auto" else option.tbstyle
+    option.reportchars = "" if option.reportchars == "fE" else option.reportchars
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -84,6 +108,9 @@ class Surveying:
         items: dict[str, list[pytest.Item]] = {name: [] for name in work}
         for item in session.items:
             items.setdefault(self.name_of(item), []).append(item)
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.showfspath = False
         self.fleet.begin(work)
         for name in self.fleet.arrivals():
             self._introduce(name)
@@ -115,7 +142,11 @@ class Surveying:
 
     def _introduce(self, name: str) -> None:
         ended = self.fleet.sessions[name].ended
-        self.say("\n".join([f"{name}:", *self.fleet.said[name], *(ended[1:] if ended else [])]).replace("\n", "\n  "))
+        for line in [*self.fleet.said[name], *(ended[1:] if ended else [])]:
+            self.say(f"{name}: {line}")
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self.config.option.verbose == 0:
+            reporter.write_ensure_prefix(f"{name}: ")  # its letters follow on the same line
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
