@@ -5,7 +5,6 @@ The engine is at work only when tests of the statements' folder are asked for; o
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from converge.errors import ConvergeError, Exit
 from converge.fixtures import Place, instance_host, place_of
 from converge.judging import instances_of
 from converge.record import Record, Survey, Verdict
-from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unused
+from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unknown_ids, refuse_unused
 from converge.session import Chosen, Session, new_id
 from converge.statements import REGISTRY, Outcome, Statement, import_statements
 from converge.survey import (
@@ -63,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--id", default=None, metavar="ID,ID", help="only these statements, by exact id")
     group.addoption("--remediate", action="store_true", help="mend what fails, then prove it (asks first)")
     group.addoption("--plan", action="store_true", help="show what --remediate would do, and do nothing")
+    group.addoption("--plan-file", metavar="FILE", help="with --remediate: carry out this plan, and nothing else")
     group.addoption("--yes", action="store_true", help="with --remediate: do not ask")
 
 
@@ -105,6 +105,9 @@ def sessions_of(config: pytest.Config, app: Application) -> dict[str, Session]:
         refuse_several(config, targets)
         invs = [app.load(target, offline=bool(option.collectonly)) for target in targets]
     except ConvergeError as problem:
+        if ids(config):  # a mistyped id is the nearer mistake
+            import_statements(app.statements)
+            refuse_unknown_ids(config, app.statements)
         raise pytest.UsageError(str(problem)) from None
     known = [inv.name for inv in invs]
     id, made = new_id(), dict[str, Session]()
@@ -157,12 +160,12 @@ class Engine:
         self.ended: tuple[Exit, str] | None = None
         self.survey = survey_of(app, list(sessions.values())) if len(sessions) > 1 else None
         self.surveying: Surveying | Gathering | None = None
+        if self.survey:
+            quiet(config)
         if is_spread(config):
             self.surveying = Gathering(sessions)
         elif self.survey or is_worker(config):
             self.surveying = Surveying(config, sessions, self.say)
-        if self.survey:
-            quiet(config)
 
     @property
     def result(self) -> Record | Survey:
@@ -214,12 +217,9 @@ class Engine:
         for session in self.sessions.values():
             refuse_strange_waivers(session)
         wanted = ids(self.config)
-        for id in wanted:
-            if id not in REGISTRY:
-                near = difflib.get_close_matches(id.upper(), REGISTRY, n=3)
-                items.clear()  # what is not asked for is not listed below the error
-                hint = f": did you mean {', '.join(near)}?" if near else ""
-                raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {self.app.statements}/)")
+        if not REGISTRY.keys() >= set(wanted):
+            items.clear()  # what is not asked for is not listed below the error
+        refuse_unknown_ids(self.config, self.app.statements)
         if wanted:
             out = [i for i in items if (s := statement_of(i)) is None or s.id not in wanted]
             items[:] = [i for i in items if i not in out]

@@ -19,6 +19,7 @@ def refuse_unused(config: pytest.Config, folder: str) -> None:
     option = config.option
     typed = {str(a).partition("=")[0] for a in config.invocation_params.args}
     given = {"--remediate": option.remediate, "--plan": option.plan, "--yes": option.yes, "--id": option.id is not None}
+    given["--plan-file"] = option.plan_file is not None
     for flag, on in {**given, "--target": "--target" in typed}.items():
         if on:
             raise pytest.UsageError(f"{flag} works on statements, and none are asked for: pytest {folder}/ {flag}")
@@ -41,8 +42,7 @@ def refuse_foreign(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{flag} counts only when it is typed, not from PYTEST_ADDOPTS or an ini file")
     if option.yes and not (option.remediate or option.plan):
         raise pytest.UsageError("--yes answers what --remediate asks: add --remediate, or leave out --yes")
-    if option.id is not None and not ids(config):
-        raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-3,SOLR-2)")
+    _refuse_strange_values(config)
     if not (option.remediate or option.plan):
         return
     both = "--remediate" if option.remediate else "--plan"
@@ -56,6 +56,14 @@ def refuse_foreign(config: pytest.Config) -> None:
     option.lf = option.failedfirst = option.stepwise = option.stepwise_skip = False
 
 
+def _refuse_strange_values(config: pytest.Config) -> None:
+    option = config.option
+    if option.plan_file is not None and (option.plan or not option.remediate):
+        raise pytest.UsageError("--plan-file names a plan to carry out: it goes with --remediate alone")
+    if option.id is not None and not ids(config):
+        raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-3,SOLR-2)")
+
+
 def refuse_several(config: pytest.Config, targets: Sequence[str]) -> None:
     """Refuse to act on more than one target."""
     option = config.option
@@ -67,6 +75,15 @@ def refuse_several(config: pytest.Config, targets: Sequence[str]) -> None:
 def ids(config: pytest.Config) -> list[str]:
     """The statements that --id names."""
     return [part.strip() for part in (config.option.id or "").split(",") if part.strip()]
+
+
+def refuse_unknown_ids(config: pytest.Config, folder: str) -> None:
+    """Refuse ids that no statement has, with what may have been meant."""
+    for id in ids(config):
+        if id not in REGISTRY:
+            near = difflib.get_close_matches(id.upper(), REGISTRY, n=3)
+            hint = f": did you mean {', '.join(near)}?" if near else ""
+            raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {folder}/)")
 
 
 def refuse_strange_waivers(session: Session) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from converge import planfile
 from converge.errors import ConvergeError, Declined, Exit, UsageError
 from converge.judging import Instance
 from converge.plan import Failing, Plan
@@ -28,6 +30,7 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     """
     import_statements(session.app.statements)
     everything = session.everything()
+    saved = saved_plan(session, option)
     session.read_until_stable(everything, say)
     before = session.judge_all(everything)
     session.record.before = before
@@ -40,6 +43,11 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     session.record.steps = plan.steps
     # Who said yes beforehand reads the commands in the report; who is asked, or wants the plan, reads them here.
     show(plan, say, brief=bool(option.yes))
+    if option.plan:
+        file = planfile.write(plan, session.folder, **identity(session), run=session.id, at=session.record.started)
+        say(f"\nthis plan as a file, for --remediate --plan-file: {file}")
+    if saved:
+        only(saved, session, runner, plan)
     if plan.is_empty:
         if not option.plan:
             session.record.kind = "check"
@@ -50,7 +58,39 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
         return None
     if not option.yes:
         plan = ask_and_look_again(session, runner, plan, chosen, say)
+        if saved:
+            only(saved, session, runner, plan)
     return act(session, runner, plan, chosen, say)
+
+
+def saved_plan(session: Session, option: Any) -> planfile.SavedPlan | None:
+    """The plan that ``--plan-file`` names, if any.
+
+    Raises:
+        PlanFileError: it cannot be read, or is for another target or version.
+    """
+    name = getattr(option, "plan_file", None)
+    return planfile.load(Path(name), **identity(session)) if name else None
+
+
+def identity(session: Session) -> dict[str, str]:
+    """What a plan is bound to."""
+    return {"target": session.inv.name, "version": session.app.version}
+
+
+def only(saved: planfile.SavedPlan, session: Session, runner: Runner, plan: Plan) -> None:
+    """Carry out what the file plans, and nothing else.
+
+    Raises:
+        PlanMoved: something else would be done now.
+    """
+    kind, session.record.kind = session.record.kind, "plan"
+    planfile.refuse_if_moved(saved, plan, session.id, str(session.folder))
+    session.record.kind = kind
+    runner.only_planned = True
+    note = f"carries out the plan of {saved.run} ({saved.file})"
+    if note not in session.record.notes:
+        session.record.notes.append(note)
 
 
 def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) -> tuple[Exit, str] | None:

@@ -72,6 +72,8 @@ class Runner:
         self._unproven: set[str] = set()
         self._seen: dict[str, Verdict] = {}
         self._demands: set[Exit] = set()
+        self.only_planned = False
+        """Whether a step that its remedy asks for, and that is not in the plan, is refused."""
         self._stop = False
         self._left = False
 
@@ -208,9 +210,10 @@ class Runner:
         steps = call(self.find(task.remedy), self._context(task.host), task.remedy)
         try:
             for step in steps:
-                record = planned.pop(step.id, None) or self._render(step, task.remedy, task.statements)
+                record = planned.pop(step.id, None) or self._unplanned(step, task)
                 task.steps.append(record)
-                self._step(step, task, record)
+                if record.rc is None:
+                    self._step(step, task, record)
                 self.void()
                 if record.result != "done" or self._stop:
                     return self._halted(task, plan, record, list(planned.values()))
@@ -226,6 +229,14 @@ class Runner:
         for record in planned.values():
             record.result, record.reason = "not needed", "its remedy did not ask for it any more"
         return True
+
+    def _unplanned(self, step: Step, task: Task) -> StepRecord:
+        record = self._render(step, task.remedy, task.statements)
+        if self.only_planned:
+            record.result, record.rc = "refused", int(Rc.MOVED)
+            record.reason = "it is not in the plan that is carried out: look at the hosts and make a new one with --plan"
+            self.say(f"{record.id} at {record.host}: refused: {record.reason}")
+        return record
 
     def _step(self, step: Step, task: Task, record: StepRecord) -> None:
         self.say(f"{record.id} at {record.host}: {record.sentence}")

@@ -127,8 +127,8 @@ def bundle(raw: Raw, c: Context) -> Bundle:
     several: dict[str, list[str]] = {"abi": [], "builder": []}
     broken: dict[str, str] = {}
     ended = False
-    widths = dict.fromkeys(("configured", "path", "ruby", "extensions", "abi", "builder", "unread", "end"), 1) | {"broken": 2}
-    rows = records(observed(raw, c.at), c.at, **widths)
+    widths = dict.fromkeys([*single, *several, "unread", "end"], 1)
+    rows = records(observed(raw, c.at), c.at, broken=2, **widths)
     for kind, fields in rows:
         if kind in single:
             single[kind] = fields[0]

@@ -224,3 +224,14 @@ def test_statements_are_not_mixed_with_other_tests(project: Project) -> None:
     result = project.runpytest_subprocess(".")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*statements and other tests are run apart*"])
+
+
+def test_a_mistyped_id_is_told_before_a_target_that_is_not_there(project: Project) -> None:
+    conftest = project.path / "conftest.py"
+    away = "\ndef load(target, *, offline=False):\n    raise UsageError('no lab is running')\n"
+    conftest.write_text(conftest.read_text() + away)
+    result = run(project, "--id", "A-3")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*did you mean*A-*"])
+    known = run(project, "--id", "A-1")
+    known.stderr.fnmatch_lines(["*no lab is running*"])

@@ -1,0 +1,139 @@
+"""A plan as a file: written by ``--plan``, carried out by ``--remediate --plan-file`` as long as the world has not moved.
+
+What the plan says of a step is kept as text, with the run's own id and folder left open, since the run that carries it out
+has others. What looks like a secret is masked on both sides before it is compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converge.errors import StateMoved, UsageError
+from converge.masking import mask
+from converge.plan import Plan
+
+SCHEMA = 1
+NAME = "plan.json"
+TEXTS = ("commands", "sentence", "undo", "reason")
+COMPARED = ("remedy", "statements", "sentence", "commands", "preconditions", "undo", "interrupts", "result", "follows")
+"""What must be the same for a step to be the one that was planned; the first words of a difference name what is not."""
+
+Row = dict[str, Any]
+
+
+class PlanFileError(UsageError):
+    """A plan's file cannot be read, or is not meant for this target or version."""
+
+
+class PlanMoved(StateMoved):
+    """What the hosts need now is not what the file plans; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan as it was written: for which target, by which version, in which session, and its steps in order."""
+
+    file: str
+    target: str
+    version: str
+    run: str
+    steps: tuple[Row, ...]
+
+
+def rows(plan: Plan, run: str, folder: str) -> list[Row]:
+    """The steps of a plan as plain data that does not depend on the session (`run`, `folder`) in which it was made."""
+
+    def open_text(text: str) -> str:
+        return mask(text.replace(folder, "{folder}").replace(run, "{run}"))
+
+    found = []
+    for task in plan.tasks:
+        for step in task.steps:
+            row: Row = {"id": step.id, "host": step.host, "remedy": step.remedy, "statements": list(step.statements)}
+            row |= {name: open_text(getattr(step, name)) for name in TEXTS}
+            row |= {"preconditions": [open_text(text) for text in step.preconditions]}
+            row |= {"interrupts": step.interrupts, "result": step.result, "follows": task.follows}
+            found.append(row)
+    return found
+
+
+def write(plan: Plan, folder: Path, *, target: str, version: str, run: str, at: float) -> Path:
+    """Write the plan into a session's folder; `at` is seconds since the epoch. Returns the file.
+
+    Raises:
+        PlanFileError: it cannot be written.
+    """
+    data = {"schema": SCHEMA, "kind": "plan", "target": target, "version": version, "run": run, "at": at}
+    file = folder / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({**data, "steps": rows(plan, run, str(folder))}, indent=1) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise PlanFileError(f"{file}: the plan could not be written ({problem.strerror})") from None
+    return file
+
+
+def load(file: Path, *, target: str, version: str) -> SavedPlan:
+    """The plan in a file.
+
+    Raises:
+        PlanFileError: it cannot be read, is no plan of a known schema, or is for another target or version.
+    """
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise PlanFileError(f"{file}: cannot be read ({problem.strerror}): --plan writes one and names it") from None
+    except ValueError as problem:
+        raise PlanFileError(f"{file}: is no plan: {problem}") from None
+    if not isinstance(data, dict) or data.get("kind") != "plan" or data.get("schema") != SCHEMA:
+        seen = data.get("schema") if isinstance(data, dict) and data.get("kind") == "plan" else "none"
+        raise PlanFileError(f"{file}: is no plan of schema {SCHEMA} (read: {seen}): make one with --plan")
+    for what, mine in (("target", target), ("version", version)):
+        if data.get(what) != mine:
+            raise PlanFileError(f"{file}: this plan is for {what} {data.get(what)}, not for {mine}: make one with --plan")
+    found = data.get("steps")
+    if not isinstance(found, list) or not all(isinstance(r, dict) and {"id", "host", *COMPARED} <= r.keys() for r in found):
+        raise PlanFileError(f"{file}: its steps cannot be understood: make a new one with --plan")
+    return SavedPlan(str(file), target, version, str(data.get("run", "")), tuple(found))
+
+
+def differences(saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is new, gone, changed or in another order in a plan; empty if it is the same. Pure."""
+    before, after = ({(str(r["id"]), str(r["host"])): r for r in each} for each in (saved, now))
+    found = [f"new: {_named(after[key])}" for key in after if key not in before]
+    found += [f"gone: {_named(before[key])}" for key in before if key not in after]
+    for key in after:
+        if key in before and (parts := [part for part in COMPARED if before[key][part] != after[key][part]]):
+            found.append(f"changed: {_named(after[key])}: {'; '.join(_change(p, before[key], after[key]) for p in parts)}")
+    if not found and [(r["id"], r["host"]) for r in saved] != [(r["id"], r["host"]) for r in now]:
+        found.append(f"another order: {', '.join(str(r['id']) for r in now)}")
+    return found
+
+
+def refuse_if_moved(saved: SavedPlan, plan: Plan, run: str, folder: str) -> None:
+    """Make sure that what would be done now is what the file plans.
+
+    Raises:
+        PlanMoved: it is not; the message has the difference.
+    """
+    if found := differences(saved.steps, rows(plan, run, folder)):
+        lines = "\n".join(f"  {text}" for text in found)
+        raise PlanMoved(f"{saved.file} is not what would be done now, so nothing was done; make a new --plan:\n{lines}")
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['id']} at {row['host']}, {row['sentence']}"
+
+
+def _change(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    if part == "preconditions":
+        lost = [text for text in before[part] if text not in after[part]]
+        came = [text for text in after[part] if text not in before[part]]
+        return f"it relied on: {' and '.join(lost) or 'nothing else'}; now: {' and '.join(came) or 'nothing else'}"
+    if part == "commands":
+        return "its commands"
+    return f"{part} was {before[part]!r}, is {after[part]!r}"
