@@ -256,7 +256,7 @@ class Engine:
             return None
         chosen = self.chosen(session.items)
         try:
-            self.session.open()
+            self.session.open(chosen)
             self.session.read_until_stable(chosen, self.say)
             self.say(f"situation: {self.session.situation.name}")
             for line in self.session.situation.detail:

@@ -62,14 +62,17 @@ class Session:
         self.record = Record(self.id, "check", inv.name, app.version, time.time())
         self._began = time.monotonic()
         self._found = ""
+        self._fresh = False
 
-    def open(self) -> None:
-        """Connect to every live host at the same time.
+    def open(self, chosen: Chosen) -> None:
+        """Connect to every live host at the same time; what `chosen` asks of this machine is read meanwhile.
 
         Raises:
             HostUnreachable: one message that names every host which cannot be reached.
         """
         self.links[CONTROL] = LocalLink()
+        self.store.begin(self._wanted(chosen))
+        self._fresh = True
         problems: dict[str, ConvergeError] = {}
         ask = terminal()
 
@@ -102,7 +105,9 @@ class Session:
 
     def read(self, chosen: Chosen) -> None:
         """Read afresh what the chosen statements ask for, and the situation."""
-        self.store.void()
+        if not self._fresh:
+            self.store.void()
+        self._fresh = False
         self.store.prefetch(self._wanted(chosen))
         self._look()
 
@@ -118,7 +123,7 @@ class Session:
     def attend(self, chosen: Chosen, say: Callable[[str], None]) -> None:
         """Connect and read, in a thread of its own: what prevents it is in `ended`, and nothing is raised."""
         try:
-            self.open()
+            self.open(chosen)
             self.read_until_stable(chosen, say)
         except ConvergeError as problem:
             self.ended = (problem.exit_code, str(problem))

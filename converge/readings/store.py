@@ -14,6 +14,10 @@ from hosts.schema import Inventory
 
 T = TypeVar("T")
 CONTROL = "control"
+LOCAL = "local"
+HERE = (CONTROL, LOCAL)
+"""Who answers without a connection: a shell of this machine, and this process."""
+
 Key = tuple[Reading[Any], str]
 
 
@@ -32,6 +36,8 @@ class Store:
         self._local: dict[Key, Any] = {}
         self._hosts: dict[str, Any] = {}
         self._guard = threading.Lock()
+        self._under_way: list[threading.Thread] = []
+        self._asked: set[Key] = set()
 
     def where(self, reading: Reading[Any], at: str | None) -> list[str]:
         """Names of the hosts that a reading asks, for an instance at host `at` (None: no host of its own)."""
@@ -49,19 +55,32 @@ class Store:
         self._local.clear()
         self.evidence.clear()
 
+    def begin(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
+        """Start with what this machine reads itself, before the hosts are connected to; ``prefetch`` waits for it."""
+        self._start({name: keys for name, keys in self._unknown(wanted).items() if name in HERE})
+
     def prefetch(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
         """Ask all hosts at the same time for all that is wanted and not yet known; one exec a host."""
+        self._start(self._unknown(wanted))
+        while self._under_way:
+            self._under_way.pop().join()
+        self._asked.clear()
+
+    def _unknown(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> dict[str, list[Key]]:
+        """What is neither known nor asked for, by who is to answer."""
         keys = dict.fromkeys((r, name) for r, at in wanted for name in self.where(r, at))
         groups: dict[str, list[Key]] = {}
         for key in keys:
-            if key not in self._raw and key not in self._local:
-                groups.setdefault("local" if key[0].local else key[1], []).append(key)
-        jobs: list[Callable[[], None]] = [self._job(name, group) for name, group in groups.items()]
-        threads = [threading.Thread(target=job, daemon=True) for job in jobs]
-        for thread in threads:
+            if key not in self._raw and key not in self._local and key not in self._asked:
+                groups.setdefault(LOCAL if key[0].local else key[1], []).append(key)
+        return groups
+
+    def _start(self, groups: Mapping[str, list[Key]]) -> None:
+        for name, keys in groups.items():
+            self._asked.update(keys)
+            thread = threading.Thread(target=self._job(name, keys), daemon=True)
             thread.start()
-        for thread in threads:
-            thread.join()
+            self._under_way.append(thread)
 
     def __call__(self, what: Reading[T], at: str | None = None) -> T:
         """The value of a reading; for ``on="live"`` a mapping from host name to value.
@@ -112,7 +131,7 @@ class Store:
         return Context(self.inv, self.inv.hosts.get(name))
 
     def _job(self, name: str, keys: list[Key]) -> Callable[[], None]:
-        return lambda: self._read_locally(keys) if name == "local" else self._read(name, keys)
+        return lambda: self._read_locally(keys) if name == LOCAL else self._read(name, keys)
 
     def _read_locally(self, keys: list[Key]) -> None:
         for what, name in keys:
