@@ -117,6 +117,10 @@ class Record:
     execs: int = 0
     readings: int = 0
     misses: list[str] = field(default_factory=list)
+    waited: float = 0.0
+    """Seconds in which nothing was done until young processes were old enough, or until a remedy took effect."""
+    asking: float = 0.0
+    """Seconds in which answers were waited for."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

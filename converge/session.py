@@ -117,7 +117,7 @@ class Session:
         self.read(chosen)
         while (wait := self.judge.youth(chosen)) and time.monotonic() + wait < end:
             say(f"waiting {wait:.0f} s until the youngest process has run long enough to be judged")
-            time.sleep(wait + 0.5)
+            self._sleep(wait + 0.5)
             self.read(chosen)
 
     def attend(self, chosen: Chosen, say: Callable[[str], None]) -> None:
@@ -156,7 +156,7 @@ class Session:
                     worst[verdict.id] = verdict
             if all(v.outcome is Outcome.HOLDS for v in worst.values()) or time.monotonic() >= end:
                 return worst
-            time.sleep(min(1.0, max(0.0, end - time.monotonic())))
+            self._sleep(min(1.0, max(0.0, end - time.monotonic())))
 
     def finish(self, exit_code: int, reason: str) -> None:
         """Complete the record."""
@@ -168,7 +168,12 @@ class Session:
         tally = self.store.tally
         self.record.seconds = round(time.monotonic() - self._began, 2)
         self.record.connections, self.record.execs = tally.connections, tally.execs
+        self.record.asking = round(tally.seconds, 2)
         self.record.readings, self.record.misses = tally.readings, list(dict.fromkeys(tally.late))
+
+    def _sleep(self, seconds: float) -> None:
+        self.record.waited = round(self.record.waited + seconds, 2)
+        time.sleep(seconds)
 
     def _wanted(self, chosen: Chosen) -> Iterator[tuple[Reading[object], str | None]]:
         for reading in self.app.standing:

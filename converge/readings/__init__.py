@@ -117,6 +117,7 @@ class Tally:
     connections: int = 0
     execs: int = 0
     readings: int = 0
+    seconds: float = 0.0
     late: list[str] = field(default_factory=list)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -61,9 +62,11 @@ class Store:
 
     def prefetch(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
         """Ask all hosts at the same time for all that is wanted and not yet known; one exec a host."""
+        began = time.monotonic()
         self._start(self._unknown(wanted))
         while self._under_way:
             self._under_way.pop().join()
+        self.tally.seconds += time.monotonic() - began
         self._asked.clear()
 
     def _unknown(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> dict[str, list[Key]]:
