@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from converge.errors import ConvergeError, Declined, UsageError
+from converge.attic import size
+from converge.errors import ConvergeError, Declined, Unobservable, UsageError
 from converge.journal import stories
 from converge.lock import holder
+from converge.purge import kept, refuse_soaking
+from converge.purge import lines as purge_lines
+from converge.purge import purge as purge_now
+from converge.readings.store import Store
 from converge.rollback import describe, find_story, plan_rollback, roll_back
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
 from converge.transport import Link, LocalLink, connect
 from hosts.schema import Inventory
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs on a target: list, show, explain, take back.")
+HELP = "Runs on a target: list, show, take back, purge; and what a statement means."
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP)
 out = Console(highlight=False, soft_wrap=True)
 
 Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production, or an inventory file")]
@@ -98,15 +106,53 @@ def rollback(
         for back in backs:
             way = f"STAYS: {back.stays}" if back.stays else back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise UsageError("there is no terminal to ask at: add --yes to take it back")
-            if not typer.confirm("Take this back?", default=False):
-                raise Declined("declined: nothing was done")
+        confirm("Take this back?", yes)
         mine = new_id()
         code, _ = roll_back(inv, links, id, mine, person(), lambda text: out.print(text, markup=False))
         out.print(f"run {mine}: ended with {int(code)}; now look: pytest verify/ --target {target}")
     raise typer.Exit(int(code))
+
+
+@app.command()
+def purge(
+    target: Target = "lab",
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Delete what runs moved aside, after the soak; lists it with sizes, and asks."""
+    known = importlib.import_module("facts.application").application()
+    with reached(target, everything=True) as (inv, links):
+        today = datetime.now(UTC).date()
+        try:
+            refuse_soaking(inv, known.cut_over_on(Store(inv, links, known.prelude(inv))), today)
+        except Unobservable as problem:
+            raise UsageError(f"when the soak began could not be read: {problem}: nothing was done") from None
+        kept_of, notes = kept(inv, links[inv.app_host.name], today)
+        for text in [*purge_lines(kept_of), *notes]:
+            out.print(text, markup=False)
+        ready = [each for each in kept_of if not each.stays]
+        if not ready:
+            out.print("nothing to purge")
+            return
+        confirm(f"Delete {size(sum(each.kib for each in ready))} for good, and the way back with it?", yes)
+        mine = new_id()
+        code = purge_now(inv, links, ready, mine, person(), lambda text: out.print(text, markup=False))
+        out.print(f"run {mine}: ended with {int(code)}")
+    raise typer.Exit(int(code))
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless `yes`; the default is no.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+        Declined: the answer was no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask at: add --yes to do it")
+    if not typer.confirm(question, default=False):
+        raise Declined("declined: nothing was done")
 
 
 @app.command()

@@ -66,6 +66,11 @@ class Attempt:
     label: str
 
 
+def key_of(n: int, step: str) -> str:
+    """Name of a step's folder in the attic of its run."""
+    return f"{n:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', step)}"
+
+
 def launch_script(run: str, attempt: Attempt, intent: str) -> str:
     """Shell that writes the intent, starts the script detached from the connection, and reports what it left.
 
@@ -197,7 +202,10 @@ class Executor:
         except KeyboardInterrupt:
             record.reason = "it was left alone while it acted; the next run finds out what became of it"
             raise
-        settle(record, done, step.limit)
+        return self._settled(record, attempt, done)
+
+    def _settled(self, record: StepRecord, attempt: Attempt, done: Completed) -> StepRecord:
+        settle(record, done, attempt.limit)
         if done.rc == Rc.UNLOCKED:
             self.in_flight = 0
             raise ConnectionLost(f"{attempt.host}: {record.reason}: nothing more is done")
@@ -223,12 +231,15 @@ class Executor:
 
     def run_undo(self, n: int, host: str, script: str, label: str) -> StepRecord:
         """Run a recorded way back, once, as a step of this run that takes step `n` of another one back."""
+        return self.run_script(f"undo-{n}", host, script, label, "none: it is an undo itself")
+
+    def run_script(self, id: str, host: str, script: str, label: str, undo: str, limit: float = 300.0) -> StepRecord:
+        """Run a script that guards itself, once, as a step of this run that has no way back; `undo` says why."""
         self.count += 1
-        attempt = Attempt(self.count, host, script, None, 300.0, label)
-        record = StepRecord(f"undo-{n}", "", [], host, label, "", [], "none: it is an undo itself", None)
+        attempt = Attempt(self.count, host, script, None, limit, label)
+        record = StepRecord(id, "", [], host, label, "", [], undo, None)
         record.started = time.time()
-        settle(record, self._perform(attempt, record), attempt.limit)
-        return record
+        return self._settled(record, attempt, self._perform(attempt, record))
 
     def check(self, step: Step) -> None:
         """Compile the step without running it.
@@ -242,7 +253,7 @@ class Executor:
 
     def _attempt(self, step: Step) -> Attempt:
         fence = self.fence(step.host)
-        key = f"{self.count + 1:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', step.id)}"
+        key = key_of(self.count + 1, step.id)
         script = compile_step(step, self.prelude, fence, key)
         undo = compile_undo(step, self.prelude, fence, key)
         self.count += 1

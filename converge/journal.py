@@ -21,7 +21,7 @@ from converge.transport import Link
 SCHEMA = 1
 NAME = "hkn-migration"
 STATE = f'"$HOME"/.local/state/{NAME}'
-Kind = Literal["plan", "intent", "result", "proof", "end", "undone"]
+Kind = Literal["plan", "intent", "result", "proof", "end", "undone", "purged"]
 
 
 class JournalError(ConvergeError):
@@ -76,6 +76,10 @@ class Story:
     def undone(self) -> set[int]:
         """Numbers of the steps that were taken back."""
         return {int(e.data["n"]) for e in self.entries if e.kind == "undone"}
+
+    def purged(self) -> dict[int, str]:
+        """Steps of which what they moved aside was deleted, with the run that did it."""
+        return {int(e.data["n"]): str(e.data.get("by", "")) for e in self.entries if e.kind == "purged"}
 
     def dangling(self) -> list[dict[str, Any]]:
         """Steps that were begun and of which no result is written."""

@@ -37,7 +37,7 @@ def plan_rollback(story: Story) -> list[Back]:
 
     A step that failed or was cut off may have done a part, so it is taken back too, as far as it came.
     """
-    results, undone = story.results(), story.undone()
+    results, undone, purged = story.results(), story.undone(), story.purged()
     found = []
     for intent in reversed(story.intents()):
         n = int(intent["n"])
@@ -46,6 +46,8 @@ def plan_rollback(story: Story) -> list[Back]:
             continue
         way = str(intent.get("undo", ""))
         stays = "" if intent.get("undoable") else way or "no way back was recorded"
+        if n in purged:
+            stays = f"what it moved aside was deleted by the purge {purged[n]}"
         found.append(Back(n, str(intent["step"]), str(intent["host"]), str(intent["sentence"]), way, stays))
     return found
 
@@ -138,7 +140,7 @@ def describe(story: Story) -> dict[str, Any]:
         "id": story.id,
         "who": plan.get("who", ""),
         "target": plan.get("target", ""),
-        "of": "rollback" if plan.get("rollback") else "remediation",
+        "of": "rollback" if plan.get("rollback") else "purge" if "purge" in plan else "remediation",
         "takes back": plan.get("rollback", ""),
         "steps": len(story.intents()),
         "done": sum(r.get("rc") == 0 for r in results.values()),

@@ -1,0 +1,92 @@
+"""The one thing that deletes: what runs moved aside, after the soak, on a person's word, and only what the journal lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from converge.attic import Kept, by_run, look, purge_script, size
+from converge.errors import Exit, UsageError
+from converge.executor import Executor
+from converge.journal import Journal, stories
+from converge.lock import Lock
+from converge.recovery import close_open_runs
+from converge.transport import Link
+from hosts.schema import Inventory
+
+
+class SoakGoesOn(UsageError):
+    """The way back must stay open: the soak time is not over."""
+
+
+def refuse_soaking(inv: Inventory, cut_over_on: date | None, today: date) -> None:
+    """Make sure that the soak time is over.
+
+    Raises:
+        SoakGoesOn: it is not, or has not begun.
+    """
+    if cut_over_on is None:
+        raise SoakGoesOn(f"{inv.name}: {inv.app.unit} is not enabled: the cutover has not been, and the way back stays open")
+    end = cut_over_on + timedelta(days=inv.soak_days)
+    if today < end:
+        raise SoakGoesOn(
+            f"{inv.name}: cut over on {cut_over_on}; old things are kept for {inv.soak_days} days: purge on {end} or later"
+        )
+
+
+def kept(inv: Inventory, link: Link, today: date) -> tuple[list[Kept], list[str]]:
+    """What the attics hold, run by run; and sentences on what is there that no journal lists, which always stays."""
+    listing = look(link, inv)
+    runs, unknown = by_run(listing, stories(link), inv.soak_days, today)
+    notes = [f"{e.attic}/{e.run}/{e.key} ({size(e.kib)}) is in no journal: it stays" for e in unknown]
+    notes += [f"{place} holds something that no run put there: it stays" for place in listing.strange]
+    return runs, notes
+
+
+def lines(runs: Sequence[Kept]) -> list[str]:
+    """The runs and what is kept of them, for the terminal."""
+    found = []
+    for each in runs:
+        state = f"STAYS: {each.stays}" if each.stays else "to be purged"
+        found.append(f"run {each.run} of {each.began} by {each.who}: {size(each.kib)}: {state}")
+        found += [f"      {sentence}" for sentence in each.sentences]
+    return found
+
+
+def purge(
+    inv: Inventory, links: Mapping[str, Link], runs: Sequence[Kept], mine: str, who: str, say: Callable[[str], None]
+) -> Exit:
+    """Delete what is kept of these runs, as a run `mine` of its own; one that cannot be purged does not stop the others.
+
+    Raises:
+        LockHeld, StateMoved: another run is going on, or a step of one.
+        ConnectionLost: what became of the step that acted is not known.
+    """
+    where = inv.app_host.name
+    app = links[where]
+    scripts = [(each, purge_script(inv, each.entries)) for each in runs if not each.stays]
+    lock = Lock(app)
+    lock.acquire(who, mine)
+    try:
+        for note in close_open_runs(links, app, mine):
+            say(note)
+        journal = Journal(mine, app)
+        executor = Executor(inv, links, "", journal, lock, Path("reports") / mine)
+        journal.write("plan", who=who, target=inv.name, purge=[each.run for each, _ in scripts], steps=[])
+        code, reason = Exit.HOLDS, f"what was kept of {len(scripts)} runs is gone"
+        for each, script in scripts:
+            label = f"delete what is kept of run {each.run} ({size(each.kib)})"
+            record = executor.run_script(f"purge-{each.run}", where, script, label, "none: it is deleted", 3600.0)
+            done = record.result == "done"
+            say(f"run {each.run}: {'purged' if done else f'{record.result}: {record.reason}'}")
+            # What failed may have deleted a part: the way back is gone either way.
+            if record.result != "refused":
+                for n in sorted({int(entry.key.split("-")[0]) for entry in each.entries}):
+                    Journal(each.run, app).write("purged", n=n, by=mine)
+            if not done:
+                code, reason = Exit.FAILS, f"run {each.run}: {record.reason}"
+        journal.write("end", exit_code=int(code), reason=reason)
+        return code
+    finally:
+        lock.release()

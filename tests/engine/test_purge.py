@@ -1,0 +1,170 @@
+"""Deleting what was moved aside: after the soak, only what the journal lists, through no symlink, on a person's word."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from converge import cli
+from converge.attic import Entry, purge_script, size
+from converge.errors import Exit, UsageError
+from converge.journal import stories
+from converge.purge import SoakGoesOn, kept, lines, purge, refuse_soaking
+from converge.rollback import describe, plan_rollback
+from converge.steps import Aside, RemedyContext, Step, Write
+from converge.transport import Link
+from hosts.schema import Inventory
+from tests.engine.stage import Severed, Stage, build_stage
+from tests.engine.world import build
+
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage on which run R1 has moved a folder aside."""
+    made = build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
+    root = made.world.root
+    (root / "old").mkdir()
+    (root / "old/big").write_bytes(bytes(50_000))
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/aside", "new", "move the old away", (Aside(f"{root}/old"), Write(f"{root}/A", "x")))
+
+    made.add("A", remedy)
+    made.go()
+    return made
+
+
+def attic(stage: Stage) -> Path:
+    return Path(stage.world.inv.attic)
+
+
+def go(stage: Stage, mine: str = "R2") -> Exit:
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    return purge(stage.world.inv, {"new": stage.link}, runs, mine, "ada", stage.said.append)
+
+
+def test_list_has_runs_sizes_and_what_was_moved(stage: Stage) -> None:
+    runs, notes = kept(stage.world.inv, stage.link, TODAY)
+    (found,) = runs
+    assert (found.run, found.stays, notes) == ("R1", "", [])
+    assert found.kib >= 48
+    assert lines(runs)[1] == "      move the old away"
+    assert size(3_000_000) == "2930 MiB"
+
+
+def test_purge_deletes_it_writes_it_down_and_closes_the_way_back(stage: Stage) -> None:
+    assert go(stage) is Exit.HOLDS
+    assert not (attic(stage) / "R1").exists()
+    assert (stage.world.root / "A").exists()
+    first, second = stories(stage.link)
+    assert describe(second)["of"] == "purge"
+    assert [i["step"] for i in second.intents()] == ["purge-R1"]
+    assert second.results()[1]["rc"] == 0
+    assert [b.stays for b in plan_rollback(first)] == ["what it moved aside was deleted by the purge R2"]
+    assert kept(stage.world.inv, stage.link, TODAY) == ([], [])
+
+
+def test_what_no_journal_lists_stays(stage: Stage) -> None:
+    (attic(stage) / "R1/stranger").mkdir()
+    (attic(stage) / "R1/odd name").mkdir()
+    (attic(stage) / "handmade/001-A-aside").mkdir(parents=True)
+    (attic(stage) / "R1/002-link").symlink_to(stage.world.root)
+    _, notes = kept(stage.world.inv, stage.link, TODAY)
+    assert len(notes) == 3
+    go(stage)
+    assert {p.name for p in (attic(stage) / "R1").iterdir()} == {"stranger", "odd name", "002-link"}
+    assert (attic(stage) / "handmade/001-A-aside").exists()
+
+
+def test_link_in_what_is_deleted_is_not_followed(stage: Stage) -> None:
+    (attic(stage) / "R1/001-A-aside/1/kept/out").symlink_to(stage.world.root)
+    assert go(stage) is Exit.HOLDS
+    assert (stage.world.root / "A").exists()
+
+
+def test_attic_that_is_a_symlink_is_refused(stage: Stage) -> None:
+    attic(stage).rename(attic(stage).parent / "elsewhere")
+    attic(stage).symlink_to(attic(stage).parent / "elsewhere")
+    with pytest.raises(UsageError, match="is a symlink"):
+        go(stage)
+
+
+@pytest.mark.parametrize("place", ["attic", "run", "step"])
+def test_link_that_came_after_the_list_is_refused(stage: Stage, place: str) -> None:
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    swapped = {"attic": attic(stage), "run": attic(stage) / "R1", "step": attic(stage) / "R1/001-A-aside"}[place]
+    swapped.rename(stage.world.home / "elsewhere")
+    swapped.symlink_to(stage.world.home / "elsewhere")
+    code = purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append)
+    assert code is Exit.FAILS
+    assert "refused" in stage.said[-1]
+    assert list((stage.world.home / "elsewhere").rglob("kept/big"))
+    assert plan_rollback(stories(stage.link)[0])[0].stays == "", "nothing was deleted, so the way back is open"
+
+
+def test_nothing_outside_an_attic_can_be_named(stage: Stage) -> None:
+    with pytest.raises(UsageError, match="no attic of demo"):
+        purge_script(stage.world.inv, [Entry(str(stage.world.root), "prod", "shared", 1)])
+    script = purge_script(stage.world.inv, [Entry(stage.world.inv.attic, "..", "app", 1)])
+    assert stage.link.exec(script, limit=10).rc == 77
+    assert stage.world.root.exists()
+
+
+def test_other_host_is_refused(stage: Stage) -> None:
+    host = stage.world.inv.app_host.model_copy(update={"hostname": "elsewhere"})
+    inv = stage.world.inv.model_copy(update={"hosts": {**stage.world.inv.hosts, "new": host}})
+    runs, _ = kept(inv, stage.link, TODAY)
+    assert purge(inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append) is Exit.FAILS
+    assert (attic(stage) / "R1").exists()
+
+
+def test_young_run_stays(stage: Stage) -> None:
+    inv = stage.world.inv.model_copy(update={"soak_days": 14})
+    (found,), _ = kept(inv, stage.link, TODAY)
+    assert found.stays == f"it is kept until {TODAY + timedelta(days=14)}, 14 days after the run"
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"), [(None, "the cutover has not been"), (date(2026, 1, 10), "purge on 2026-01-24 or later")]
+)
+def test_before_the_soak_is_over_it_is_refused(inventory: Inventory, cut: date | None, words: str) -> None:
+    inv = inventory.model_copy(update={"soak_days": 14})
+    with pytest.raises(SoakGoesOn, match=words):
+        refuse_soaking(inv, cut, date(2026, 1, 23))
+    refuse_soaking(inv, date(2026, 1, 10), date(2026, 1, 24))
+
+
+def test_command_asks_and_without_a_terminal_needs_yes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def reached(_target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:  # noqa: ARG001
+        yield stage.world.inv, {"new": stage.link, "control": stage.link}
+
+    def typed(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["converge", "purge", *words])
+        return cli.main()
+
+    monkeypatch.setattr(cli, "reached", reached)
+    assert typed() == 4
+    assert "the cutover has not been" in capsys.readouterr().err
+    wants = Path(stage.world.inv.units_dir) / "default.target.wants"
+    wants.mkdir()
+    (wants / "app.service").symlink_to("../app.service")
+    with Path("/dev/null").open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert typed() == 4
+    assert "no terminal to ask at" in capsys.readouterr().err
+    assert (attic(stage) / "R1").exists()
+    assert typed("--yes") == 0
+    assert "move the old away" in capsys.readouterr().out
+    assert not (attic(stage) / "R1").exists()
+    assert typed("--yes") == 0
+    assert "nothing to purge" in capsys.readouterr().out
