@@ -3,6 +3,9 @@
 The holder is a process on the app host that reads beats from us. It ends at the end of its input (we are gone, or our
 machine, or the connection) or when it hears nothing for ``SILENCE`` seconds, and the lock goes with it. Every step takes a
 second lock while it acts, so a step that outlives its run still keeps the next run out.
+
+Such a lock is one host's own. For a run that takes another host for the app host, the holder also leaves a hint in the
+home, which the hosts share, and touches it at every beat; a hint not touched for ``STALE`` seconds counts no more.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import time
 from dataclasses import dataclass
 
 from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
-from converge.journal import NAME
+from converge.journal import NAME, STATE
 from converge.shell import Rc
 from converge.transport import Link
 from converge.transport.stream import Stream, Talks
@@ -23,10 +26,13 @@ from converge.transport.stream import Stream, Talks
 SILENCE = 30
 BEAT = 10.0
 ANSWER = 20.0
+STALE = 120
+"""Seconds: several beats, and as long again as a network file system may show an old time."""
 
 RUNTIME = ': "${XDG_RUNTIME_DIR:=/run/user/$(id -u)}"; export XDG_RUNTIME_DIR'
 LOCK = f'"$XDG_RUNTIME_DIR"/{NAME}.lock'
 ACT_LOCK = f'"$XDG_RUNTIME_DIR"/{NAME}.act'
+HINT = f"{STATE}/holder"
 
 
 class LockUnavailable(ConvergeError):
@@ -37,30 +43,42 @@ class LockUnavailable(ConvergeError):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds the lock: person and machine, run, since when (seconds since the epoch), holding process on the app host."""
+    """Who holds the lock: person and machine, run, since when (seconds since the epoch), holding process, and its host."""
 
     who: str
     run: str
     since: float
     pid: int = 0
+    host: str = ""
 
     def __str__(self) -> str:
         since = time.strftime("%H:%M:%S on %Y-%m-%d", time.localtime(self.since)) if self.since else "unknown"
-        return f"{self.who}, run {self.run}, since {since}"
+        return f"{self.who}, run {self.run}, since {since}" + (f", on {self.host}" if self.host else "")
 
 
 def parse_holder(text: str) -> Holder:
     """The holder from the lock's info file; what it does not say is called unknown."""
     try:
         data = json.loads(text)
-        return Holder(str(data["who"]), str(data["run"]), float(data["since"]), int(data.get("pid", 0)))
+        pid, host = int(data.get("pid", 0)), str(data.get("host", ""))
+        return Holder(str(data["who"]), str(data["run"]), float(data["since"]), pid, host)
     except (ValueError, KeyError, TypeError):
         return Holder("unknown", "unknown", 0.0)
 
 
-def holding_script(info: str) -> str:
-    """Shell that takes the lock, says ``locked``, and holds it while it hears beats."""
+_HINTED = f"""
+hinted() {{ # NOW: whether a holder on another host touched the hint lately
+  h=$(sed -n 's/.*"host": "\\([^"]*\\)".*/\\1/p' {HINT} 2>/dev/null)
+  [ -n "$h" ] && [ "$h" != "$(uname -n)" ] && [ "$(($1 - $(stat -c %Y {HINT})))" -lt {STALE} ]
+}}
+"""
+
+
+def holding_script(info: str, run: str) -> str:
+    """Shell that takes the lock, says ``locked``, and holds it while it hears beats; `info` is the holder's JSON."""
+    mine = shlex.quote(f'"run": {json.dumps(run)},')
     return f"""{RUNTIME}
+{_HINTED}
 [ -d "$XDG_RUNTIME_DIR" ] || {{ echo "no $XDG_RUNTIME_DIR"; exit 14; }}
 umask 077
 exec 9>>{LOCK} || {{ echo "cannot open"; exit 14; }}
@@ -68,9 +86,19 @@ flock -n 9 || {{ echo held; cat {LOCK}.info 2>/dev/null; exit 10; }}
 exec 8>>{ACT_LOCK}
 flock -n 8 || {{ echo acting; cat {ACT_LOCK}.info 2>/dev/null; exit 10; }}
 exec 8>&-
-printf %s {shlex.quote(info)} | sed "s/\\"pid\\": 0/\\"pid\\": $$/" >{LOCK}.info.$$ && mv -T {LOCK}.info.$$ {LOCK}.info
+# By the clock of the home's own server, which set the hint's time too.
+mkdir -p {STATE} && touch {HINT}.now
+if hinted "$(stat -c %Y {HINT}.now)"; then echo held; cat {HINT}; exit 10; fi
+printf %s {shlex.quote(info)} | sed 's/"pid": 0/"pid": '$$'/;s/"host": ""/"host": "'"$(uname -n)"'"/' >{LOCK}.info.$$ &&
+  mv -T {LOCK}.info.$$ {LOCK}.info
+cp {LOCK}.info {HINT}.$$ && mv -T {HINT}.$$ {HINT}
 echo locked
-while [ "$(exec 9>&-; exec timeout {SILENCE} head -c 1)" = . ]; do :; done
+while [ "$(exec 9>&-; exec timeout {SILENCE} head -c 1)" = . ]; do
+  # Not waited for: a home that hangs must not keep the lock from ending.
+  (exec 9>&-; ! grep -qF {mine} {HINT} || touch {HINT}) >/dev/null 2>&1 &
+done
+exec 9>&-
+! grep -qF {mine} {HINT} || : >{HINT}
 """
 
 
@@ -105,8 +133,8 @@ class Lock:
         """
         if not isinstance(self.link, Talks):
             raise LockUnavailable(f"{self.link.name}: this link cannot hold a lock")
-        info = json.dumps({"who": who, "run": run, "since": round(time.time(), 1), "pid": 0})
-        stream = self.link.talk(holding_script(info))
+        info = json.dumps({"who": who, "run": run, "since": round(time.time(), 1), "pid": 0, "host": ""})
+        stream = self.link.talk(holding_script(info, run))
         answer = _first_line(stream)
         word, _, rest = answer.partition("\n")
         if word != "locked":
@@ -175,12 +203,15 @@ def _first_line(stream: Stream) -> str:
 
 
 def holder(link: Link) -> Holder | None:
-    """Who holds the lock now, without taking it; None if nobody does. Writes nothing."""
+    """Who holds the lock now, here or (by the hint) on another host, without taking it; None if nobody. Writes nothing."""
     script = f"""{RUNTIME}
-[ -e {LOCK} ] || exit 0
-i=$(stat -c %i {LOCK})
-awk -v i="$i" '$2 == "FLOCK" && $6 ~ (":" i "$") {{ found = 1 }} END {{ exit !found }}' /proc/locks || exit 0
-echo held; cat {LOCK}.info 2>/dev/null
+{_HINTED}
+i=$(stat -c %i {LOCK} 2>/dev/null)
+if [ -n "$i" ] && awk -v i="$i" '$2 == "FLOCK" && $6 ~ (":" i "$") {{ found = 1 }} END {{ exit !found }}' /proc/locks; then
+  echo held; cat {LOCK}.info 2>/dev/null
+elif hinted "$(date +%s)"; then
+  echo held; cat {HINT}
+fi
 """
     done = link.exec(script, limit=15)
     word, _, rest = done.out.decode(errors="replace").partition("\n")

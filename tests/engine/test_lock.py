@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -29,7 +31,7 @@ def test_second_run_is_told_who_holds_it(world: World) -> None:
         assert seen is not None
         assert (seen.who, seen.run) == ("ada@laptop", "R1")
         assert Path(f"/proc/{seen.pid}").exists()
-        with pytest.raises(LockHeld, match="ada@laptop, run R1, since"):
+        with pytest.raises(LockHeld, match=f"ada@laptop, run R1, since .*, on {os.uname().nodename}"):
             Lock(world.link).acquire("bob@desk", "R2")
     finally:
         first.release()
@@ -76,7 +78,7 @@ def test_lost_lock_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_holder_that_hears_nothing_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locking, "SILENCE", 1)
-    stream = world.link.talk(holding_script("{}"))
+    stream = world.link.talk(holding_script("{}", "R1"))
     assert stream.receive(5) == b"locked\n"
     assert holder(world.link) is not None
     assert stream.receive(5) == b"", "it ended by itself"
@@ -130,3 +132,43 @@ def test_host_itself_says_whether_a_run_still_holds_it(world: World) -> None:
             lock.prove("R2")
     finally:
         lock.release()
+
+
+def hint(world: World, host: str, age: float) -> Path:
+    """The hint that a holder on `host` touched so many seconds ago."""
+    file = world.home / ".local/state/hkn-migration/holder"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"who": "bob@desk", "run": "R9", "since": 1.0, "pid": 7, "host": host}))
+    os.utime(file, (time.time() - age,) * 2)
+    return file
+
+
+def test_holder_leaves_a_hint_in_the_home_and_empties_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locking, "BEAT", 0.1)
+    file = hint(world, os.uname().nodename, 5)
+    lock = Lock(world.link)
+    lock.acquire("ada", "R1")
+    seen = parse_holder(file.read_text())
+    assert (seen.who, seen.run, seen.host) == ("ada", "R1", os.uname().nodename)
+    os.utime(file, (1, 1))
+    assert _soon(lambda: file.stat().st_mtime > 1), "touched at every beat"
+    lock.release()
+    assert _soon(lambda: file.read_text() == "")
+
+
+def test_run_that_comes_by_the_other_host_is_told_who_holds_it_there(world: World) -> None:
+    hint(world, "werewolves", 5)
+    with pytest.raises(LockHeld, match=r"bob@desk, run R9, since .*, on werewolves"):
+        Lock(world.link).acquire("ada", "R1")
+    seen = holder(world.link)
+    assert seen is not None
+    assert seen.host == "werewolves"
+
+
+@pytest.mark.parametrize("host", ["werewolves", ""])
+def test_hint_of_a_holder_that_is_gone_does_not_count(world: World, host: str) -> None:
+    hint(world, host or os.uname().nodename, 500 if host else 5)
+    assert holder(world.link) is None
+    lock = Lock(world.link)
+    lock.acquire("ada", "R1")
+    lock.release()
