@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 from converge.errors import ConvergeError, TooYoung, Unobservable
@@ -53,6 +54,7 @@ def readings_of(names: list[str], known: Mapping[str, Reading[Any]]) -> list[Rea
     return [known[name] for name in names if name in known]
 
 
+@cache
 def arguments(function: Callable[..., Any]) -> list[str]:
     """Names of the fixtures that a statement asks for."""
     return list(inspect.signature(function).parameters)

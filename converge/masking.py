@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 MASK = "[masked]"
 
@@ -59,16 +59,25 @@ def mask(text: str) -> str:
 
 
 def masked(value: T) -> T:
-    """A copy of plain data (dataclasses, lists, tuples, mappings, strings) with every string in it masked."""
-    done: Any = value
+    """A copy of plain data (dataclasses, lists, tuples, mappings, strings) with every string in it masked.
+
+    What was one object in several places is one again, and masked once: many statements rest on the same reading.
+    """
+    return cast(T, _masked(value, {}))
+
+
+def _masked(value: Any, known: dict[int, Any]) -> Any:
     if isinstance(value, str):
-        done = value if isinstance(value, Enum) else mask(value)
-    elif isinstance(value, list):
-        done = [masked(item) for item in value]
-    elif isinstance(value, tuple):
-        done = tuple(masked(item) for item in value)
-    elif isinstance(value, dict):
-        done = {key: masked(item) for key, item in value.items()}
-    elif is_dataclass(value) and not isinstance(value, type):
-        done = replace(value, **{part.name: masked(getattr(value, part.name)) for part in fields(value) if part.init})
-    return done  # type: ignore[no-any-return]
+        return value if isinstance(value, Enum) else mask(value)
+    if isinstance(value, list):
+        return [_masked(item, known) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_masked(item, known) for item in value)
+    if isinstance(value, dict):
+        return {key: _masked(item, known) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        if id(value) not in known:
+            inside = {part.name: _masked(getattr(value, part.name), known) for part in fields(value) if part.init}
+            known[id(value)] = replace(value, **inside)
+        return known[id(value)]
+    return value

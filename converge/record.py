@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from converge.readings import Evidence
 from converge.statements import Outcome
@@ -121,10 +121,6 @@ class Record:
     """Seconds in which nothing was done until young processes were old enough, or until a remedy took effect."""
     asking: float = 0.0
     """Seconds in which answers were waited for."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
 
 
 @dataclass

@@ -18,8 +18,8 @@ from converge.report.screen import (
     allowed,
     cell,
     first_screen,
+    record_anchor,
     row_details,
-    row_message,
     sections,
     stylesheet,
     survey_screen,
@@ -47,6 +47,7 @@ class HtmlReport:
     def __init__(self, get_record: Callable[[], Record | Survey]) -> None:
         self._get_record = get_record
         self._page: Any = None
+        self._told: tuple[Verdict, str] | None = None
         self._path: Path | None = None
 
     @pytest.hookimpl(optionalhook=True)
@@ -92,11 +93,10 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
-        """Message and evidence below the row, instead of a traceback."""
+        """The message below the row, instead of a traceback; its evidence is in the record above, and not twice."""
         verdict = self._verdict(report)
         if verdict:
-            # In a survey the evidence is in the target's section only: a page must still open with fifty of them.
-            data[:] = [row_message(verdict) if isinstance(self._get_record(), Survey) else row_details(verdict)]
+            data[:] = [self._details(verdict, report)]
             return
         kept, note = clipped(shown(getattr(report, "longreprtext", "")))
         data[:] = [f"<pre>{escape(kept)}</pre><p>{escape(note)}</p>".replace("\n", "&#10;")]
@@ -120,6 +120,14 @@ class HtmlReport:
                 if isinstance(record, Survey):
                     page.writelines(sections(record))
                 page.write(rest)
+
+    def _details(self, verdict: Verdict, report: pytest.TestReport) -> str:
+        # pytest-html asks for each phase of a test, and keeps the last answer.
+        if self._told is None or self._told[0] is not verdict:
+            several = isinstance(self._get_record(), Survey)
+            prefix = record_anchor(str(dict(report.user_properties)["target"])) if several else ""
+            self._told = verdict, row_details(verdict, prefix)
+        return self._told[1]
 
     def _columns(self) -> tuple[str, ...]:
         return ("target", *_COLUMNS) if isinstance(self._get_record(), Survey) else _COLUMNS

@@ -7,17 +7,20 @@ host is data, by construction and not by care.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
+from converge.readings import Evidence
 from converge.record import Record, Survey, Verdict
 from converge.report import summary, survey, text
 from converge.report.timeline import chart
@@ -38,6 +41,16 @@ def _fit(value: Any) -> Any:
     return text.shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+class _Compiled(FileSystemBytecodeCache):
+    """Compiled templates beside the templates, as Python keeps its own; done without where that cannot be written."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep one."""
+        with contextlib.suppress(OSError):
+            Path(self.directory).mkdir(exist_ok=True)
+            super().dump_bytecode(bucket)
+
+
 @cache
 def _environment() -> Environment:
     made = Environment(
@@ -45,6 +58,8 @@ def _environment() -> Environment:
         autoescape=True,
         finalize=_fit,
         undefined=StrictUndefined,
+        auto_reload=False,
+        bytecode_cache=_Compiled(str(_TEMPLATES / "__pycache__")),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -70,22 +85,22 @@ def stylesheet() -> str:
 
 def survey_screen(record: Survey) -> str:
     """Several targets as HTML for the body of a page: each with its verdict, and ``SECTIONS`` below them."""
-    heads = [(record_anchor(n), each, summary.headline(each)) for n, each in enumerate(record.targets)]
+    heads = [(record_anchor(each.target), each, summary.headline(each)) for each in record.targets]
     context = {"survey": record, "head": survey.survey_headline(record), "heads": heads, "place": Markup(SECTIONS)}
     return _environment().get_template("survey.html.jinja").render(context)
 
 
 def sections(record: Survey) -> Iterator[str]:
     """Every target's whole record as HTML, folded where it is well."""
-    for n, each in enumerate(record.targets):
-        head, prefix = summary.headline(each), record_anchor(n)
+    for each in record.targets:
+        head, prefix = summary.headline(each), record_anchor(each.target)
         yield f'<details class="target record {head.tone}" id="{prefix}"{"" if head.tone == "good" else " open"}>'
         yield f"<summary><b>{cell(each.target)}</b> {cell(head.text)}</summary>{first_screen(each, prefix)}</details>\n"
 
 
-def record_anchor(number: int) -> str:
+def record_anchor(target: str) -> str:
     """The fragment of a target's section in a survey, which begins the ids of all that is in it."""
-    return f"t{number + 1}-"
+    return "t-" + re.sub(r"[^A-Za-z0-9]", lambda m: f"_{ord(m[0]):x}", target) + "-"
 
 
 def first_screen(record: Record, prefix: str = "") -> str:
@@ -96,6 +111,7 @@ def first_screen(record: Record, prefix: str = "") -> str:
     seen = Counter(verdict.id for verdict in record.verdicts)
     context: dict[str, Any] = {
         "prefix": prefix,
+        "shown_once": _once(),
         "anchor_of": lambda *named: prefix + summary.anchor_of(*named),
         "several": {id for id, number in seen.items() if number > 1},
         "record": record,
@@ -117,15 +133,22 @@ def first_screen(record: Record, prefix: str = "") -> str:
     return _environment().get_template("screen.html.jinja").render(context)
 
 
-def row_details(verdict: Verdict) -> str:
-    """Message and evidence of one verdict, for a row of a table: HTML on a single line."""
-    made = _environment().get_template("row.html.jinja").render(verdict=verdict, link=True)
-    return made.strip().replace("\n", "&#10;")
+def _once() -> Callable[[Evidence], Markup]:
+    """Evidence as HTML, made once for all the statements that rest on it."""
+    made: dict[int, Markup] = {}
+    macro = _environment().get_template("parts.html.jinja").module.evidence  # type: ignore[attr-defined]
+
+    def shown(each: Evidence) -> Markup:
+        if id(each) not in made:
+            made[id(each)] = macro(each)
+        return made[id(each)]
+
+    return shown
 
 
-def row_message(verdict: Verdict) -> str:
-    """Message of one verdict, for a row of a table: HTML on a single line."""
-    made = _environment().get_template("row.html.jinja").render(verdict=replace(verdict, evidence=[]), link=False)
+def row_details(verdict: Verdict, prefix: str = "") -> str:
+    """Message of one verdict, and where the rest is, for a row of a table: HTML on a single line."""
+    made = _environment().get_template("row.html.jinja").render(verdict=verdict, prefix=prefix)
     return made.strip().replace("\n", "&#10;")
 
 
