@@ -24,8 +24,8 @@ class Fence:
     """What a step may touch on its host.
 
     Paths resolve to something below one of `roots`, and are no `protected` path nor hold one; only `units` are started,
-    stopped and enabled. `hostname` and `account` are what the host must say of itself (empty: not asked). What is moved
-    aside goes below `attic`, in the folder of the run.
+    stopped and enabled; programs do not even name what is of `bystanders`. `hostname` and `account` are what the host
+    must say of itself (empty: not asked). What is moved aside goes below `attic`, in the folder of the run.
     """
 
     roots: tuple[str, ...]
@@ -35,6 +35,7 @@ class Fence:
     units: tuple[str, ...] = ()
     hostname: str = ""
     account: str = ""
+    bystanders: tuple[str, ...] = ()
 
 
 def compile_step(step: Step, prelude: str, fence: Fence, key: str) -> str:
@@ -123,7 +124,15 @@ def _act(act: Act, fence: Fence) -> str:
             return _signal(act)
         case Run(script):
             lint(script)
+            _leave_bystanders(script, fence)
             return script
+
+
+def _leave_bystanders(script: str, fence: Fence) -> None:
+    for path in fence.bystanders:
+        name = path.rsplit("/", 1)[-1]
+        if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", script):
+            raise NotAllowed(f"a step's program names {name}: {path} is another application's, and not touched")
 
 
 def _unit(verb: str, unit: str, fence: Fence) -> str:

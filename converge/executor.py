@@ -44,6 +44,7 @@ def host_fence(inv: Inventory, host: str, run: str) -> Fence:
         run_id=run,
         protected=(inv.stages.root, inv.stage, inv.shared, inv.units_dir, inv.attic, "$XDG_RUNTIME_DIR/systemd", *others),
         units=(app.unit, *app.legacy_units, app.logrotate_unit, app.logrotate_timer),
+        bystanders=others,
         hostname=inv.hosts[host].hostname,
         account=inv.account.user,
     )

@@ -32,6 +32,8 @@ FORBIDDEN = {
     "pkill": "it hits others' processes too: use Signal",
     "killall": "it hits others' processes too: use Signal",
     "skill": "it hits others' processes too: use Signal",
+    "chown": "files stay whose they are",
+    "chgrp": "files stay whose they are",
     "sudo": "a step acts as the account alone",
     "su": "a step acts as the account alone",
     "eval": "what it runs cannot be seen beforehand",
@@ -52,6 +54,7 @@ PATTERNS = (
     (re.compile(r"\bgit\b[^\n;|]*\spush\b[^\n;|]*\s(?:-f\b|--force|\+\S)"), "git push by force: only fast-forward pushes"),
     (re.compile(r"\bgit\b[^\n;|]*\s(?:clean|reset)\b"), "git clean and git reset lose work"),
     (re.compile(r"\bln\s+-\w*f"), "ln -f is not atomic: use Link, or `relink PATH TARGET` in a program"),
+    (re.compile(r"\b(?:sed|perl)\b[^\n;|]*\s-\w*i\b"), "files are not edited in place: use Write, or `put PATH MODE`"),
     (re.compile(r"\bfuser\b[^\n;|]*\s-\w*k"), "fuser -k: use Signal"),
 )
 REDIRECT = re.compile(r"(?<![0-9>&-])[0-9]?>(?![>&])\s*(/[^\s;|&)]*)")

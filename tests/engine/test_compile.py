@@ -324,6 +324,7 @@ def test_refusal_inside_a_program_stops_the_step(world: World) -> None:
         "git push --force origin master", "git push -f", "git push origin +master", "git reset --hard",
         "rsync -a --delete a/ b/", "ln -sfn a b", "echo x > /etc/motd", "timeout 5 rm x", "nice rm x",
         "exec /bin/rm x", "if true; then rm x; fi", "FOO=1 rm x", "case $a in b) rm x ;; esac", 'eval "$x"',
+        "sed -i s/a/b/ x", "perl -pi -e x y", "chown a b",
     ],
 )  # fmt: skip
 def test_lint_refuses(script: str) -> None:
