@@ -35,6 +35,7 @@ class Store:
         self.evidence: dict[Key, Evidence] = {}
         self._raw: dict[Key, Raw | Unobservable] = {}
         self._local: dict[Key, Any] = {}
+        self._parsed: dict[Key, Any] = {}
         self._hosts: dict[str, Any] = {}
         self._guard = threading.Lock()
         self._under_way: list[threading.Thread] = []
@@ -54,6 +55,7 @@ class Store:
         """Forget every answer: something acted."""
         self._raw.clear()
         self._local.clear()
+        self._parsed.clear()
         self.evidence.clear()
 
     def begin(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
@@ -122,9 +124,14 @@ class Store:
             raise answer
         if what.local:
             return cast(T, answer)
+        if key not in self._parsed:
+            self._parsed[key] = self._parse(what, name, cast(Raw, answer))
+        return cast(T, self._parsed[key])
+
+    def _parse(self, what: Reading[T], name: str, answer: Raw) -> T:
         assert what.parse is not None
         try:
-            return what.parse(cast(Raw, answer), self._context(name))
+            return what.parse(answer, self._context(name))
         except (ValueError, LookupError, TypeError) as problem:
             raise Unobservable(
                 f"{name}: the answer to {what.name} cannot be understood ({type(problem).__name__}: {problem})"
