@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from converge.errors import Exit
+from converge.planfile import NAME
 from converge.statements import Outcome
 from lab.faults import FAULTS, Fault
 from tests.live.rig import Answer, Rig
@@ -32,19 +34,19 @@ def draw(count: int, seed: int) -> list[str]:
 
 
 def attempt(rig: Rig, fault: Fault) -> Trial:
-    """Break, check, remediate twice; gathers every problem instead of ending at the first."""
+    """Break, check by asking for a plan, remediate twice; gathers every problem instead of ending at the first."""
     began = time.monotonic()
     rig.spoil()
     rig.enter(fault.state)
     rig.spoil()
     fault.apply(rig.lab)
     before = neighbours(rig.lab)
-    check = rig.check()
+    check = rig.check("--plan")
     if check.record is None:
         return Trial(fault.name, [], [], [f"the check left no record (exit code {check.code})"], time.monotonic() - began)
     problems = seen_wrongly(fault, check)
     run = rig.remediate()
-    problems += mended_wrongly(run)
+    problems += [*mended_wrongly(run), *planned_wrongly(check, run)]
     if run.record is None or run.acted:  # a run that did nothing would do nothing again
         runs = journals(rig.lab)
         again = rig.remediate()
@@ -85,6 +87,23 @@ def mended_wrongly(run: Answer) -> list[str]:
             found.append(f"{where} {verdict.outcome} after the run: {' '.join(verdict.message.split())[:300]}")
     if not for_a_person and not found and run.code != Exit.HOLDS:
         found.append(f"all holds after the run, and its exit code is {run.code}")
+    return found
+
+
+def planned_wrongly(plan: Answer, run: Answer) -> list[str]:
+    """Where a run does other steps than the plan before it printed, or in another order, or leaves one out for no reason."""
+    if plan.folder is None or run.record is None:
+        return []
+    rows = [row for row in json.loads((plan.folder / NAME).read_text())["steps"] if row["result"] == "planned"]
+    possible = [str(row["id"]) for row in rows]
+    found = []
+    if strange := [id for id in run.acted if id not in possible]:
+        found.append(f"the run did what the plan does not have: {', '.join(strange)}")
+    elif [id for id in possible if id in run.acted] != run.acted:
+        found.append(f"the plan was {', '.join(possible)}; the run did {', '.join(run.acted)}")
+    told = {step.id for step in run.record.steps}
+    if lost := [str(row["id"]) for row in rows if not row["follows"] and row["id"] not in told]:
+        found.append(f"the plan has what the run says nothing of: {', '.join(lost)}")
     return found
 
 
