@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from converge.errors import Unobservable, UsageError
+from converge.foresight import Course
 from converge.record import StepRecord
 from converge.statements import Statement
 from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step
@@ -202,7 +203,7 @@ def block(plan: Plan, unproven: Collection[str]) -> None:
             coming |= set(task.statements)
 
 
-def fill(plan: Plan, find: Callable[[str], Remedy], context: Callable[[str], RemedyContext], render: Render) -> Plan:
+def fill(plan: Plan, find: Callable[[str], Remedy], context: Callable[[Task], RemedyContext], render: Render) -> Plan:
     """Add to each task the steps that its remedy would take on what is read now.
 
     Raises:
@@ -211,7 +212,7 @@ def fill(plan: Plan, find: Callable[[str], Remedy], context: Callable[[str], Rem
     for task in plan.tasks:
         remedy = find(task.remedy)
         try:
-            for step in call(remedy, context(task.host), task.remedy):
+            for step in call(remedy, context(task), task.remedy):
                 task.steps.append(render(step, task.remedy, task.statements))
         except NothingToDo as reason:
             task.note = f"nothing to do: {reason}"
@@ -235,7 +236,14 @@ def call(remedy: Remedy, context: RemedyContext, name: str) -> Iterator[Step]:
     steps = remedy(context)
     if not isinstance(steps, Generator):
         raise UsageError(f"remedy {name} must be a generator, so that each step can be made from what the last one did")
-    return steps
+    return _in_parts(steps, context)
+
+
+def _in_parts(steps: Iterator[Step], context: RemedyContext) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        if isinstance(context.read, Course):
+            context.read.turn()
 
 
 def by_hand_text(steps: Sequence[StepRecord]) -> str:

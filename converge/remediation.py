@@ -31,7 +31,7 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     import_statements(session.app.statements)
     everything = session.everything()
     saved = saved_plan(session, option)
-    session.read_until_stable(everything, say)
+    session.read_until_stable(everything, say, unmoved=True)
     before = session.judge_all(everything)
     session.record.before = before
     session.record.kind = "plan" if option.plan else "run"
@@ -159,6 +159,7 @@ def make_runner(session: Session, say: Say, option: Any) -> Runner:
         find=finder(session.app.remedies),
         read=session.store,
         void=session.store.void,
+        prefetch=session.store.prefetch,
         prove=session.prove,
         who=person(),
         say=say,

@@ -10,6 +10,7 @@ from converge import compile as words
 from converge import guards
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor, by_hand
+from converge.foresight import Foresight, Prefetch
 from converge.interrupts import first_interrupt
 from converge.journal import Journal
 from converge.lock import Lock
@@ -59,9 +60,11 @@ class Runner:
         who: str,
         say: Callable[[str], None],
         flags: frozenset[str] = frozenset(),
+        prefetch: Prefetch = lambda _wants: None,
     ) -> None:
         self.inv, self.links, self.record, self.folder = inv, links, record, Path(folder)
-        self.statements, self.find, self.read, self.void, self.prove = statements, find, read, void, prove
+        self.statements, self.find, self.void, self.prove = statements, find, void, prove
+        self.foresight = Foresight(read, prefetch)
         self.who, self.say, self.flags = who, say, flags
         self.app: Link = links[inv.app_host.name] if inv.app_host.name in links else links[CONTROL]
         self.lock = Lock(self.app)
@@ -207,7 +210,7 @@ class Runner:
         planned = {record.id: record for record in task.steps}
         task.steps, task.note = [], ""
         self.void()
-        steps = call(self.find(task.remedy), self._context(task.host), task.remedy)
+        steps = call(self.find(task.remedy), self._context(task), task.remedy)
         try:
             for step in steps:
                 record = planned.pop(step.id, None) or self._unplanned(step, task)
@@ -275,11 +278,11 @@ class Runner:
 
     # Around -----------------------------------------------------------------------------------------------------------
 
-    def _context(self, host: str) -> RemedyContext:
+    def _context(self, task: Task) -> RemedyContext:
         return RemedyContext(
             inv=self.inv,
-            read=self.read,
-            at=host or self.inv.app_host.name,
+            read=self.foresight.course(task.remedy, task.host),
+            at=task.host or self.inv.app_host.name,
             run_id=self.record.id,
             attic=f"{self.inv.attic}/{self.record.id}",
             workdir=str(self.executor.workdir),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import secrets
 import socket
 import threading
@@ -36,6 +37,15 @@ def new_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
+def process_began() -> float:
+    """When this process was started, on the clock of ``time.monotonic``; now, where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        return time.monotonic() - max(0.0, age)
+    return time.monotonic()
+
+
 def person() -> str:
     """Who runs this, for journals and locks."""
     with contextlib.suppress(Exception):
@@ -60,7 +70,7 @@ class Session:
         self.judge = Judge(self.store, app.readings, self.policy)
         self.situation = Situation("not looked at")
         self.record = Record(self.id, "check", inv.name, app.version, time.time())
-        self._began = time.monotonic()
+        self._began = process_began()
         self._found = ""
         self._fresh = False
 
@@ -111,9 +121,15 @@ class Session:
         self.store.prefetch(self._wanted(chosen))
         self._look()
 
-    def read_until_stable(self, chosen: Chosen, say: Callable[[str], None], deadline: float = SETTLE) -> None:
-        """Read, and read again once young processes are old enough; one shared wait, at most `deadline` seconds."""
+    def read_until_stable(
+        self, chosen: Chosen, say: Callable[[str], None], deadline: float = SETTLE, *, unmoved: bool = False
+    ) -> None:
+        """Read, and read again once young processes are old enough; one shared wait, at most `deadline` seconds.
+
+        If nothing acted since the last reading (`unmoved`), first only what is not known yet is read.
+        """
         end = time.monotonic() + deadline
+        self._fresh |= unmoved
         self.read(chosen)
         while (wait := self.judge.youth(chosen)) and time.monotonic() + wait < end:
             say(f"waiting {wait:.0f} s until the youngest process has run long enough to be judged")

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, Reading, reading
@@ -232,6 +233,7 @@ def _mention(text: str, at: str) -> Mention:
     return Mention(parts[1], int(parts[2]), parts[3])
 
 
+@cache
 def checkout_files(folder: str) -> Reading[dict[str, str]]:
     """A reading of the watched files in a checkout on the control machine; `Unobservable` while there is no checkout."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from converge.record import StepRecord
 from converge.statements import Severity, Statement
 from converge.steps import ByHand, NothingToDo, RemedyContext, Run, Step
 
-CONTEXT: RemedyContext = None  # type: ignore[assignment]
+CONTEXT: RemedyContext = SimpleNamespace(read=None)  # type: ignore[assignment]
 
 
 def world(*rows: tuple[str, str, str, bool]) -> dict[str, Statement]:

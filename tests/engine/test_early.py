@@ -1,0 +1,73 @@
+"""The head start: when it is taken, and that it says and connects to nothing where the session will not read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from converge.early import inside, only
+from tests.sshd import Sshd, needs_sshd, running
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("target", "one"),
+    [(None, "lab"), ("x", "x"), (["x"], "x"), (["x", "y"], None), (["fleet/*.toml"], None)],
+)
+def test_only_one_target_is_connected_to_beforehand(target: str | list[str] | None, one: str | None) -> None:
+    assert only(target) == one
+
+
+def test_only_statements_are(tmp_path: Path) -> None:
+    (tmp_path / "verify").mkdir()
+    (tmp_path / "verify" / "test_a.py").touch()
+    home = tmp_path / "verify"
+    assert inside(["verify", "verify/test_a.py::test_it"], tmp_path, home)
+    assert not inside([], tmp_path, home)
+    assert not inside(["verify", "tests"], tmp_path, home)
+    assert not inside(["verify/test_b.py"], tmp_path, home)
+
+
+def logins(sshd: Sshd) -> int:
+    return (sshd.folder / "sshd.log").read_text().count("Connection from")
+
+
+@needs_sshd
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [(["--collect-only", "-q"], 0), (["--no-such-flag"], 4), (["--yes"], 4), (["--help"], 0), (["--sudo"], 4)],
+)
+def test_what_reads_nothing_connects_to_nothing(tmp_path: Path, flags: list[str], code: int) -> None:
+    with running(tmp_path, "LogLevel VERBOSE") as sshd:
+        end = time.monotonic() + 5
+        while not (before := logins(sshd)) and time.monotonic() < end:  # the one that found out that it listens
+            time.sleep(0.05)
+        file = tmp_path / "ours.toml"
+        file.write_text(as_toml(sshd.inv.model_dump()))
+        words = [sys.executable, "-m", "pytest", "verify/", *flags]
+        words += [] if "--help" in flags else ["--target", str(file)]
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        done = subprocess.run(words, cwd=TOP, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert logins(sshd) == before
+
+
+def as_toml(table: dict[str, object], name: str = "") -> str:
+    """A table as TOML; `None` is left out, and what the loader fills in."""
+    plain, tables = [], []
+    for key, value in table.items():
+        place = f"{name}.{key}" if name else key
+        if isinstance(value, dict):
+            tables.append(f"[{place}]\n{as_toml(value, place)}")
+        elif value is not None and key not in {"name", "file", "urls", "waivers"}:
+            plain.append(f"{key} = {json.dumps(value)}")
+        elif key == "urls":
+            plain.append("urls = []")
+    return "\n".join([*plain, *tables]) + "\n"
