@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import socket
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from hosts.loader import HERE
+from tests.sshd import Sshd, free_port, needs_sshd, running
 
 Project = pytest.Pytester
 
@@ -150,3 +157,33 @@ def test_acts_have_one_order_and_are_not_spread(project: Project) -> None:
     result = run(project, "-n", "2", "--remediate", targets="a")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*--remediate has one order of acts: leave out -n"])
+
+
+def inventory(sshd: Sshd, host: str) -> Path:
+    """A file with the lab's inventory, led to one host through the sshd's client files."""
+    sections = re.split(r"(?m)^(?=\[)", (HERE / "lab.toml").read_text())
+    kept = [each for each in sections if not each.startswith(("[connect", "[hosts"))]
+    connect = f'[connect]\nssh_config = "{sshd.config}"\ntimeout = 5.0\nuser = "{sshd.user}"\n'
+    app = f'[hosts.{host}]\nrole = "app"\naddress = "{host}.invalid"\nhostname = "{socket.gethostname()}"\n'
+    file = sshd.folder / f"{host}.toml"
+    file.write_text("".join([*kept, connect, app]))
+    return file
+
+
+@needs_sshd
+def test_a_real_host_beside_one_where_nobody_listens(tmp_path: Path) -> None:
+    with running(tmp_path) as sshd:
+        with sshd.config.open("a") as config:
+            config.write(f"Host gone\nHostName 127.0.0.1\nPort {free_port()}\n")
+        inventory(sshd, "gone")
+        inventory(sshd, "app")
+        page = tmp_path / "report.html"
+        command = [sys.executable, "-m", "pytest", "verify", f"--target={tmp_path}/*.toml", "--id=FS-2,HOST-1"]
+        done = subprocess.run(
+            [*command, f"--html={page}"], cwd=HERE.parent, capture_output=True, text=True, check=False, timeout=120
+        )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"(?m)^app +wrong .*HOST-1", done.stdout)
+    assert re.search(r"(?m)^gone +not known .*refuses connections", done.stdout)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert 'id="t-gone-"' in page.read_text()
