@@ -1,0 +1,42 @@
+"""Where the time of a run went, from its own record."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from bench.measure import BenchError
+
+REPORT = re.compile(r"^report: .*?([^/\s]+)/report\.html", re.MULTILINE)
+DEPLOY, BOOT, WAITING = "the deploy", "the cutover: the old app's last requests, the new one's boot", "waiting"
+GIT, ACTS = "the repository: clone, commit, push", "ours: the other steps"
+ASKING, REST = "ours: asking the hosts and the repository", "ours: planning, judging, journal, report"
+KINDS = {"deploy.deploy": DEPLOY, "units.cutover": BOOT}
+
+
+def split(out: str, reports: Path) -> dict[str, float]:
+    """Seconds by what they were spent on, of the run whose output this is.
+
+    Raises:
+        BenchError: it left no record.
+    """
+    found = REPORT.findall(out)
+    record = reports / found[-1] / "run.json" if found else None
+    if record is None or not record.is_file():
+        raise BenchError(f"the run left no record in {reports}")
+    return parts(json.loads(record.read_text()))
+
+
+def parts(record: dict[str, Any]) -> dict[str, float]:
+    """The same from a record as plain data. What is no step, not waiting and not asking is the rest: ours all the same."""
+    spent = dict.fromkeys((DEPLOY, BOOT, WAITING, GIT, ACTS, ASKING, REST), 0.0)
+    for step in record["steps"]:
+        remedy = step["remedy"]
+        kind = KINDS.get(remedy) or (GIT if remedy.startswith("repo.") else ACTS)
+        spent[kind] += step["seconds"]
+    spent[WAITING] = record["waited"]
+    spent[ASKING] = record["asking"]
+    spent[REST] = max(0.0, record["seconds"] - sum(spent.values()))
+    return spent
