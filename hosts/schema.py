@@ -5,9 +5,15 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from hosts.model import Field, Model
+from pydantic import BaseModel, ConfigDict, Field
 
 Permission = Literal["merge", "push", "deploy", "restart", "retire"]
+
+
+class Model(BaseModel):
+    """Strict: an unknown key or a wrong type is an error, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Host(Model):
@@ -17,18 +23,18 @@ class Host(Model):
     address: str = Field(description="name or address to connect to; ~/.ssh/config applies to it")
     hostname: str = Field(description="what `hostname` must print there")
     port: int | None = None
-    release: str = Field(default="auto", description="Debian release (VERSION_ID), or auto")
-    retired: bool = Field(default=False, description="out of service: not connected to, no statements on it")
-    name: str = Field(default="", description="the key in the inventory; filled in by the loader")
+    release: str = Field("auto", description="Debian release (VERSION_ID), or auto")
+    retired: bool = Field(False, description="out of service: not connected to, no statements on it")
+    name: str = Field("", description="the key in the inventory; filled in by the loader")
 
 
 class Connect(Model):
     """How to reach the hosts."""
 
-    user: str = Field(default="", description="login name; empty: the account's user")
-    ssh_config: str | None = Field(default=None, description="an ssh_config to use instead of ~/.ssh/config")
-    timeout: float = Field(default=10.0, gt=0, description="seconds to connect, and to log in")
-    contact: str = Field(default="those who run the host", description="whom to ask for the fingerprints of the hosts' keys")
+    user: str = Field("", description="login name; empty: the account's user")
+    ssh_config: str | None = Field(None, description="an ssh_config to use instead of ~/.ssh/config")
+    timeout: float = Field(10.0, gt=0, description="seconds to connect, and to log in")
+    contact: str = Field("those who run the host", description="whom to ask for the fingerprints of the hosts' keys")
 
 
 class Account(Model):
@@ -50,7 +56,7 @@ class App(Model):
     logrotate_timer: str
     logrotate_config: str = Field(description="path on the hosts, absolute")
     logrotate_state: str = Field(description="path on the hosts, absolute")
-    stop_timeout: int = Field(default=62, description="seconds that a graceful stop may need at least")
+    stop_timeout: int = Field(62, description="seconds that a graceful stop may need at least")
 
 
 class Stages(Model):
@@ -70,7 +76,7 @@ class Ruby(Model):
     """The Ruby that must run the application."""
 
     version: str = Field(description="x.y.z, or auto: what the repository's Gemfile says")
-    old_version: str = Field(default="", description="x.y.z that ran it before, if known")
+    old_version: str = Field("", description="x.y.z that ran it before, if known")
     executable: str = Field(description="path with {version}")
 
 
@@ -97,7 +103,7 @@ class Web(Model):
 
     server_name: str
     socket_dir: str
-    socket: str = Field(default="auto", description="the web server's upstream path, or auto: read from its configuration")
+    socket: str = Field("auto", description="the web server's upstream path, or auto: read from its configuration")
     listen: str = Field(description="the path on which the application must listen")
     allowed_sockets: list[str] = Field(description="names in socket_dir that belong to other applications")
     vhosts: str = Field(description="the web server's generated configuration, readable by the account")
@@ -114,7 +120,7 @@ class Repository(Model):
     url: str
     branch: str
     legacy_branch: str
-    reviewed_url: str | None = Field(default=None, description="where changes are reviewed, if not at url")
+    reviewed_url: str | None = Field(None, description="where changes are reviewed, if not at url")
 
 
 class Waiver(Model):
@@ -140,9 +146,9 @@ class Inventory(Model):
     repository: Repository
     soak_days: int = Field(ge=0, description="days after the cutover before old things are retired")
     may: list[Permission] = Field(description="what the tool may do by itself")
-    waivers: list[Waiver] = Field(default_factory=list)
-    name: str = Field(default="", description="the target's name; filled in by the loader")
-    file: str = Field(default="", description="the file it was read from; filled in by the loader")
+    waivers: list[Waiver] = []
+    name: str = Field("", description="the target's name; filled in by the loader")
+    file: str = Field("", description="the file it was read from; filled in by the loader")
 
     @property
     def app_host(self) -> Host:

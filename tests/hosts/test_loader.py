@@ -187,6 +187,7 @@ def test_mistakes_of_shape(place: str, value: object, words: list[str]) -> None:
     text = mistake(put(place, value))
     for word in words:
         assert word in text
+    assert "pydantic" not in text
 
 
 def test_all_mistakes_at_once() -> None:
