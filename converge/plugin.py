@@ -213,7 +213,11 @@ class Engine:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what the target has no host for, and select by --id, exactly."""
-        items[:] = [i for i in items if (s := statement_of(i)) is None or self.places(s)]
+
+        def has_a_place(statement: Statement) -> bool:
+            return any(instances_of(statement.on, session.inv) for session in self.sessions.values())
+
+        items[:] = [i for i in items if (s := statement_of(i)) is None or has_a_place(s)]
         for session in self.sessions.values():
             refuse_strange_waivers(session)
         wanted = ids(self.config)
@@ -222,7 +226,7 @@ class Engine:
         refuse_unknown_ids(self.config, self.app.statements)
         if wanted:
             out = [i for i in items if (s := statement_of(i)) is None or s.id not in wanted]
-            items[:] = [i for i in items if i not in out]
+            items[:] = [i for i in items if (s := statement_of(i)) is not None and s.id in wanted]
             self.config.hook.pytest_deselected(items=out)
 
     def pytest_report_header(self) -> str:
