@@ -61,9 +61,9 @@ def measured(chosen: argparse.Namespace) -> list[Table]:
                         tables.append(table)
                         print(show.terminal(table), flush=True)
         if "convergence" in chosen.sections:
-            with lab_in(chosen.lab, "migrated", say, keep=chosen.keep):
+            with lab_in(chosen.lab, "migrated", say, keep=chosen.keep) as lab:
                 settle(say)
-                tables.append(convergence(f"lab:{chosen.lab}", REPORTS, say))
+                tables.append(convergence(lab, REPORTS, say))
                 print(show.terminal(tables[-1]), flush=True)
     return tables
 
@@ -94,7 +94,8 @@ def main(words: Sequence[str]) -> int:
         for name in ENVIRONMENTS:
             venvs.ensure(name, say)
         tables = measured(chosen)
-        print(f"\nbench: {write(tables, about).relative_to(venvs.TOP)}/results.json, .md, .svg", flush=True)
+        for file in sorted(write(tables, about).iterdir()):
+            print(f"bench: {file.relative_to(venvs.TOP)}", flush=True)
     except (BenchError, LabError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 4

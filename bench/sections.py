@@ -211,12 +211,12 @@ class Bench:
         return [table]
 
 
-def convergence(target: str, reports: Path, say: Callable[[str], None]) -> Table:
-    """From the state ``migrated`` to green, once; the split is of the run's own record."""
-    command = ours.check(TOP, "verify", [target])
+def convergence(lab: Lab, reports: Path, say: Callable[[str], None]) -> Table:
+    """From the state ``migrated``, in which the lab is, to green, once; the split is of the run's own record."""
+    command = ours.check(TOP, "verify", [f"lab:{lab.name}"])
     words = (*command.words, "--remediate", "--yes")
     say("remediating: some minutes")
-    sample = Meter([]).run(Command(words, TOP, command.judge))
+    sample = Meter(cpu_files(lab, list(lab.machines))).run(Command(words, TOP, command.judge))
     if sample.wrong:
         raise BenchError(f"the remediation did not end green: {sample.wrong}\n{sample.out[-3000:]}")
     found = split(sample.out, reports)
