@@ -61,12 +61,6 @@ def paramiko(place: Place, question: Question) -> Command:
     return Command(words, place.folder, _answered)
 
 
-def ssh(place: Place, question: Question) -> Command:
-    """The floor by ssh(1)."""
-    script = f"exec ssh -F {shlex.quote(str(place.ssh_config))} {HOST} \"$(cat {shlex.quote(str(question.line))})\""
-    return Command(("/bin/sh", "-c", f"{script} <{shlex.quote(str(question.stdin))}"), place.folder, _answered)
-
-
 def with_git(place: Place, question: Question, url: str, branch: str) -> Command:
     """The floor by paramiko, and beside it what git needs at least to see the branch: a shallow clone, nothing else."""
     git = f"GIT_SSH_COMMAND={shlex.quote(f'ssh -F {place.ssh_config}')} git clone -q --bare --depth=30"

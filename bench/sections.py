@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ TRIP = 0.05
 MANY = 50
 SIZES = (10, 50, 200)
 
-FLOOR, FLOOR_SSH = "floor: paramiko", "floor: ssh(1)"
+FLOOR = "floor: paramiko"
 WHOLE, HOST_ONLY, FORTY = "ours: verify/, whole", "ours: verify/, what the host alone decides", "ours: the forty"
 FLOOR_GIT, FLOOR_HOST, FLOOR_FORTY = f"{FLOOR}, and git", f"{FLOOR}, the host's part", f"{FLOOR}, the forty"
 
@@ -98,17 +98,15 @@ class Bench:
 
     # One host -----------------------------------------------------------------------------------------------------------
 
-    def one(self) -> list[Table]:
+    def one(self) -> Iterator[Table]:
         """Whole checks, and the forty against the peers, directly and over the delayed way."""
-        tables = []
         for trip in (0.0, TRIP):
             with proxied(self.lab, TRIP):
                 place = self.place(trip)
                 self.say(f"one host at {place.ms} ms: the suite")
-                tables.append(self._suite(place))
+                yield self._suite(place)
                 self.say(f"one host at {place.ms} ms: the forty")
-                tables.append(self._forty(place))
-        return tables
+                yield self._forty(place)
 
     def _suite(self, place: Place) -> Table:
         questions = ours.asked(TOP, place, place.folder / "asked")
@@ -116,7 +114,6 @@ class Bench:
         inv, target = load(str(place.target)), [str(place.target)]
         rows = [
             Row(FLOOR, ours.paramiko(place, whole)),
-            Row(FLOOR_SSH, ours.ssh(place, whole)),
             Row(FLOOR_GIT, ours.with_git(place, whole, inv.repository.url, inv.repository.branch)),
             Row(WHOLE, ours.check(TOP, "verify", target)),
             Row(FLOOR_HOST, ours.paramiko(place, part)),
