@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -79,7 +80,7 @@ def write(tables: Sequence[Table], about: dict[str, Any]) -> Path:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure; 0 even where a target is missed, 4 where nothing could be measured."""
+    """Measure; 0 even where a target is missed, 2 if interrupted, 4 where nothing could be measured."""
     chosen = arguments(words)
     if os.geteuid():
         print("bench: its lab boots real hosts and needs root: run it with sudo", file=sys.stderr)
@@ -90,6 +91,8 @@ def main(words: Sequence[str]) -> int:
         "rounds": chosen.rounds,
         "sections": chosen.sections,
     }
+    # However it ends, its lab is taken down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     try:
         for name in ENVIRONMENTS:
             venvs.ensure(name, say)
@@ -99,6 +102,8 @@ def main(words: Sequence[str]) -> int:
     except (BenchError, LabError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 4
+    except KeyboardInterrupt:
+        return 2
     return 0
 
 
