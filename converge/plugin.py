@@ -114,7 +114,7 @@ def sessions_of(config: pytest.Config, app: Application) -> dict[str, Session]:
     for target, inv in zip(targets, invs, strict=True):
         # Files of one name in several folders are told apart by what was typed.
         name = inv.name if known.count(inv.name) == 1 else target
-        named = inv.model_copy(update={"name": name})
+        named = inv.changed({"name": name})
         made[name] = Session(app, named, config.rootpath / "reports", strict=is_strict(config), id=id)
     for target in again:
         made[name].record.notes.append(f"--target {target}: this target was named more than once, and is read once")

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+import msgspec
 
 from converge.errors import ConvergeError
 
-ALLOWED = {
-    "string_type": "a string",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "date_type": "a date, as 2019-04-23 without quotes",
+WORDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "date": "a date, as 2019-04-23 without quotes",
 }
+"""The library's names of types, in the words of a TOML file's author."""
+
+NATIVE = (date,)
+"""What TOML has of its own: a date is never read from a string."""
+
+Place = tuple[str | int, ...]
 
 
 class InventoryError(ConvergeError):
@@ -53,9 +57,13 @@ class Layer:
         return True
 
 
-def explain(problem: ValidationError, model: type[BaseModel], layers: list[Layer]) -> str:
-    """One line for each thing that is wrong."""
-    return "\n".join(_line(detail, model, layers) for detail in problem.errors())
+def explain(data: Any, model: type[msgspec.Struct], layers: list[Layer]) -> str:
+    """One line for each thing that is wrong with data that the library refused."""
+    lines = []
+    for place, what in _wrong(model, data, ()):
+        file = next((layer.file for layer in reversed(layers) if layer.has(place)), layers[0].file)
+        lines.append(f"{file}: {dotted(place) or '(whole file)'}: {what}")
+    return "\n".join(lines)
 
 
 def dotted(location: Iterable[str | int]) -> str:
@@ -72,64 +80,66 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _line(detail: ErrorDetails, model: type[BaseModel], layers: list[Layer]) -> str:
-    location = tuple(part for part in detail["loc"])
-    file = next((layer.file for layer in reversed(layers) if layer.has(location)), layers[0].file)
-    place, read, context = dotted(location), detail["input"], detail.get("ctx", {})
-    match detail["type"]:
-        case "extra_forbidden":
-            known = sorted(_keys(model, location[:-1]))
-            guess = did_you_mean(str(location[-1]), known)
-            return f"{file}: {place}: unknown key{guess} (allowed here: {', '.join(known)})"
-        case "missing":
-            return f"{file}: {place}: missing ({_meaning(model, location)})"
-        case "literal_error":
-            return f"{file}: {place}: read {read!r}, allowed: {context['expected']}{_guess(read, context['expected'])}"
-        case "value_error":
-            return f"{file}: {place or '(whole file)'}: {context['error']}"
-        case kind:
-            allowed = ALLOWED.get(kind, detail["msg"].removeprefix("Input should be "))
-            return f"{file}: {place}: read {read!r}, allowed: {allowed}"
+def _wrong(hint: Any, data: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    """Every mistake below a place: the library itself ends at the first, and does not name a mapping's key."""
+    bare, inner = _bare(hint), get_args(_bare(hint))
+    if _is_table(bare) and isinstance(data, Mapping):
+        yield from _wrong_table(bare, data, place)
+    elif get_origin(bare) is dict and isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _wrong(inner[1], value, (*place, key))
+    elif get_origin(bare) is list and isinstance(data, list):
+        for number, value in enumerate(data):
+            yield from _wrong(inner[0], value, (*place, number))
+    elif problem := _refused(hint, data):
+        yield place, f"read {data!r}, allowed: {_allowed(hint, data, problem)}"
 
 
-def _guess(read: object, expected: str) -> str:
-    words = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
-    return did_you_mean(read, words) if isinstance(read, str) else ""
+def _wrong_table(model: type[msgspec.Struct], data: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, str]]:
+    hints = get_type_hints(model, include_extras=True)
+    known = sorted(name for name, hint in hints.items() if "filled in by the loader" not in _meaning(hint))
+    for key in data.keys() - hints.keys():
+        yield (*place, key), f"unknown key{did_you_mean(key, known)} (allowed here: {', '.join(known)})"
+    for field in msgspec.structs.fields(model):
+        hint, here = hints[field.name], (*place, field.name)
+        if field.name in data:
+            yield from _wrong(hint, data[field.name], here)
+        elif field.required:
+            yield here, f"missing ({_meaning(hint) or _contents(hint)})"
 
 
-def _keys(model: type[BaseModel], location: tuple[str | int, ...]) -> Iterable[str]:
-    owner = _model_at(model, location)
-    fields = owner.model_fields.items() if owner else []
-    return [key for key, field in fields if "filled in by the loader" not in (field.description or "")]
+def _refused(hint: Any, data: Any) -> str:
+    """The library's word on a value; empty if it takes it."""
+    try:
+        msgspec.convert(data, hint, builtin_types=NATIVE)
+    except msgspec.ValidationError as problem:
+        return str(problem)
+    return ""
 
 
-def _meaning(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
-    owner = _model_at(model, location[:-1])
-    field = owner.model_fields.get(str(location[-1])) if owner else None
-    if field is None:
-        return "it must be given"
-    inner = _models(field.annotation)
-    of = f"a table with {', '.join(inner[0].model_fields)}" if inner else "it must be given"
-    return field.description or of
+def _allowed(hint: Any, data: Any, problem: str) -> str:
+    if get_origin(_bare(hint)) is Literal:
+        words = get_args(_bare(hint))
+        *first, last = [repr(word) for word in words]
+        guess = did_you_mean(data, [word for word in words if isinstance(word, str)]) if isinstance(data, str) else ""
+        return f"{', '.join(first)} or {last}{guess}" if first else f"{last}{guess}"
+    expected = problem.removeprefix("Expected ").split(", got ")[0].split(" - at ")[0]
+    return re.sub(r"`([^`]*)`", lambda m: " or ".join(WORDS.get(w, w) for w in m[1].split(" | ") if w != "null"), expected)
 
 
-def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The model that describes what is at a place, seen through mappings and lists."""
-    here: Any = model
-    for key in location:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            field = here.model_fields.get(str(key))
-            here = field.annotation if field else None
-        elif get_origin(here) in {dict, list}:
-            here = get_args(here)[-1]
-        else:
-            return None
-    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in {dict, list, Union, types.UnionType}:
-        return [found for part in get_args(annotation) for found in _models(part)]
-    return []
+def _is_table(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+
+
+def _meaning(hint: Any) -> str:
+    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((extra.description for extra in extras if isinstance(extra, msgspec.Meta) and extra.description), "")
+
+
+def _contents(hint: Any) -> str:
+    tables = [part for part in (_bare(hint), *get_args(_bare(hint))) if _is_table(part)]
+    return f"a table with {', '.join(tables[0].__struct_fields__)}" if tables else "it must be given"

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import msgspec
 
-from hosts.errors import InventoryError, Layer, NoLab, did_you_mean, explain
+from hosts.errors import NATIVE, InventoryError, Layer, NoLab, did_you_mean, explain
 from hosts.rules import broken
 from hosts.schema import Inventory
 
@@ -97,9 +97,9 @@ def build(layers: list[Layer], name: str) -> Inventory:
     if isinstance(data.get("hosts"), dict):
         data["hosts"] = {k: {**h, "name": k} if isinstance(h, dict) else h for k, h in data["hosts"].items()}
     try:
-        inv = Inventory.model_validate(data)
-    except ValidationError as problem:
-        raise InventoryError(explain(problem, Inventory, layers)) from None
+        inv = msgspec.convert(data, Inventory, builtin_types=NATIVE)
+    except msgspec.ValidationError:
+        raise InventoryError(explain(data, Inventory, layers)) from None
     if mistakes := list(broken(inv)):
         raise InventoryError("\n".join(f"{_source(layers, key)}: {key}: {what}" for key, what in mistakes))
     return inv

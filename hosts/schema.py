@@ -2,136 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Meta
 
 Permission = Literal["merge", "push", "deploy", "restart", "retire"]
 
 
-class Model(BaseModel):
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Strict: an unknown key or a wrong type is an error, never ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    def changed(self, values: Mapping[str, Any]) -> Self:
+        """The same with other values, which are not checked."""
+        return msgspec.structs.replace(self, **values)
 
 
-class Host(Model):
+class Host(Model, frozen=True, kw_only=True):
     """One machine of the target."""
 
     role: Literal["app", "legacy"]
-    address: str = Field(description="name or address to connect to; ~/.ssh/config applies to it")
-    hostname: str = Field(description="what `hostname` must print there")
+    address: Annotated[str, Meta(description="name or address to connect to; ~/.ssh/config applies to it")]
+    hostname: Annotated[str, Meta(description="what `hostname` must print there")]
     port: int | None = None
-    release: str = Field("auto", description="Debian release (VERSION_ID), or auto")
-    retired: bool = Field(False, description="out of service: not connected to, no statements on it")
-    name: str = Field("", description="the key in the inventory; filled in by the loader")
+    release: Annotated[str, Meta(description="Debian release (VERSION_ID), or auto")] = "auto"
+    retired: Annotated[bool, Meta(description="out of service: not connected to, no statements on it")] = False
+    name: Annotated[str, Meta(description="the key in the inventory; filled in by the loader")] = ""
 
 
-class Connect(Model):
+class Connect(Model, frozen=True, kw_only=True):
     """How to reach the hosts."""
 
-    user: str = Field("", description="login name; empty: the account's user")
-    ssh_config: str | None = Field(None, description="an ssh_config to use instead of ~/.ssh/config")
-    timeout: float = Field(10.0, gt=0, description="seconds to connect, and to log in")
-    contact: str = Field("those who run the host", description="whom to ask for the fingerprints of the hosts' keys")
+    user: Annotated[str, Meta(description="login name; empty: the account's user")] = ""
+    ssh_config: Annotated[str | None, Meta(description="an ssh_config to use instead of ~/.ssh/config")] = None
+    timeout: Annotated[float, Meta(gt=0, description="seconds to connect, and to log in")] = 10.0
+    contact: Annotated[str, Meta(description="whom to ask for the fingerprints of the hosts' keys")] = (
+        "those who run the host"
+    )
 
 
-class Account(Model):
+class Account(Model, frozen=True, kw_only=True):
     """The account that owns the application on the hosts."""
 
     user: str
     uid: int | None = None
     home: str
-    home_fs: list[str] = Field(description="file system types that the home may be on")
-    group: str = Field(description="group that the host requires for its user services")
+    home_fs: Annotated[list[str], Meta(description="file system types that the home may be on")]
+    group: Annotated[str, Meta(description="group that the host requires for its user services")]
 
 
-class App(Model):
+class App(Model, frozen=True, kw_only=True):
     """The application's units."""
 
     unit: str
     legacy_units: list[str]
     logrotate_unit: str
     logrotate_timer: str
-    logrotate_config: str = Field(description="path on the hosts, absolute")
-    logrotate_state: str = Field(description="path on the hosts, absolute")
-    stop_timeout: int = Field(62, description="seconds that a graceful stop may need at least")
+    logrotate_config: Annotated[str, Meta(description="path on the hosts, absolute")]
+    logrotate_state: Annotated[str, Meta(description="path on the hosts, absolute")]
+    stop_timeout: Annotated[int, Meta(description="seconds that a graceful stop may need at least")] = 62
 
 
-class Stages(Model):
+class Stages(Model, frozen=True, kw_only=True):
     """Capistrano's trees below `root`, and its names for them."""
 
     root: str
-    target: str = Field(description="directory of the target stage below root")
-    legacy: list[str] = Field(description="directories of the stages to be retired")
-    deploy: str = Field(description="Capistrano's name of the target stage")
-    legacy_deploy: list[str] = Field(description="Capistrano's names of the stages to be retired")
+    target: Annotated[str, Meta(description="directory of the target stage below root")]
+    legacy: Annotated[list[str], Meta(description="directories of the stages to be retired")]
+    deploy: Annotated[str, Meta(description="Capistrano's name of the target stage")]
+    legacy_deploy: Annotated[list[str], Meta(description="Capistrano's names of the stages to be retired")]
     linked_dirs: list[str]
     linked_files: list[str]
-    server: str = Field(description="the server that the target stage must name in its configuration")
+    server: Annotated[str, Meta(description="the server that the target stage must name in its configuration")]
 
 
-class Ruby(Model):
+class Ruby(Model, frozen=True, kw_only=True):
     """The Ruby that must run the application."""
 
-    version: str = Field(description="x.y.z, or auto: what the repository's Gemfile says")
-    old_version: str = Field("", description="x.y.z that ran it before, if known")
-    executable: str = Field(description="path with {version}")
+    version: Annotated[str, Meta(description="x.y.z, or auto: what the repository's Gemfile says")]
+    old_version: Annotated[str, Meta(description="x.y.z that ran it before, if known")] = ""
+    executable: Annotated[str, Meta(description="path with {version}")]
 
 
-class Solr(Model):
+class Solr(Model, frozen=True, kw_only=True):
     """The search engine beside the application."""
 
     port: int
     stop_port: int
     core: str
-    pid_file: str = Field(description="relative to a release")
-    fallback_log: str = Field(description="what the application logs when it searches without Solr")
+    pid_file: Annotated[str, Meta(description="relative to a release")]
+    fallback_log: Annotated[str, Meta(description="what the application logs when it searches without Solr")]
 
 
-class Url(Model):
+class Url(Model, frozen=True, kw_only=True):
     """A public address that must answer."""
 
     url: str
-    expect: str = Field(description="text that must be in the answer")
+    expect: Annotated[str, Meta(description="text that must be in the answer")]
     status: int = 200
 
 
-class Web(Model):
+class Web(Model, frozen=True, kw_only=True):
     """How requests reach the application."""
 
     server_name: str
     socket_dir: str
-    socket: str = Field("auto", description="the web server's upstream path, or auto: read from its configuration")
-    listen: str = Field(description="the path on which the application must listen")
-    allowed_sockets: list[str] = Field(description="names in socket_dir that belong to other applications")
-    vhosts: str = Field(description="the web server's generated configuration, readable by the account")
+    socket: Annotated[str, Meta(description="the web server's upstream path, or auto: read from its configuration")] = "auto"
+    listen: Annotated[str, Meta(description="the path on which the application must listen")]
+    allowed_sockets: Annotated[list[str], Meta(description="names in socket_dir that belong to other applications")]
+    vhosts: Annotated[str, Meta(description="the web server's generated configuration, readable by the account")]
     urls: list[Url]
-    search_path: str = Field(description="a search that Solr must answer")
-    probe_path: str = Field(description="a cheap page for the prober")
+    search_path: Annotated[str, Meta(description="a search that Solr must answer")]
+    probe_path: Annotated[str, Meta(description="a cheap page for the prober")]
     ca_file: str | None = None
-    resolve: dict[str, str] = Field(default_factory=dict, description="names that are not asked of DNS")
+    resolve: Annotated[dict[str, str], Meta(description="names that are not asked of DNS")] = {}
 
 
-class Repository(Model):
+class Repository(Model, frozen=True, kw_only=True):
     """Where the application's code is."""
 
     url: str
     branch: str
     legacy_branch: str
-    reviewed_url: str | None = Field(None, description="where changes are reviewed, if not at url")
+    reviewed_url: Annotated[str | None, Meta(description="where changes are reviewed, if not at url")] = None
 
 
-class Waiver(Model):
+class Waiver(Model, frozen=True, kw_only=True):
     """A statement that may fail for a while."""
 
     id: str
-    why: str = Field(min_length=1)
+    why: Annotated[str, Meta(min_length=1)]
     until: date
 
 
-class Inventory(Model):
+class Inventory(Model, frozen=True, kw_only=True):
     """A target: everything that is particular to one deployment."""
 
     format: Literal[1]
@@ -144,11 +150,11 @@ class Inventory(Model):
     solr: Solr
     web: Web
     repository: Repository
-    soak_days: int = Field(ge=0, description="days after the cutover before old things are retired")
-    may: list[Permission] = Field(description="what the tool may do by itself")
+    soak_days: Annotated[int, Meta(ge=0, description="days after the cutover before old things are retired")]
+    may: Annotated[list[Permission], Meta(description="what the tool may do by itself")]
     waivers: list[Waiver] = []
-    name: str = Field("", description="the target's name; filled in by the loader")
-    file: str = Field("", description="the file it was read from; filled in by the loader")
+    name: Annotated[str, Meta(description="the target's name; filled in by the loader")] = ""
+    file: Annotated[str, Meta(description="the file it was read from; filled in by the loader")] = ""
 
     @property
     def app_host(self) -> Host:

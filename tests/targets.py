@@ -17,8 +17,8 @@ T = TypeVar("T")
 def inventory(**changes: dict[str, Any]) -> Inventory:
     """The lab's inventory; ``stages={"root": "/x"}`` changes single values of a section."""
     inv = load("lab", offline=True)
-    sections = {name: getattr(inv, name).model_copy(update=values) for name, values in changes.items()}
-    return inv.model_copy(update=sections)
+    sections = {name: getattr(inv, name).changed(values) for name, values in changes.items()}
+    return inv.changed(sections)
 
 
 def at_app(inv: Inventory) -> Context:

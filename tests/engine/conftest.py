@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hosts.schema import Inventory
@@ -11,6 +12,7 @@ from hosts.schema import Inventory
 CONFTEST = """
 from __future__ import annotations
 import json, os, sys, time
+import msgspec
 from pathlib import Path
 import pytest
 import converge.session
@@ -39,8 +41,8 @@ READINGS = {"word": word, "landscape": landscape}
 globals().update(fixtures(READINGS))
 
 def load(target, *, offline=False):
-    inv = Inventory.model_validate_json((HERE / "inventory.json").read_text(), strict=False)
-    return inv if target == "lab" else inv.model_copy(update={"name": target})
+    inv = msgspec.json.decode((HERE / "inventory.json").read_bytes(), type=Inventory)
+    return inv if target == "lab" else inv.changed({"name": target})
 
 def connect(inv, host, ask=None):
     if (HERE / f"{inv.name}.slow").exists():
@@ -82,7 +84,7 @@ def test_word_is_short(word):
 @pytest.fixture
 def inventory() -> Inventory:
     """An inventory with an app host and a legacy host."""
-    return Inventory.model_validate(
+    return msgspec.convert(
         {
             "format": 1,
             "name": "demo",
@@ -125,7 +127,8 @@ def inventory() -> Inventory:
             "repository": {"url": "git@forge:app.git", "branch": "master", "legacy_branch": "migrate"},
             "soak_days": 0,
             "may": [],
-        }
+        },
+        Inventory,
     )
 
 
@@ -137,7 +140,7 @@ def project(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     top = Path(str(pytester.path))
-    (top / "inventory.json").write_text(inventory.model_dump_json())
+    (top / "inventory.json").write_bytes(msgspec.json.encode(inventory))
     (top / "word").write_text("good\n")
     (top / "verify").mkdir()
     (top / "verify" / "__init__.py").touch()

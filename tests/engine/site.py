@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.world import World
@@ -63,9 +64,9 @@ class Site:
 
 def mending(project: pytest.Pytester, world: World, host: str, seconds: int) -> Site:
     """The project, its statements about a word that is bad; the remedy's first step takes `seconds` on `host`."""
-    web = world.inv.web.model_copy(update={"resolve": {"app.example": "127.0.0.1"}})
+    web = world.inv.web.changed({"resolve": {"app.example": "127.0.0.1"}})
     top = Path(str(project.path))
-    (top / "inventory.json").write_text(world.inv.model_copy(update={"web": web}).model_dump_json())
+    (top / "inventory.json").write_bytes(msgspec.json.encode(world.inv.changed({"web": web})))
     (top / "word").unlink()
     (top / "word").symlink_to(world.root / "word")
     (world.root / "word").write_text("bad")

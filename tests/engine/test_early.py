@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from converge.early import inside, only
@@ -50,7 +51,7 @@ def test_what_reads_nothing_connects_to_nothing(tmp_path: Path, flags: list[str]
         while not (before := logins(sshd)) and time.monotonic() < end:  # the one that found out that it listens
             time.sleep(0.05)
         file = tmp_path / "ours.toml"
-        file.write_text(as_toml(sshd.inv.model_dump()))
+        file.write_text(as_toml(msgspec.to_builtins(sshd.inv)))
         words = [sys.executable, "-m", "pytest", "verify/", *flags]
         words += [] if "--help" in flags else ["--target", str(file)]
         variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}

@@ -128,14 +128,14 @@ def test_shared_folder_of_users_data(stage: Stage) -> None:
 
 def test_other_host(stage: Stage) -> None:
     hosts = stage.world.inv.hosts
-    there = hosts["new"].model_copy(update={"hostname": "elsewhere"})
-    stage.world.inv = stage.world.inv.model_copy(update={"hosts": {**hosts, "new": there}})
+    there = hosts["new"].changed({"hostname": "elsewhere"})
+    stage.world.inv = stage.world.inv.changed({"hosts": {**hosts, "new": there}})
     assert f"this host is {os.uname().nodename}, not elsewhere" in refused(stage, Write(f"{stage.world.root}/A", "x"))
 
 
 def test_other_account(stage: Stage) -> None:
-    account = stage.world.inv.account.model_copy(update={"user": "otherorg"})
-    stage.world.inv = stage.world.inv.model_copy(update={"account": account})
+    account = stage.world.inv.account.changed({"user": "otherorg"})
+    stage.world.inv = stage.world.inv.changed({"account": account})
     assert "not otherorg" in refused(stage, Write(f"{stage.world.root}/A", "x"))
 
 

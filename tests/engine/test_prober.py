@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from converge.prober import AGENT, Prober, Sample, road, summary
@@ -88,8 +89,8 @@ def site() -> Iterator[int]:
 
 def leading_to(inventory: Inventory, port: int) -> Inventory:
     urls = [{"url": f"http://app.example:{port}/", "expect": "x"}]
-    web = {**inventory.web.model_dump(), "resolve": {"app.example": "127.0.0.1"}, "urls": urls}
-    return Inventory.model_validate({**inventory.model_dump(), "web": web})
+    web = {**msgspec.to_builtins(inventory.web), "resolve": {"app.example": "127.0.0.1"}, "urls": urls}
+    return msgspec.convert({**msgspec.to_builtins(inventory), "web": web}, Inventory)
 
 
 def test_prober_asks_the_app_host_by_the_sites_name(inventory: Inventory, site: int) -> None:

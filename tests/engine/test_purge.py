@@ -118,15 +118,15 @@ def test_nothing_outside_an_attic_can_be_named(stage: Stage) -> None:
 
 
 def test_other_host_is_refused(stage: Stage) -> None:
-    host = stage.world.inv.app_host.model_copy(update={"hostname": "elsewhere"})
-    inv = stage.world.inv.model_copy(update={"hosts": {**stage.world.inv.hosts, "new": host}})
+    host = stage.world.inv.app_host.changed({"hostname": "elsewhere"})
+    inv = stage.world.inv.changed({"hosts": {**stage.world.inv.hosts, "new": host}})
     runs, _ = kept(inv, stage.link, TODAY)
     assert purge(inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append) is Exit.FAILS
     assert (attic(stage) / "R1").exists()
 
 
 def test_young_run_stays(stage: Stage) -> None:
-    inv = stage.world.inv.model_copy(update={"soak_days": 14})
+    inv = stage.world.inv.changed({"soak_days": 14})
     (found,), _ = kept(inv, stage.link, TODAY)
     assert found.stays == f"it is kept until {TODAY + timedelta(days=14)}, 14 days after the run"
 
@@ -135,7 +135,7 @@ def test_young_run_stays(stage: Stage) -> None:
     ("cut", "words"), [(None, "the cutover has not been"), (date(2026, 1, 10), "purge on 2026-01-24 or later")]
 )
 def test_before_the_soak_is_over_it_is_refused(inventory: Inventory, cut: date | None, words: str) -> None:
-    inv = inventory.model_copy(update={"soak_days": 14})
+    inv = inventory.changed({"soak_days": 14})
     with pytest.raises(SoakGoesOn, match=words):
         refuse_soaking(inv, cut, date(2026, 1, 23))
     refuse_soaking(inv, date(2026, 1, 10), date(2026, 1, 24))

@@ -106,20 +106,16 @@ def build(top: Path, inventory: Inventory, monkeypatch: Any) -> World:
     """The folders, and the environment that makes scripts take them for a host."""
     home = top / "home"
     app = inventory.app
-    inv = inventory.model_copy(
-        update={
+    inv = inventory.changed(
+        {
             "hosts": {
-                name: host.model_copy(update={"hostname": os.uname().nodename}) for name, host in inventory.hosts.items()
+                name: host.changed({"hostname": os.uname().nodename}) for name, host in inventory.hosts.items()
             },
-            "account": inventory.account.model_copy(update={"home": str(home), "user": getpass.getuser()}),
-            "app": app.model_copy(
-                update={"logrotate_config": f"{home}/rotate/conf", "logrotate_state": f"{home}/rotate/state"}
-            ),
-            "stages": inventory.stages.model_copy(
-                update={"root": f"{home}/app", "linked_dirs": ["log", "private", "tmp/pids"]}
-            ),
-            "web": inventory.web.model_copy(
-                update={"socket_dir": f"{top}/sockets", "allowed_sockets": ["dev.sock"], "listen": f"{top}/sockets/app.sock"}
+            "account": inventory.account.changed({"home": str(home), "user": getpass.getuser()}),
+            "app": app.changed({"logrotate_config": f"{home}/rotate/conf", "logrotate_state": f"{home}/rotate/state"}),
+            "stages": inventory.stages.changed({"root": f"{home}/app", "linked_dirs": ["log", "private", "tmp/pids"]}),
+            "web": inventory.web.changed(
+                {"socket_dir": f"{top}/sockets", "allowed_sockets": ["dev.sock"], "listen": f"{top}/sockets/app.sock"}
             ),
         }
     )

@@ -112,7 +112,7 @@ def test_a_host_that_is_reached(sshd: Sshd) -> None:
     ],
 )
 def test_where_it_ends(sshd: Sshd, setting: str, stage: str, passed: list[str]) -> None:
-    inv = sshd.inv.model_copy(update={"connect": sshd.inv.connect.model_copy(update={"user": ""})})
+    inv = sshd.inv.changed({"connect": sshd.inv.connect.changed({"user": ""})})
     sshd.client(setting)
     found = list(check_host(inv, sshd.host, None))
     assert [f.what for f in found if f.mark == "ok"] == passed

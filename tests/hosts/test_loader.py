@@ -174,7 +174,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -
         ("hosts.vampires.hostname", None, ["hosts.vampires.hostname: missing", "what `hostname` must print there"]),
         ("hosts.vampires.role", "ap", ["hosts.vampires.role: read 'ap'", "'app' or 'legacy'", "did you mean app?"]),
         ("soak_days", "14", ["soak_days: read '14', allowed: a whole number"]),
-        ("soak_days", -1, ["soak_days: read -1", "greater than or equal to 0"]),
+        ("soak_days", -1, ["soak_days: read -1, allowed: a whole number >= 0"]),
         ("web.allowed_sockets", "dev.sock", ["web.allowed_sockets: read 'dev.sock', allowed: a list"]),
         ("hosts.werewolves.retired", "yes", ["hosts.werewolves.retired: read 'yes', allowed: true or false"]),
         ("web", "x", ["web: read 'x', allowed: a table"]),
@@ -187,7 +187,7 @@ def test_mistakes_of_shape(place: str, value: object, words: list[str]) -> None:
     text = mistake(put(place, value))
     for word in words:
         assert word in text
-    assert "pydantic" not in text
+    assert "`" not in text.replace("`hostname`", "")
 
 
 def test_all_mistakes_at_once() -> None:

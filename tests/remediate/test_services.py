@@ -205,7 +205,7 @@ def test_an_upgrade_that_began_since_keeps_its_pid_file(text: str | None, rc: in
 def test_gems_of_another_ruby_stay_while_a_process_uses_them(tmp_path: Path) -> None:
     top = "/b/ruby/3.1.0"
     seen = Bundle("/b", "/b", "3.3.8", ("3.1.0",), 1, (Broken(f"{top}/gems/a-1/lib/a.so", "x"),), ())
-    inv = INV.model_copy(update={"ruby": INV.ruby.model_copy(update={"version": "3.3.8"})})
+    inv = INV.changed({"ruby": INV.ruby.changed({"version": "3.3.8"})})
     first = next(mend_ruby.rebuild(context(inv, tmp_path, {**GIVEN, bundle: seen})))
     assert f"no process uses {top}" in [condition.sentence for condition in first.when]
 

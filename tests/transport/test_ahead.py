@@ -44,7 +44,7 @@ def test_it_fails_as_it_would_have(sshd: Sshd) -> None:
 @needs_sshd
 def test_another_inventory_is_not_served(sshd: Sshd) -> None:
     begin(sshd.inv, None)
-    other = sshd.inv.model_copy(update={"soak_days": 99})
+    other = sshd.inv.changed({"soak_days": 99})
     link = connect(other, other.app_host)
     assert link.exec("echo it", limit=5).rc == 0
     link.close()
