@@ -110,41 +110,70 @@ def git_environment(inv: Inventory) -> str:
     return f"export LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND={shlex.quote(ssh)}"
 
 
-_HEADS = r"""
+# One login brings the branches and what is looked at of them; another address is asked meanwhile.
+_FETCH = r"""
 command -v git >/dev/null || { echo "git is not installed on the control machine" >&2; exit 3; }
-heads=$(git ls-remote --heads "$url" "refs/heads/$branch" "refs/heads/$legacy") || exit 4
-printf '%s\n' "$heads" | awk 'NF == 2 { sub("refs/heads/", "", $2); print "head\t" $2 "\t" $1 }'
-[ -z "$reviewed" ] || git ls-remote --heads "$reviewed" "refs/heads/$branch" | awk '{ print "reviewed\t" $1 }'
+tmp=$(mktemp -d) || exit 5
+asking=
+trap 'kill $asking 2>/dev/null; rm -rf "$tmp"' EXIT
+trap 'exit 6' HUP INT TERM
+if [ -n "$reviewed" ]; then
+  git ls-remote --heads "$reviewed" "refs/heads/$branch" >"$tmp/reviewed" &
+  asking=$!
+fi
+mkdir "$tmp/files" && cd "$tmp/files" && git init -q --bare . && git remote add origin "$url" || exit 5
+git -c gc.auto=0 -c maintenance.auto=false fetch -q --no-tags --depth="$recent" --filter=blob:limit=100k origin \
+  "+refs/heads/$branch:refs/heads/$branch" "+refs/heads/$legacy*:refs/heads/$legacy*" 2>"$tmp/said"
+rc=$?
+cat "$tmp/said" >&2
+if [ "$rc" != 0 ]; then
+  grep -qi "couldn't find remote ref refs/heads/$branch\$" "$tmp/said" || exit 4
+  echo end
+  exit 0
+fi
+git for-each-ref --format='head%09%(refname:lstrip=2)%09%(objectname)' "refs/heads/$branch" "refs/heads/$legacy" \
+  >"$tmp/heads" || exit 4
+cat "$tmp/heads"
+old=$(awk -F '\t' -v name="$legacy" '$2 == name { print name }' "$tmp/heads")
 """
 
-_FETCH = r"""
-tmp=$(mktemp -d) || exit 5
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 6' HUP INT TERM
-mkdir "$tmp/files" "$tmp/history" && cd "$tmp/files" && git init -q --bare . && git remote add origin "$url" || exit 5
-old=; case $heads in *"refs/heads/$legacy"*) old="+refs/heads/$legacy:refs/heads/$legacy" ;; esac
-git fetch -q --depth="$recent" --filter=blob:limit=100k origin "+refs/heads/$branch:refs/heads/$branch" $old || exit 4
+# Bytes are counted, because a file's last line may have no end and its text may look like anything.
+_SHOW = r"""
 for ref in "$branch" ${old:+"$legacy"}; do
   for path in $files; do
-    git cat-file -e "$ref:$path" 2>/dev/null || continue
-    printf 'file\t%s\t%s\n' "$ref" "$path"
-    git show "$ref:$path" >"$tmp/shown" || exit 4
-    sed 's/^/|/' "$tmp/shown"
+    printf '%s:%s file\t%s\t%s\n' "$ref" "$path" "$ref" "$path"
   done
-done
-git log --first-parent -m --name-only --format='commit%x09%H%x09%s' -n "$recent" "$branch" >"$tmp/log" || exit 4
+done >"$tmp/names"
+git cat-file --batch='%(objecttype) %(objectsize) %(rest)' <"$tmp/names" >"$tmp/shown" || exit 4
+LC_ALL=C awk '
+  left > 1 { if (shown) print "|" $0; left -= length($0) + 1; next }
+  left == 1 { left = 0; next }
+  / missing$/ { next }
+  $2 ~ /^[0-9]+$/ { shown = $1 == "blob"; left = $2 + 1; if (shown) { sub(/^blob [0-9]+ /, ""); print }; next }
+  { strange = 1; exit }
+  END { exit strange || left != 0 }' "$tmp/shown" || { echo "git cat-file gave an answer that is none" >&2; exit 4; }
+git log --first-parent -m --no-renames --name-only --format='commit%x09%H%x09%s' -n "$recent" "$branch" >"$tmp/log" || exit 4
 awk '/^commit\t/ { print; next } NF { print "touched\t" $0 }' "$tmp/log"
 git grep -nIE "$pattern" "$branch" -- Capfile Gemfile run README.md config lib script bin >"$tmp/grep"
 [ $? -le 1 ] || exit 4
 awk 'NR <= 40 { print "grep\t" $0 }' "$tmp/grep"
 """
 
-# A shallow history may lack the commit at which the branches met, so what looks unmerged is asked of the whole one.
+# A shallow history may lack the commit at which the branches met, so what looks unmerged in it is asked of the whole one.
 _UNMERGED = r"""
-if [ -n "$old" ] && ! git merge-base --is-ancestor "$legacy" "$branch" 2>/dev/null; then
-  cd "$tmp/history" && git init -q --bare . && git remote add origin "$url" || exit 5
-  git fetch -q --filter=tree:0 origin "+refs/heads/$branch:refs/heads/$branch" "$old" || exit 4
-  git log --format='unmerged%x09%H%x09%s' -n 50 "$branch..$legacy" || exit 4
+unmerged() { git log --format='unmerged%x09%H%x09%s' -n 50 "$branch..$legacy" >"$tmp/unmerged" || exit 4; }
+if [ -n "$old" ]; then
+  unmerged
+  if [ -s "$tmp/unmerged" ] && [ -s shallow ]; then
+    git fetch -q --no-tags --unshallow --filter=tree:0 origin "refs/heads/$branch" "refs/heads/$legacy" || exit 4
+    unmerged
+  fi
+  cat "$tmp/unmerged"
+fi
+if [ -n "$reviewed" ]; then
+  wait "$asking"
+  asking=
+  awk '{ print "reviewed\t" $1 }' "$tmp/reviewed"
 fi
 echo end
 """
@@ -162,7 +191,7 @@ def _ask(c: Context) -> str:
         "pattern": leftovers_pattern(c.inv),
     }
     set_variables = "\n".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    return "\n".join([git_environment(c.inv), set_variables, _HEADS, _FETCH, _UNMERGED])
+    return "\n".join([git_environment(c.inv), set_variables, _FETCH, _SHOW, _UNMERGED])
 
 
 @reading(_ask, on="control", limit=120.0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from converge.errors import Unobservable
-from facts.repo import leftovers_pattern, repository
+from facts.repo import RECENT, leftovers_pattern, repository
 from facts.repo_files import (
     after_publishing,
     directives,
@@ -57,7 +58,7 @@ def test_unmerged_branch(forge: Path) -> None:
     assert seen.recent[0].touched == ("Gemfile", "config/deploy.rb")
 
 
-@pytest.mark.parametrize("verb", ["log", "grep", "show"])
+@pytest.mark.parametrize("verb", ["for-each-ref", "cat-file", "log", "grep"])
 def test_what_git_could_not_tell_is_not_nothing(
     forge: Path, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,83 @@ def test_what_git_could_not_tell_is_not_nothing(
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(Unobservable, match="out of memory"):
         ask(repository, inventory(repository={"url": str(forge)}))
+
+
+def test_texts_come_as_they_are(forge: Path) -> None:
+    texts = {
+        "config/deploy.rb": "a\n\nblob 3 file\tmaster\tx\nmaster:y missing\n\n\n",
+        "Gemfile.lock": "no end of line",
+        "Gemfile": "é\n",
+        ".ruby-version": "",
+        "config/deploy/production.rb": "\n",
+    }
+    for name, text in texts.items():
+        (forge / name).write_text(text)
+    (forge / "config/deploy/migrate.rb").mkdir()
+    (forge / "config/deploy/migrate.rb/a").write_text("a folder where a file was looked for\n")
+    git(forge, "add", "-A")
+    git(forge, "commit", "-qm", "texts")
+    seen = ask(repository, inventory(repository={"url": str(forge)}))
+    assert {name: seen.file(name) for name in texts} == {**texts, "Gemfile.lock": "no end of line\n"}
+    assert seen.file("config/deploy/migrate.rb") is None
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """The logins and the commands of git since the last call; ssh leads to this machine."""
+    log, folder = tmp_path / "calls", tmp_path / "bin"
+    folder.mkdir()
+    for name, act in (("git", f'exec {shutil.which("git")} "$@"'), ("ssh", 'for last; do :; done; eval "$last"')):
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{log}\n{act}\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def take() -> list[str]:
+        lines = log.read_text().splitlines()
+        log.unlink()
+        return [line for line in lines if not line.startswith("ssh -G")]
+
+    return take
+
+
+def test_one_login_reads_it_all(forge: Path, calls: Callable[[], list[str]]) -> None:
+    git(forge, "branch", "-q", "migrate-more")
+    seen = ask(repository, inventory(repository={"url": f"ssh://git@forge{forge}"}))
+    assert [commit.subject for commit in seen.unmerged] == ["two | of two"]
+    assert seen.legacy_head == git(forge, "rev-parse", "migrate")
+    made = calls()
+    assert len([line for line in made if line.startswith("ssh")]) == 1, made
+    assert len([line for line in made if line.startswith("git")]) <= 10, made
+
+
+@pytest.mark.parametrize(("merged", "logins"), [(True, 1), (False, 2)])
+def test_what_a_short_history_cannot_tell_is_asked_of_the_whole(
+    forge: Path, calls: Callable[[], list[str]], merged: bool, logins: int
+) -> None:
+    if merged:
+        git(forge, "merge", "-q", "--no-ff", "-m", "merged", "migrate")
+    for number in range(RECENT + 5 if not merged else RECENT - 5):
+        git(forge, "commit", "-q", "--allow-empty", "-m", f"later {number}")
+    calls()
+    seen = ask(repository, inventory(repository={"url": f"ssh://git@forge{forge}"}))
+    assert [commit.subject for commit in seen.unmerged] == ([] if merged else ["two | of two"])
+    assert len([line for line in calls() if line.startswith("ssh")]) == logins
+
+
+def test_branch_that_was_merged_long_ago(forge: Path) -> None:
+    git(forge, "merge", "-q", "--no-ff", "-m", "merged", "migrate")
+    for number in range(RECENT + 5):
+        git(forge, "commit", "-q", "--allow-empty", "-m", f"later {number}")
+    seen = ask(repository, inventory(repository={"url": f"file://{forge}"}))
+    assert seen.unmerged == ()
+    assert len(seen.recent) == RECENT
+
+
+def test_file_that_was_moved_is_touched_in_both_places(forge: Path) -> None:
+    git(forge, "mv", "Gemfile", "config/Gemfile")
+    git(forge, "commit", "-qm", "moved")
+    seen = ask(repository, inventory(repository={"url": str(forge)}))
+    assert set(seen.recent[0].touched) == {"Gemfile", "config/Gemfile"}
 
 
 def test_merged_branch(forge: Path) -> None:
@@ -86,6 +164,11 @@ def test_branch_that_is_gone_and_reviewed_head(forge: Path) -> None:
     assert seen.legacy_head is None
     assert seen.unmerged == ()
     assert seen.reviewed_head == seen.head
+
+
+def test_branch_of_the_inventory_that_is_not_there(forge: Path) -> None:
+    with pytest.raises(Unobservable, match="has no branch main"):
+        ask(repository, inventory(repository={"url": str(forge), "branch": "main"}))
 
 
 def test_repository_that_is_not_there(tmp_path: Path) -> None:
