@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
+from converge.readings.modules import module
 from facts.tables import records
 from facts.text import number, observed, pairs
 
@@ -47,7 +49,6 @@ class UserManager:
     state: str
     words: str
     lingers: bool
-    groups: tuple[str, ...]
     uid: int
 
     @property
@@ -59,7 +60,7 @@ class UserManager:
 @reading(r"""
 printf 'state=%s\n' "$(S is-system-running 2>&1 | tr '\n' ' ')"
 if [ -e "/var/lib/systemd/linger/$ACCOUNT" ]; then echo lingers=yes; else echo lingers=no; fi
-printf 'groups=%s\nuid=%s\n' "$(id -nG)" "$(id -u)"
+printf 'uid=%s\n' "$(id -u)"
 """)
 def user_manager(raw: Raw, c: Context) -> UserManager:
     """Whether the account's services can run on the app host without a login."""
@@ -69,7 +70,23 @@ def user_manager(raw: Raw, c: Context) -> UserManager:
     words = seen.get("state", "").strip()
     state = words if words and " " not in words else "unreachable"
     uid = number(seen.get("uid", ""), "the uid", c.at)
-    return UserManager(state, words, seen.get("lingers") == "yes", tuple(seen.get("groups", "").split()), uid)
+    return UserManager(state, words, seen.get("lingers") == "yes", uid)
+
+
+class User(Protocol):
+    """A user in the host's own tables: what is used here of testinfra's ``User``."""
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups that a login of the user gets."""
+        ...
+
+
+@module(lambda user: user.groups)
+def account(host: Any, c: Context) -> User:
+    """The account on the app host."""
+    user: User = host.user(c.inv.account.user)
+    return user
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,10 +89,11 @@ def test_the_runbook_has_every_line_of_the_page_and_no_statement_that_does_not_e
 
 def test_the_worked_example_is_accepted_by_the_engine() -> None:
     blocks = re.findall(r"```python\n(.*?)```", text_of("docs/adding-a-statement.md"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     tried = """
 from converge.statements import Fails
 assert log_directory_mode.parse(Raw(0, "750 /x/log", ""), Context(None, None)) == 0o750
+assert production_log.commands(Context(INV, INV.app_host))[-1] == f"stat -Lc %a {INV.shared}/log/production.log"
 test_log_directory_is_closed(0o750, INV)
 try: test_log_directory_is_closed(0o755, INV)
 except Fails as seen: assert "mode 755" in str(seen)

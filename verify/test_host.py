@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from converge.statements import Severity, require, statement
-from facts.host import Activity, HomeMount, Identity, UserManager
+from facts.host import Activity, HomeMount, Identity, User, UserManager
 from hosts.schema import Inventory
 
 
@@ -51,26 +51,29 @@ def test_login_lands_on_the_intended_host(identity: Identity, inv: Inventory, at
     "{inv.app_host.hostname}, to let it linger (`loginctl enable-linger {inv.account.user}`), and to see why its user "
     "manager does not run (`systemctl status user@UID.service`).",
 )
-def test_user_manager_is_reachable_and_lingers(user_manager: UserManager, inv: Inventory, at: str) -> None:
+def test_user_manager_is_reachable_and_lingers(
+    user_manager: UserManager, account: User, inv: Inventory, at: str
+) -> None:
     """The account's user manager runs on the app host, lingers without a login, and the account is in the group for it."""
-    account = inv.account
+    name = inv.account.user
     require(
         user_manager.state in {"running", "degraded", "starting"},
         expected="systemctl --user is-system-running says running (or degraded)",
         seen=user_manager.words or "nothing",
-        where=f"the user manager of {account.user} on {at}",
+        where=f"the user manager of {name} on {at}",
     )
     require(
         user_manager.lingers,
         expected="lingering is on: services start at boot, and stay when the last login ends",
-        seen=f"/var/lib/systemd/linger/{account.user} does not exist",
+        seen=f"/var/lib/systemd/linger/{name} does not exist",
         where=at,
     )
+    groups = account.groups
     require(
-        account.group in user_manager.groups,
-        expected=f"{account.user} is in the group {account.group}",
-        seen=f"groups {' '.join(user_manager.groups)}",
-        where=f"id -nG on {at}",
+        inv.account.group in groups,
+        expected=f"{name} is in the group {inv.account.group}",
+        seen=f"groups {' '.join(groups)}",
+        where=f"id -nG {name} on {at}",
     )
 
 

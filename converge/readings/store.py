@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from converge.errors import ConvergeError, Unobservable
 from converge.masking import mask
 from converge.readings import Context, Evidence, Raw, Reading, Tally, batch
+from converge.readings.modules import ModuleReading, command
 from converge.transport import Link
 from hosts.schema import Inventory
 
@@ -20,6 +21,10 @@ HERE = (CONTROL, LOCAL)
 """Who answers without a connection: a shell of this machine, and this process."""
 
 Key = tuple[Reading[Any], str]
+
+
+def _command(text: str, name: str) -> Reading[Raw]:
+    return command(text, CONTROL if name == CONTROL else "here")
 
 
 class Store:
@@ -37,6 +42,7 @@ class Store:
         self._local: dict[Key, Any] = {}
         self._parsed: dict[Key, Any] = {}
         self._hosts: dict[str, Any] = {}
+        self._commands: dict[Key, list[Key]] = {}
         self._guard = threading.Lock()
         self._under_way: list[threading.Thread] = []
         self._asked: set[Key] = set()
@@ -56,6 +62,7 @@ class Store:
         self._raw.clear()
         self._local.clear()
         self._parsed.clear()
+        self._hosts.clear()
         self.evidence.clear()
 
     def begin(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
@@ -73,7 +80,7 @@ class Store:
 
     def _unknown(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> dict[str, list[Key]]:
         """What is neither known nor asked for, by who is to answer."""
-        keys = dict.fromkeys((r, name) for r, at in wanted for name in self.where(r, at))
+        keys = dict.fromkeys(key for r, at in wanted for name in self.where(r, at) for key in self._parts(r, name))
         groups: dict[str, list[Key]] = {}
         for key in keys:
             if key not in self._raw and key not in self._local and key not in self._asked:
@@ -94,44 +101,53 @@ class Store:
             Unobservable: it could not be read, with the reason.
         """
         names = self.where(what, at)
-        missing = [(what, at)] if any((what, n) not in self._raw and (what, n) not in self._local for n in names) else []
-        if missing:
+        if any(key not in self._raw and key not in self._local for n in names for key in self._parts(what, n)):
             self.tally.late.append(f"{what.name} at {', '.join(names)}")
-            self.prefetch(missing)
+            self.prefetch([(what, at)])
         if what.on == "live":
             return cast(T, {name: self._value(what, name) for name in names})
         return self._value(what, names[0])
 
     def testinfra_host(self, name: str) -> Any:
-        """testinfra's ``Host`` over our link to a host, for statements that use its modules directly."""
+        """testinfra's ``Host``, answered from here; a command that no reading foresaw goes out singly, as a miss."""
         if name not in self._hosts:
-            from testinfra.host import Host
+            from converge.readings.backend import AnswerBackend, AnswerHost
 
-            from converge.transport.backend import LinkBackend
-
-            self._hosts[name] = Host(LinkBackend(self.links[name]))
+            self._hosts[name] = AnswerHost(AnswerBackend(name, lambda text: self(_command(text, name), name)))
         return self._hosts[name]
 
     def evidence_of(self, readings: Iterable[Reading[Any]], at: str | None) -> list[Evidence]:
         """What was answered to these readings, for the report."""
-        keys = [(r, name) for r in readings for name in self.where(r, at)]
+        keys = [key for r in readings for name in self.where(r, at) for key in self._parts(r, name)]
         return [self.evidence[key] for key in keys if key in self.evidence]
+
+    def _parts(self, what: Reading[Any], name: str) -> list[Key]:
+        """What is sent to a host for a reading: its own script, or the commands of a module of testinfra's."""
+        if not isinstance(what, ModuleReading):
+            return [(what, name)]
+        if (what, name) not in self._commands:
+            self._commands[what, name] = [(_command(text, name), name) for text in what.commands(self._context(name))]
+        return self._commands[what, name]
 
     def _value(self, what: Reading[T], name: str) -> T:
         key = (what, name)
+        if isinstance(what, ModuleReading):
+            build = what.build
+            return cast(T, self._understood(what, name, lambda: build(self.testinfra_host(name), self._context(name))))
         answer = self._local[key] if what.local else self._raw[key]
         if isinstance(answer, Unobservable):
             raise answer
         if what.local:
             return cast(T, answer)
         if key not in self._parsed:
-            self._parsed[key] = self._parse(what, name, cast(Raw, answer))
+            parse, raw = what.parse, cast(Raw, answer)
+            assert parse is not None
+            self._parsed[key] = self._understood(what, name, lambda: parse(raw, self._context(name)))
         return cast(T, self._parsed[key])
 
-    def _parse(self, what: Reading[T], name: str, answer: Raw) -> T:
-        assert what.parse is not None
+    def _understood(self, what: Reading[T], name: str, understand: Callable[[], T]) -> T:
         try:
-            return what.parse(answer, self._context(name))
+            return understand()
         except (ValueError, LookupError, TypeError) as problem:
             raise Unobservable(
                 f"{name}: the answer to {what.name} cannot be understood ({type(problem).__name__}: {problem})"

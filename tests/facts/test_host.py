@@ -33,7 +33,7 @@ def test_identity_of_this_machine() -> None:
     ("words", "state"), [("running", "running"), ("degraded", "degraded"), (NO_BUS, "unreachable"), ("", "unreachable")]
 )
 def test_user_manager_without_a_bus_is_an_answer(words: str, state: str) -> None:
-    seen = parse(user_manager, f"state={words}\nlingers=yes\ngroups=hkn ocfapphost\nuid=5000\n")
+    seen = parse(user_manager, f"state={words}\nlingers=yes\nuid=5000\n")
     assert seen.state == state
     assert seen.lingers
     assert seen.runtime_dir == "/run/user/5000"

@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from testinfra.host import Host
 
 from converge.errors import UsageError
 from converge.transport import LocalLink
-from converge.transport.backend import LinkBackend
 from converge.transport.link import ARGUMENT_LIMIT, invocation
 
 
@@ -54,13 +52,3 @@ def test_quotes_count_towards_the_length_of_an_argument() -> None:
 def test_a_long_script_with_input_is_refused() -> None:
     with pytest.raises(UsageError, match="too long"):
         invocation("x" * 200_000, b"data")
-
-
-def test_testinfra_reads_over_a_link(tmp_path: Path) -> None:
-    (tmp_path / "a file").write_bytes(b"caf\xe9 \xc3\xa9")
-    host = Host(LinkBackend(LocalLink()))
-    file = host.file(str(tmp_path / "a file"))
-    assert file.exists
-    assert file.content_string == "caf\\xe9 é"
-    assert host.run("echo %s; exit 4", "a'b").stdout == "a'b\n"
-    assert host.run("exit 4").rc == 4
