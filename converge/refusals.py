@@ -17,6 +17,8 @@ FOREIGN = ("hosts", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ans
 def refuse_unused(config: pytest.Config, folder: str) -> None:
     """Refuse our flags where no statement is asked for: pytest would run other tests as if they had not been typed."""
     option = config.option
+    if option.help or option.version:
+        return  # pytest stops reading the command line there: what follows is not known
     typed = {str(a).partition("=")[0] for a in config.invocation_params.args}
     given = {"--remediate": option.remediate, "--plan": option.plan, "--yes": option.yes, "--id": option.id is not None}
     given["--plan-file"] = option.plan_file is not None

@@ -40,24 +40,68 @@ def logins(sshd: Sshd) -> int:
     return (sshd.folder / "sshd.log").read_text().count("Connection from")
 
 
+def check(sshd: Sshd, text: str, *flags: str) -> tuple[int, str, int]:
+    """Exit code and words of a session on an inventory with this `text`, and how often it connected."""
+    end = time.monotonic() + 5
+    while not (before := logins(sshd)) and time.monotonic() < end:  # the one that found out that it listens
+        time.sleep(0.05)
+    file = sshd.folder / "ours.toml"
+    file.write_text(text)
+    words = [sys.executable, "-m", "pytest", "verify/", *flags, "--target", str(file)]
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    done = subprocess.run(words, cwd=TOP, env=variables, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr, logins(sshd) - before
+
+
 @needs_sshd
 @pytest.mark.parametrize(
     ("flags", "code"),
-    [(["--collect-only", "-q"], 0), (["--no-such-flag"], 4), (["--yes"], 4), (["--help"], 0), (["--sudo"], 4)],
+    [
+        (["--collect-only", "-q"], 0),
+        (["--no-such-flag"], 4),
+        (["--yes"], 4),
+        (["--help"], 0),
+        (["--version"], 0),
+        (["--sudo"], 4),
+    ],
 )
 def test_what_reads_nothing_connects_to_nothing(tmp_path: Path, flags: list[str], code: int) -> None:
     with running(tmp_path, "LogLevel VERBOSE") as sshd:
-        end = time.monotonic() + 5
-        while not (before := logins(sshd)) and time.monotonic() < end:  # the one that found out that it listens
-            time.sleep(0.05)
-        file = tmp_path / "ours.toml"
-        file.write_text(as_toml(msgspec.to_builtins(sshd.inv)))
-        words = [sys.executable, "-m", "pytest", "verify/", *flags]
-        words += [] if "--help" in flags else ["--target", str(file)]
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-        done = subprocess.run(words, cwd=TOP, env=variables, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert logins(sshd) == before
+        ended, words, connected = check(sshd, inventory_of(sshd), *flags)
+    assert (ended, connected) == (code, 0), words
+
+
+@needs_sshd
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("soak_days = ", "soak_day = ", "soak_day"),
+        ("soak_days = ", 'soak_days = "some"\nx = ', "soak_days"),
+        ('role = "app"', 'role = "ape"', "hosts.app.role"),
+        ('role = "app"', 'role = "app', "TOML"),
+    ],
+)
+def test_an_inventory_with_a_mistake_connects_to_nothing(tmp_path: Path, right: str, wrong: str, words: str) -> None:
+    with running(tmp_path, "LogLevel VERBOSE") as sshd:
+        text = inventory_of(sshd)
+        assert right in text
+        ended, said, connected = check(sshd, text.replace(right, wrong))
+    assert (ended, connected) == (4, 0), said
+    assert words in said
+    assert str(sshd.folder / "ours.toml") in said
+    assert "Traceback" not in said
+
+
+@needs_sshd
+def test_one_without_a_mistake_is_connected_to_once(tmp_path: Path) -> None:
+    with running(tmp_path, "LogLevel VERBOSE") as sshd:
+        ended, words, connected = check(sshd, inventory_of(sshd), "--id=HOST-1")
+    assert (ended, connected) == (1, 1), words
+
+
+def inventory_of(sshd: Sshd) -> str:
+    """The text of an inventory that leads to the sshd."""
+    return as_toml(msgspec.to_builtins(sshd.inv))
 
 
 def as_toml(table: dict[str, object], name: str = "") -> str:
