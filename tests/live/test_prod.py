@@ -12,6 +12,7 @@ from tests.live.rig import Rig
 from tests.suite.test_pairing import CATALOGUE
 
 TIMES = 20
+HOSTS = 2
 
 
 def test_the_desired_state_is_green_twenty_times(lab_in: Callable[[str], Rig]) -> None:
@@ -23,7 +24,10 @@ def test_the_desired_state_is_green_twenty_times(lab_in: Callable[[str], Rig]) -
         assert {v.id for v in answer.verdicts} == set(CATALOGUE), f"check {n} of {TIMES}"
         assert answer.record
         assert answer.record.situation == "finished"
-        assert not answer.record.misses
+        assert answer.record.misses == []
+        assert answer.record.connections == HOSTS
+        # Each host and this machine are asked once, unless a process was too young to be judged.
+        assert answer.record.execs == HOSTS + 1 or answer.record.waited
 
 
 @pytest.mark.parametrize(
