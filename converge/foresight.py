@@ -1,7 +1,8 @@
 """What a remedy will ask, known from when it was last called: one exec for each part of its way instead of one a reading.
 
 A remedy is called to plan, and again to act. After each of its steps every answer is void, so that it must ask anew; but
-it asks the same as before at the same part of its way, a part being what lies between two of its steps.
+it asks the same as before at the same part of its way, a part being what lies between two of its steps. A step that is not
+needed any more joins two parts: what was asked in the later one is then asked in the earlier.
 """
 
 from __future__ import annotations
@@ -37,10 +38,18 @@ class Course:
 
     def __call__(self, what: Reading[T], at: str | None = None) -> T:
         """See ``Reader``."""
-        wants = self._asked.setdefault(self._part, {})
+        want, wants = (what, at), self._asked.setdefault(self._part, {})
+        if want not in wants:
+            wants |= self._joined(want)
         self._prefetch(wants)
-        wants[what, at] = None
+        wants[want] = None
         return self._read(what, at)
+
+    def _joined(self, want: Want) -> dict[Want, None]:
+        """What was asked in the later parts, up to the first that asked for `want`; nothing if none did."""
+        later = sorted(part for part in self._asked if part > self._part)
+        last = next((part for part in later if want in self._asked[part]), None)
+        return {} if last is None else {each: None for part in later if part <= last for each in self._asked[part]}
 
     def turn(self) -> None:
         """A step was taken: the next part begins."""

@@ -172,6 +172,8 @@ def _texts(seen: Repository, prefer_legacy: bool = False) -> dict[str, str]:
 
 def _checked_out(ctx: RemedyContext, folder: str, otherwise: dict[str, str]) -> dict[str, str]:
     """The clone's files, or while it does not exist (a plan) what they will probably be."""
+    # The plan counts this as a miss: the folder is the run's own, so no statement can foresee it. It is a shell on this
+    # machine and no round trip; and having been asked in the plan, it is foreseen when the clone is there.
     try:
         return ctx.read(checkout_files(folder))
     except Unobservable:

@@ -30,3 +30,23 @@ def test_each_part_has_its_own_memory() -> None:
     asked.clear()
     foresight.course("units.start", "old")(one)
     assert asked == [[]]
+
+
+def test_a_step_that_is_not_needed_joins_two_parts() -> None:
+    one, two, three, four, five = map(reading, ["one", "two", "three", "four", "five"])
+    asked: list[list[str]] = []
+
+    def read(what: Reading[Any], at: str | None = None) -> Any:  # noqa: ARG001
+        return Raw(0, what.name, "")
+
+    foresight = Foresight(read, lambda wants: asked.append([what.name for what, _ in wants]))
+    planned = foresight.course("units.stop", "new")
+    for part in ([one], [two, three], [four]):
+        for what in part:
+            planned(what)
+        planned.turn()
+    asked.clear()
+    course = foresight.course("units.stop", "new")
+    for what in (one, three, two, five):
+        course(what)
+    assert asked == [["one"], ["one", "two", "three"], ["one", "two", "three"], ["one", "two", "three"]]
