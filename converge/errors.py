@@ -43,9 +43,16 @@ class HostUnreachable(ConvergeError):
 
 
 class ConnectionLost(ConvergeError):
-    """The connection ended during an exec: what became of the command is unknown, and it is never repeated."""
+    """The connection ended during an exec: what became of the command is unknown, and it is never repeated.
+
+    `out` and `err` are what it had said by then.
+    """
 
     exit_code = Exit.UNKNOWN
+
+    def __init__(self, message: str, out: bytes = b"", err: bytes = b"") -> None:
+        super().__init__(message)
+        self.out, self.err = out, err
 
 
 class LockHeld(ConvergeError):

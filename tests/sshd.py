@@ -32,6 +32,7 @@ class Sshd:
     port: int
     user: str
     inv: Inventory
+    pid: int
 
     @property
     def host(self) -> Host:
@@ -83,8 +84,8 @@ def inventory(folder: Path, user: str) -> Inventory:
 
 
 @contextmanager
-def running(folder: Path, *settings: str) -> Iterator[Sshd]:
-    """Run an sshd with extra `settings` until the block ends."""
+def running(folder: Path, *settings: str, mounts: str = "") -> Iterator[Sshd]:
+    """Run an sshd with extra `settings` until the block ends; `mounts` is shell for a mount namespace of its own."""
     assert BINARY is not None
     for name in ("host_ed25519", "client"):
         if not (folder / name).exists():
@@ -101,10 +102,13 @@ def running(folder: Path, *settings: str) -> Iterator[Sshd]:
     ]  # fmt: skip
     (folder / "sshd_config").write_text("\n".join(options) + "\n")
     log = (folder / "sshd.log").open("w")
-    process = subprocess.Popen([BINARY, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+    words = [BINARY, "-D", "-e", "-f", str(folder / "sshd_config")]
+    if mounts:
+        words = ["unshare", "--mount", "sh", "-ec", f'{mounts}\nexec "$@"', "sh", *words]
+    process = subprocess.Popen(words, stderr=log)
     try:
         _wait(port, process, folder)
-        sshd = Sshd(folder, port, user, inventory(folder, user))
+        sshd = Sshd(folder, port, user, inventory(folder, user), process.pid)
         sshd.client()
         sshd.trust()
         yield sshd

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from converge.errors import ConvergeError, Unobservable
+from converge.errors import ConnectionLost, ConvergeError, Unobservable
 from converge.masking import mask
 from converge.readings import Context, Evidence, Raw, Reading, Tally, batch
 from converge.readings.modules import ModuleReading, command
@@ -186,6 +186,8 @@ class Store:
             raws = batch.answers(done.out, done.err, nonce, len(keys))
             if not done.out:
                 problem = f"no answer, exit status {done.rc}: {done.err.decode('utf-8', 'replace').strip()[:200]}"
+        except ConnectionLost as lost:  # what had come by then is as good as ever
+            problem, raws = str(lost), batch.answers(lost.out, lost.err, nonce, len(keys))
         except (ConvergeError, OSError) as failure:  # in a thread of its own: nobody else would hear of it
             problem, raws = str(failure), [None] * len(keys)
         with self._guard:

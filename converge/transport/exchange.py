@@ -96,7 +96,7 @@ class Exchange:
                 return Completed(status, out, err + note.encode(), seconds)
             return Completed(TIMED_OUT, out, err + cut_off(self.limit, "; it may still be running"), seconds)
         if (status < 0 or not self.channel.eof_received) and self._dead():
-            raise self._lost()
+            raise self._lost(out, err)
         if status < 0:
             return Completed(NO_STATUS, out, err + b"\n[ended by a signal]\n", seconds)
         return Completed(status, out, err, seconds)
@@ -108,11 +108,13 @@ class Exchange:
             time.sleep(0.02)
         return not transport.is_active()
 
-    def _lost(self) -> ConnectionLost:
+    def _lost(self, out: bytes = b"", err: bytes = b"") -> ConnectionLost:
         seconds = time.monotonic() - self.began
         return ConnectionLost(
             f"{self.host}: the connection was lost {seconds:.1f} s into a script; whether it ran to its end is unknown, "
-            "and it was not repeated. Look at what it was to do before you run it again."
+            "and it was not repeated. Look at what it was to do before you run it again.",
+            out,
+            err,
         )
 
 
