@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from converge.report.html import HtmlReport
 
         make_folder(engine.session.folder)
-        config.pluginmanager.register(HtmlReport(lambda: engine.result), "converge-html")
+        config.pluginmanager.register(HtmlReport(lambda: engine.result, engine.session.folder), "converge-html")
         if not option.htmlpath:
             option.htmlpath = str(engine.session.folder / "report.html")
         option.self_contained_html = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Generator
@@ -41,11 +42,12 @@ class HtmlReport:
     """pytest plugin: puts the record on the first screen of pytest-html's page, and its words into the table.
 
     `get_record` is asked when a row and when the page is written; what it does not know yet is taken from the test
-    report's ``user_properties`` (``statement``, ``severity``, ``outcome``, ``host``).
+    report's ``user_properties`` (``statement``, ``severity``, ``outcome``, ``host``). `folder` is the session's own: it is
+    taken away with the page if in the end there is no record in it.
     """
 
-    def __init__(self, get_record: Callable[[], Record | Survey]) -> None:
-        self._get_record = get_record
+    def __init__(self, get_record: Callable[[], Record | Survey], folder: Path | None = None) -> None:
+        self._get_record, self._folder = get_record, folder
         self._page: Any = None
         self._told: tuple[Verdict, str] | None = None
         self._path: Path | None = None
@@ -108,10 +110,12 @@ class HtmlReport:
         if named and session.config.getoption("self_contained_html", default=False):
             self._path = Path.cwd() / Path(os.path.expandvars(named)).expanduser()
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """After pytest-html has written the page: give it our style and the policy that lets nothing else in."""
         yield
+        if self._folder and not (self._folder / "run.json").exists():
+            self._take_away(session.config.pluginmanager, self._folder)
         if self._path and self._path.exists():
             record = self._get_record()
             top, _, rest = harden(self._path.read_text(encoding="utf-8")).partition(SECTIONS)
@@ -120,6 +124,17 @@ class HtmlReport:
                 if isinstance(record, Survey):
                     page.writelines(sections(record))
                 page.write(rest)
+
+    def _take_away(self, plugins: pytest.PytestPluginManager, folder: Path) -> None:
+        """Leave no page that says nothing, and let pytest-html name none; what else is in the folder stays, with it."""
+        if self._path and self._path.parent == folder:
+            from pytest_html.basereport import BaseReport
+
+            self._path.unlink(missing_ok=True)
+            for plugin in [each for each in plugins.get_plugins() if isinstance(each, BaseReport)]:
+                plugins.unregister(plugin)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
     def _details(self, verdict: Verdict, report: pytest.TestReport) -> str:
         # pytest-html asks for each phase of a test, and keeps the last answer.

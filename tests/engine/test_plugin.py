@@ -90,6 +90,24 @@ def test_an_unreachable_host_is_one_message_and_14(project: Project) -> None:
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize(("args", "code"), [(["--id", "A-99"], 4), (["-k", "nothing"], 5), ([], 14)])
+def test_a_session_that_read_nothing_leaves_no_report_and_names_none(project: Project, args: list[str], code: int) -> None:
+    root = Path(str(project.path))
+    if code == 14:
+        (root / "unreachable").touch()
+    result = run(project, *args)
+    assert result.ret == code
+    assert list((root / "reports").iterdir()) == []
+    assert "html report" not in result.stdout.str()
+
+
+def test_a_page_that_was_asked_for_elsewhere_stays(project: Project) -> None:
+    root = Path(str(project.path))
+    assert run(project, "-k", "nothing", "--html", "mine.html").ret == 5
+    assert (root / "mine.html").exists()
+    assert list((root / "reports").iterdir()) == []
+
+
 def test_collect_only_connects_to_nothing_and_reads_like_a_checklist(project: Project) -> None:
     result = run(project, "--collect-only", "-q")
     assert result.ret == 0
