@@ -95,6 +95,25 @@ def invocation(script: str, stdin: bytes) -> Invocation:
     return Invocation(("/bin/sh", "-s"), script.encode())
 
 
+DECODE = 'set -- "$(printf %b "$1")"; eval "shift; $1"'
+"""Runs the script that is its only argument, with nothing of it left to see."""
+
+
+def for_csh(call: Invocation) -> Invocation:
+    """The same, for a login shell whose quotes take no line's end and no exclamation mark."""
+    *shell, script = call.words
+    if len(shell) < 2:
+        return call
+    coded = script.replace("\\", "\\0134").replace("\n", "\\n").replace("!", "\\0041")
+    return Invocation((*shell, DECODE, "sh", coded), call.stdin)
+
+
+def is_refused_by_csh(done: Completed) -> bool:
+    """Whether a login shell could not read the line, so that nothing of it was run."""
+    last = done.err.strip().rpartition(b"\n")[2]
+    return done.rc == 1 and not done.out and last.endswith((b"Unmatched '''.", b"Unmatched '.", b": Event not found."))
+
+
 def cut_off(limit: float, where: str) -> bytes:
     """The note in the error output of an exec that was cut off."""
     return f"\n[cut off after its limit of {limit:g} s{where}]\n".encode()

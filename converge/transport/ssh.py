@@ -12,7 +12,7 @@ from converge.errors import ConnectionLost, HostUnreachable
 from converge.transport import ahead
 from converge.transport.dial import Hop, dial
 from converge.transport.exchange import Exchange
-from converge.transport.link import Ask, Completed, Unreached, invocation
+from converge.transport.link import Ask, Completed, Invocation, Unreached, for_csh, invocation, is_refused_by_csh
 from converge.transport.stream import ChannelStream
 from converge.transport.way import Roads, Way, alias_of, config_of
 from hosts.schema import Host, Inventory
@@ -98,6 +98,7 @@ class SshLink:
         self._chain = chain
         self._slots = threading.BoundedSemaphore(PARALLEL)
         self._spare: Channel | None = None
+        self._is_csh: bool | None = None
 
     @property
     def alive(self) -> bool:
@@ -108,11 +109,20 @@ class SshLink:
         """See ``Link.exec``. A script that is cut off may go on running there: closing a channel stops nobody."""
         call = invocation(script, stdin)
         with self._slots:
-            return Exchange(self.name, self._channel(), call, limit).complete()
+            done = Exchange(self.name, self._channel(), self._worded(call), limit).complete()
+            if self._is_csh is None:
+                # Only of the first script: whose it was to run is not asked before, as that would cost a round trip.
+                self._is_csh = is_refused_by_csh(done)
+                if self._is_csh:
+                    return Exchange(self.name, self._channel(), self._worded(call), limit).complete()
+            return done
 
     def talk(self, script: str) -> ChannelStream:
         """See ``Talks.talk``; it has a channel of its own, beside those of ``exec``."""
-        return ChannelStream(self._channel(), invocation(script, b"").line)
+        return ChannelStream(self._channel(), self._worded(invocation(script, b"")).line)
+
+    def _worded(self, call: Invocation) -> Invocation:
+        return for_csh(call) if self._is_csh else call
 
     def prepare(self) -> None:
         """Open a session for the next exec while there is nothing else to do; a failure is the next exec's to tell."""

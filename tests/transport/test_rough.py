@@ -20,6 +20,7 @@ from converge.errors import Unobservable
 from converge.readings import Context, Raw, Reading, reading
 from converge.readings.store import Store
 from converge.transport import connect
+from converge.transport.link import for_csh, invocation
 from facts.application import READINGS
 from facts.prelude import prelude
 from tests.engine.test_early import as_toml
@@ -61,6 +62,9 @@ def assert_read(sshd: Sshd) -> None:
         assert store(FIRST) == "a  \"b\" $0!\n|err\n"
         assert store(SECOND) == "2\n|"
         assert (store.tally.execs, store.tally.late) == (1, [])
+        # Not the first script of this connection any more.
+        store.void()
+        assert store(SECOND) == "2\n|"
 
 
 def login_shell(words: str) -> str:
@@ -68,7 +72,7 @@ def login_shell(words: str) -> str:
     return f'ForceCommand {words} -c "$SSH_ORIGINAL_COMMAND"'
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh", "zsh", "ksh", "mksh"])
+@pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh", "zsh", "mksh", "tcsh -f"])
 def test_the_login_shell_may_be_another(tmp_path: Path, shell: str) -> None:
     name, _, flags = shell.partition(" ")
     if not (place := shutil.which(name)):
@@ -105,6 +109,24 @@ def test_an_sshd_that_dies_costs_only_what_was_not_answered(tmp_path: Path) -> N
         for each in (LOST, AFTER):
             with pytest.raises(Unobservable, match=f"{each.name} could not be read: app: the connection was lost"):
                 store(each)
+
+
+NASTY = [
+    "cat <<'EOF'\na\\nb \\\\ %s %% !x \\041\nEOF\necho $# $?\n\n",
+    "printf 'é\\377\\n'; echo '!!' \"it's\"",
+    "# nothing",
+    "set -- 1 2; shift; echo $1; exit 7",
+    'echo "',
+]
+
+
+@pytest.mark.parametrize("script", NASTY)
+def test_what_csh_can_quote_is_the_same_script(script: str) -> None:
+    plain = invocation(script, b"")
+    coded = for_csh(plain)
+    assert not {"\n", "!"} & set(coded.line)
+    ran = [subprocess.run(["sh", "-c", each.line], capture_output=True, check=False) for each in (plain, coded)]
+    assert (ran[0].returncode, ran[0].stdout) == (ran[1].returncode, ran[1].stdout)
 
 
 # A file system of the host's own.
