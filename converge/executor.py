@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from converge.compile import Fence, compile_step, compile_undo, described, render
+from converge.detached import Confirmation, RolledBack, environment, unit_script
 from converge.errors import ConnectionLost, UsageError
 from converge.journal import Journal, append_script, folder, line
 from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
@@ -57,7 +58,10 @@ def control_fence(workdir: str, attic: str, run: str) -> Fence:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take."""
+    """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
+
+    With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed.
+    """
 
     n: int
     host: str
@@ -65,6 +69,7 @@ class Attempt:
     undo: str | None
     limit: float
     label: str
+    confirm: bool = False
 
 
 def key_of(n: int, step: str) -> str:
@@ -80,13 +85,15 @@ def launch_script(run: str, attempt: Attempt, intent: str) -> str:
     """
     n = attempt.n
     undo = f'printf %s {shlex.quote(attempt.undo)} >"$J/{n}.undo.sh" && ' if attempt.undo else ""
+    body = _detached(run, attempt, bool(intent))
+    session = f"setsid /bin/sh -c {shlex.quote(body)} </dev/null >/dev/null 2>&1 &\nwait $!"
+    start = unit_script(run, n, attempt.label, attempt.limit, body) if attempt.confirm else session
     return f"""{RUNTIME}
 {append_script(run, [intent] if intent else [])}
 [ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
 umask 077
 {undo}printf %s {shlex.quote(attempt.script)} >"$J/{n}.sh" && sync "$J/{n}.sh" || exit {Rc.FAILED.value}
-setsid /bin/sh -c {shlex.quote(_detached(run, attempt, bool(intent)))} </dev/null >/dev/null 2>&1 &
-wait $!
+{start}
 [ -s "$J/{n}.rc" ] || exit {Rc.VANISHED.value}
 tail -c {SHOWN} "$J/{n}.out"
 tail -c {SHOWN} "$J/{n}.err" >&2
@@ -101,6 +108,9 @@ def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
     result = f"printf {shlex.quote(form)} \"$(date +%s)\" {n} \"$rc\" >>\"$J/journal.jsonl\"" if journalled else ":"
     return f"""J={folder(run)}
 umask 077
+# Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
+trap : TERM HUP INT
+{environment(n) if attempt.confirm else ""}
 end() {{
   rc=$1
   {result}
@@ -145,6 +155,8 @@ def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
         record.result, record.reason = "refused", "this run does not hold the target's lock any more"
     elif done.rc in {Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED, Rc.BUSY}:
         record.result, record.reason = "refused", said or "refused"
+    elif done.rc == Rc.ROLLED_BACK:
+        record.result, record.reason = "rolled back", said
     elif done.rc == Rc.TIMED_OUT:
         record.result, record.reason = "failed", f"it was ended after its limit of {limit:g} s"
     elif done.rc == Rc.REPEATED:
@@ -159,7 +171,10 @@ def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
 
 
 class Executor:
-    """Runs steps for one run. `folder` is the run's folder on the control machine."""
+    """Runs steps for one run. `folder` is the run's folder on the control machine.
+
+    Steps that want to be confirmed are, by `look` and over connections that `dial` makes; without `dial` they cannot run.
+    """
 
     def __init__(
         self,
@@ -169,7 +184,10 @@ class Executor:
         journal: Journal,
         lock: Lock,
         folder: Path,
+        dial: Callable[[str], Link] | None = None,
+        look: Callable[[], str] = str,
     ) -> None:
+        self.dial, self.look = dial, look
         self.inv, self.links, self.prelude = inv, links, prelude
         self.journal, self.lock = journal, lock
         self.workdir, self.control_attic = folder / "work", folder / "attic"
@@ -199,6 +217,12 @@ class Executor:
             done = self._perform(attempt, record)
         except ConnectionLost as problem:
             record.reason = f"the connection was lost while it acted ({problem}); the next run finds out what became of it"
+            if (found := self._found_out(attempt)) is None:
+                raise
+            settle(record, found, step.limit)
+            record.reason = f"the connection was lost while it acted; {record.reason or 'it was done'}"
+            if found.rc == Rc.ROLLED_BACK:
+                raise RolledBack(f"{attempt.host}: {record.reason}: nothing more is done") from None
             raise
         except KeyboardInterrupt:
             record.reason = "it was left alone while it acted; the next run finds out what became of it"
@@ -258,7 +282,18 @@ class Executor:
         script = compile_step(step, self.prelude, fence, key)
         undo = compile_undo(step, self.prelude, fence, key)
         self.count += 1
-        return Attempt(self.count, step.host, script, undo, step.limit, step.sentence)
+        return Attempt(self.count, step.host, script, undo, step.limit, step.sentence, step.confirm is not None)
+
+    def _confirmation(self, attempt: Attempt) -> Confirmation:
+        if self.dial is None:
+            raise UsageError(f"step {attempt.n} must be confirmed over a new connection, and there is no way to make one")
+        dial, host = self.dial, attempt.host
+        run, limit = self.journal.run, attempt.limit + GRACE
+        return Confirmation(self.links[host], lambda: dial(host), self.look, run, attempt.n, limit)
+
+    def _found_out(self, attempt: Attempt) -> Completed | None:
+        """What became of a step that goes on without us."""
+        return self._confirmation(attempt).find_out() if attempt.confirm else None
 
     def _perform(self, attempt: Attempt, record: StepRecord) -> Completed:
         self.lock.check()
@@ -286,7 +321,12 @@ class Executor:
         self.in_flight = attempt.n
         if intent:
             script = mine_script(self.journal.run) + script
-        return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+        if not attempt.confirm:
+            return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+        with self._confirmation(attempt) as answered:
+            done = self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+        record.confirmed = answered.note
+        return done
 
 
 def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:

@@ -18,7 +18,7 @@ from converge.judging import instances_of
 from converge.record import Record, Survey, Verdict
 from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unknown_ids, refuse_unused
 from converge.session import Chosen, Session, new_id
-from converge.statements import REGISTRY, Outcome, Statement, import_statements
+from converge.statements import REGISTRY, Outcome, Statement
 from converge.survey import (
     Gathering,
     Surveying,
@@ -63,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--remediate", action="store_true", help="mend what fails, then prove it (asks first)")
     group.addoption("--plan", action="store_true", help="show what --remediate would do, and do nothing")
     group.addoption("--plan-file", metavar="FILE", help="with --remediate: carry out this plan, and nothing else")
+    group.addoption("--brief", action="store_true", help="stop the old application before the new one starts")
     group.addoption("--yes", action="store_true", help="with --remediate: do not ask")
 
 

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
-import ssl
+import contextlib
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from converge.asking import AGENT, TIMEOUT, Errand, Question, Road, Sample, ask, tls
 from converge.record import Outage, Probe
 from hosts.schema import Inventory
 
-AGENT = "hkn-migration-prober/1"
+__all__ = ["AGENT", "Prober", "Road", "Sample", "questions", "road", "summary"]
+
+TOP = Path(__file__).resolve().parent.parent
 PACE = 0.1
 SEARCH_PACE = 1.0
-TIMEOUT = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One request: when sent and answered (seconds since the epoch), status (0: none), what went wrong, who answered."""
-
-    sent: float
-    answered: float
-    status: int
-    error: str = ""
-    release: str = ""
-    is_search: bool = False
-
-    @property
-    def is_good(self) -> bool:
-        """Whether a visitor got what they asked for."""
-        return 200 <= self.status < 400
-
-
-@dataclass(frozen=True, slots=True)
-class Road:
-    """How requests go: scheme, the address connected to, port, the name asked for."""
-
-    scheme: str
-    address: str
-    port: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.name} at {self.address}:{self.port}"
+SAVE_PACE = 2.0
+SLOW_PACE = 0.5
+SLOW_LIMIT = 60.0
 
 
 def road(inv: Inventory) -> Road:
@@ -58,13 +35,24 @@ def road(inv: Inventory) -> Road:
     mine = next((u for u in urls if u.hostname == name), None)
     scheme = mine.scheme if mine else "http"
     port = (mine.port if mine else None) or (443 if scheme == "https" else 80)
-    return Road(scheme, inv.web.resolve.get(name) or inv.app_host.address, port, name)
+    return Road(scheme, inv.web.resolve.get(name) or inv.app_host.address, port, name, inv.web.ca_file)
+
+
+def questions(inv: Inventory) -> list[Question]:
+    """What is asked, and how often; slow pages and saves only where the inventory names one."""
+    web = inv.web
+    found = [Question("page", web.probe_path, PACE), Question("search", web.search_path, SEARCH_PACE)]
+    if web.slow_path:
+        found.append(Question("slow", web.slow_path, SLOW_PACE, SLOW_LIMIT))
+    if web.save_path:
+        found.append(Question("save", web.save_path, SAVE_PACE))
+    return found
 
 
 def summary(url: str, started: float, ended: float, samples: Sequence[Sample]) -> Probe:
     """What the samples say. The longest gap, in seconds, is between two good pages, or between one and the probe's ends."""
-    pages = sorted((s for s in samples if not s.is_search), key=lambda s: s.sent)
-    searches = [s for s in samples if s.is_search]
+    pages = sorted((s for s in samples if s.kind in {"page", "slow"}), key=lambda s: s.sent)
+    searches, saves = ([s for s in samples if s.kind == kind] for kind in ("search", "save"))
     answers = sorted(s.answered for s in pages if s.is_good)
     moments = [started, *answers, ended]
     gap = max((b - a for a, b in pairwise(moments)), default=0.0)
@@ -79,6 +67,8 @@ def summary(url: str, started: float, ended: float, samples: Sequence[Sample]) -
         answered_by=answered_by(pages),
         searches_sent=len(searches),
         searches_failed=sum(not s.is_good for s in searches),
+        saves_sent=len(saves),
+        saves_failed=sum(not s.is_good for s in saves),
     )
 
 
@@ -103,77 +93,83 @@ def outages(pages: Sequence[Sample]) -> list[Outage]:
 def answered_by(pages: Sequence[Sample]) -> list[tuple[float, str]]:
     """When which release began to answer, as far as answers say so."""
     found: list[tuple[float, str]] = []
-    for sample in pages:
-        if sample.is_good and sample.release and (not found or found[-1][1] != sample.release):
+    for sample in sorted(pages, key=lambda s: s.answered):
+        quick = sample.kind == "page"  # a slow page was begun by whom it was asked of, long ago
+        if quick and sample.is_good and sample.release and (not found or found[-1][1] != sample.release):
             found.append((sample.answered, sample.release))
     return found
 
 
-class Direct(http.client.HTTPConnection):
-    """A connection to an address, with the name of the site in TLS and in the request."""
-
-    def __init__(self, way: Road, context: ssl.SSLContext | None) -> None:
-        super().__init__(way.name, way.port, timeout=TIMEOUT)
-        self._way, self._context = way, context
-
-    def connect(self) -> None:
-        """Connect to the road's address instead of what the name resolves to."""
-        plain = socket.create_connection((self._way.address, self._way.port), TIMEOUT)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = self._context.wrap_socket(plain, server_hostname=self._way.name) if self._context else plain
-
-
 class Prober:
-    """Asks for a page ten times and for a search once a second, from ``start`` to ``stop``; a connection per request."""
+    """Asks from ``start`` to ``stop``, in a process of its own, a connection per request. `log` gets every answer."""
 
-    def __init__(self, inv: Inventory) -> None:
-        self.way = road(inv)
-        self.page, self.search = inv.web.probe_path, inv.web.search_path
-        self._context = ssl.create_default_context(cafile=inv.web.ca_file) if self.way.scheme == "https" else None
+    def __init__(self, inv: Inventory, log: Path | None = None) -> None:
+        self.errand = Errand(road(inv), questions(inv))
+        self.log, self.measures = log, False
         self._samples: list[Sample] = []
-        self._quit = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._asks = threading.Event()
         self._started = 0.0
 
     def start(self) -> str:
         """Begin to ask. Returns what keeps it from measuring, empty if nothing does."""
-        first = self.ask(self.page, is_search=False)
+        first = self.look()
         self._started = time.time()
         if first.status == 0:
-            return f"the site's web server could not be asked directly ({self.way}): {first.error}: downtime is not measured"
-        for path, pace, is_search in ((self.page, PACE, False), (self.search, SEARCH_PACE, True)):
-            thread = threading.Thread(target=self._loop, args=(path, pace, is_search), name="prober", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            way = self.errand.road
+            return f"the site's web server could not be asked directly ({way}): {first.error}: downtime is not measured"
+        self.measures = True
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "converge.asking"],
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # Ctrl-C is for us: it goes on asking until we have stopped.
+            start_new_session=True,
+        )
+        assert self._process.stdin
+        self._process.stdin.write(self.errand.text() + "\n")
+        self._process.stdin.flush()
+        self._reader = threading.Thread(target=self._collect, args=(self._process,), name="prober", daemon=True)
+        self._reader.start()
+        self._asks.wait(2 * TIMEOUT)
         return ""
 
     def stop(self) -> Probe:
         """Stop asking; what was seen."""
-        self._quit.set()
-        for thread in self._threads:
-            thread.join(TIMEOUT + 1)
-        return summary(f"{self.way.scheme}://{self.way.name}{self.page}", self._started, time.time(), list(self._samples))
+        if self._process is not None and self._reader is not None:
+            assert self._process.stdin
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            self._reader.join(2 * TIMEOUT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(TIMEOUT)
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+        way = self.errand.road
+        url = f"{way.scheme}://{way.name}{self.errand.questions[0].path}"
+        return summary(url, self._started, time.time(), list(self._samples))
 
-    def ask(self, path: str, *, is_search: bool) -> Sample:
-        """One request on a connection of its own."""
-        sent = time.time()
-        connection = Direct(self.way, self._context)
-        try:
-            connection.request("GET", path, headers={"Host": self.way.name, "User-Agent": AGENT, "Connection": "close"})
-            answer = connection.getresponse()
-            answer.read()
-            release = answer.getheader("X-Hkn-Release") or ""
-            error = "" if answer.status < 400 else f"status {answer.status}"
-            return Sample(sent, time.time(), answer.status, error, release, is_search)
-        except (OSError, http.client.HTTPException) as problem:
-            return Sample(sent, time.time(), 0, f"{type(problem).__name__}: {problem}", "", is_search)
-        finally:
-            connection.close()
+    def look(self) -> Sample:
+        """Ask once for the page, from this process."""
+        way = self.errand.road
+        return ask(way, tls(way), self.errand.questions[0])
 
-    def _loop(self, path: str, pace: float, is_search: bool) -> None:
-        due = time.monotonic()
-        while not self._quit.is_set():
-            self._samples.append(self.ask(path, is_search=is_search))
-            # After a slow answer the missed beats are not made up for: that would be a burst.
-            due = max(due + pace, time.monotonic() - pace)
-            self._quit.wait(max(0.0, due - time.monotonic()))
+    def _collect(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout
+        with contextlib.ExitStack() as stack:
+            log = None
+            if self.log is not None:
+                # Without a place for the log the counts are still kept.
+                with contextlib.suppress(OSError):
+                    self.log.parent.mkdir(parents=True, exist_ok=True)
+                    log = stack.enter_context(self.log.open("w", encoding="utf-8"))
+            for line in process.stdout:
+                self._samples.append(Sample(**json.loads(line)))
+                self._asks.set()
+                if log:
+                    log.write(line)

@@ -43,9 +43,9 @@ class StepRecord:
     preconditions: list[str]
     undo: str
     interrupts: float | None
-    result: Literal["planned", "done", "failed", "refused", "manual", "blocked", "unknown", "not reached", "not needed"] = (
-        "planned"
-    )
+    result: Literal[
+        "planned", "done", "failed", "refused", "manual", "blocked", "unknown", "rolled back", "not reached", "not needed"
+    ] = "planned"
     reason: str = ""
     rc: int | None = None
     out: str = ""
@@ -53,6 +53,7 @@ class StepRecord:
     started: float = 0.0
     seconds: float = 0.0
     proof: str = ""
+    confirmed: str = ""
 
 
 @dataclass
@@ -79,6 +80,8 @@ class Probe:
     answered_by: list[tuple[float, str]] = field(default_factory=list)
     searches_sent: int = 0
     searches_failed: int = 0
+    saves_sent: int = 0
+    saves_failed: int = 0
 
 
 @dataclass

@@ -163,7 +163,7 @@ def make_runner(session: Session, say: Say, option: Any) -> Runner:
         prove=session.prove,
         who=person(),
         say=say,
-        flags=frozenset(name for name in ("strict", "yes") if getattr(option, name, False)),
+        flags=frozenset(name for name in ("strict", "yes", "brief") if getattr(option, name, False)),
     )
 
 

@@ -17,7 +17,7 @@ from converge.shell import Rc
 from converge.transport import Link
 from hosts.schema import Inventory
 
-NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.REPEATED), int(Rc.UNLOCKED)}
+NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.REPEATED), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Runner:
         self.app: Link = links[inv.app_host.name] if inv.app_host.name in links else links[CONTROL]
         self.lock = Lock(self.app)
         self.journal = Journal(record.id, self.app, self.folder / "journal.jsonl")
-        self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder)
+        self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder, self._dial, self._look_outside)
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
         self._unproven: set[str] = set()
@@ -117,7 +117,7 @@ class Runner:
         except BaseException:
             self.lock.release()
             raise
-        self.prober = Prober(self.inv)
+        self.prober = Prober(self.inv, self.folder / "requests.jsonl")
         if trouble := self.prober.start():
             self.record.notes.append(trouble)
 
@@ -144,7 +144,8 @@ class Runner:
                 self._guards_after()
         if self._stop:
             return Exit.INTERRUPTED
-        return next((code for code in (Exit.UNKNOWN, Exit.STATE_MOVED, Exit.FAILS) if code in self._demands), None)
+        ranked = (Exit.UNKNOWN, Exit.ROLLED_BACK, Exit.STATE_MOVED, Exit.FAILS)
+        return next((code for code in ranked if code in self._demands), None)
 
     def finish(self, exit_code: int, reason: str) -> None:
         """Stop the prober, close the journal, free the lock. Never raises for a host that is gone: it is noted.
@@ -273,8 +274,25 @@ class Runner:
         for record in task.steps:
             if record.result == "unknown":
                 self._demands.add(Exit.UNKNOWN)
+            elif record.result == "rolled back":
+                self._demands.add(Exit.ROLLED_BACK)
             elif record.rc == Rc.MOVED and not proven:
                 self._demands.add(Exit.STATE_MOVED)
+
+    # What a step that puts itself back waits for -----------------------------------------------------------------------
+
+    def _dial(self, host: str) -> Link:
+        # Not at the top: a check needs no second connection.
+        from converge.transport import connect, terminal
+
+        return connect(self.inv, self.inv.hosts[host], ask=terminal())
+
+    def _look_outside(self) -> str:
+        """What is wrong with the site as it is seen from here; empty also if it could never be asked from here."""
+        if self.prober is None or not self.prober.measures:
+            return ""
+        seen = self.prober.look()
+        return "" if seen.is_good else f"{self.prober.errand.road}: {seen.error or f'status {seen.status}'}"
 
     # Around -----------------------------------------------------------------------------------------------------------
 

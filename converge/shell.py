@@ -25,6 +25,7 @@ class Rc(IntEnum):
     REPEATED = 78
     VANISHED = 79
     UNLOCKED = 80
+    ROLLED_BACK = 81
 
 
 MARK = "::converge:"

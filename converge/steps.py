@@ -101,7 +101,8 @@ class Step:
     undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds
     of service it is expected to cost, None for none. `may` names the inventory's permission without which it is shown to
     a person instead.
-    `after` says what it depends on that only an earlier step will produce.
+    `after` says what it depends on that only an earlier step will produce. `confirm` is the seconds within which its
+    program must hear from outside, over a new connection, that all is well; it runs in a unit of its own.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Step:
     interrupts: float | None = None
     may: str | None = None
     after: str = ""
+    confirm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ PROD = State(
     desired.settle,
 )
 DIRECT = State(
-    "direct",
+    "migrated-direct",
     "as migrated, but the web server passes requests to prod.sock itself, as the real one does",
     MIGRATED.name,
     variants.pass_directly,

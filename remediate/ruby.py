@@ -10,8 +10,8 @@ from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, St
 from facts.repo import repository
 from facts.ruby import Bundle, bundle, bundle_dirs, old_bundles, wanted_ruby
 from facts.units import masters, our_units
+from remediate.cutover import starts_here
 from remediate.fs import real_folder, unused
-from remediate.handover import starts_here
 
 INSTALL = r"""
 cd "$CURRENT" || exit 1

@@ -9,7 +9,7 @@ from converge.steps import Aside, ByHand, Condition, Link, Mode, NothingToDo, Re
 from facts import sockets as facts_sockets
 from facts import units
 from facts.sockets import Entry
-from remediate.handover import leave_strangers, restart_step, same_main, strays
+from remediate.cutover import leave_strangers, restart_step, same_main, strays
 from remediate.units import end_stray
 
 

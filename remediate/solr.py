@@ -10,7 +10,7 @@ from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyCon
 from facts import solr, units, web
 from facts.processes import Process
 from facts.solr import Solr
-from remediate.handover import restart_step
+from remediate.cutover import restart_step
 
 START_LIMIT = 120.0
 

@@ -9,7 +9,7 @@ from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyCon
 from facts import repo, units
 from facts.processes import Process
 from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
-from remediate.handover import handover_step, same_main, strays
+from remediate.cutover import handover_step, same_main, strays
 
 
 def same_file(path: str, text: str | None) -> Condition:

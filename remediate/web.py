@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from converge.steps import NothingToDo, RemedyContext, Step
 from facts import units
-from remediate.handover import restart_step
+from remediate.cutover import restart_step
 
 
 def serve_current(ctx: RemedyContext) -> Iterator[Step]:

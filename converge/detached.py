@@ -1,0 +1,159 @@
+"""A step that must not depend on us: a transient unit of its own on the host, with a dead man's switch.
+
+Such a step asks to be confirmed when it has done what could still be taken back. We look at the site from here and answer
+over a new connection, which proves that the host can still be reached. Whoever does not hear us puts everything back.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from converge.errors import ConvergeError, Exit
+from converge.journal import NAME, folder
+from converge.transport import Completed, Link
+
+STOP = 300
+"""Seconds that a unit of ours may take to put back what it did, when somebody stops it."""
+
+TRIES, PAUSE = 5, 1.0
+
+
+class RolledBack(ConvergeError):
+    """The host put back by itself what a step had done."""
+
+    exit_code = Exit.ROLLED_BACK
+
+
+def unit_name(run: str, n: int) -> str:
+    """The transient unit of a step."""
+    return f"{NAME}-{run}-{n}.service"
+
+
+def unit_script(run: str, n: int, label: str, limit: float, body: str) -> str:
+    """Shell that runs `body` in a transient unit of the account, and waits for its result in ``N.rc``.
+
+    Where the manager knows no such units it runs in a session of its own. The body ends at once if it was begun before.
+    """
+    words = f"{NAME}: {label}"[:200].replace("%", "%%")
+    begin = f'systemd-run --user --quiet --unit={shlex.quote(unit_name(run, n))} --setenv=PATH="$PATH" --setenv=J="$J"'
+    full = (
+        f"--collect --description={shlex.quote(words)} -p TimeoutStopSec={STOP} -p RuntimeMaxSec={limit + STOP:g} -p Nice=0"
+    )
+    file = f'"$J/{n}.run"'
+    return f"""printf %s {shlex.quote(f'mkdir "{_begun(n)}" || exit 0{chr(10)}' + body)} >{file} && sync {file} || exit 70
+export J
+begun() {{ n=50; while [ $n -gt 0 ]; do [ ! -d "{_begun(n)}" ] || return 0; n=$((n - 1)); sleep 0.1; done; return 1; }}
+in_unit() {{ {begin} {full} /bin/sh {file} || {begin} /bin/sh {file}; }}
+if in_unit </dev/null >/dev/null 2>&1 && begun; then :; else setsid /bin/sh {file} </dev/null >/dev/null 2>&1 & fi
+begun
+while [ ! -s "$J/{n}.rc" ]; do
+  if read -r p s <"$J/{n}.started" 2>/dev/null; then
+    [ "$(sed 's/^.*) //' "/proc/$p/stat" 2>/dev/null | cut -d' ' -f20)" = "$s" ] || {{ sleep 1; break; }}
+  else
+    begun || break
+  fi
+  sleep 0.1
+done
+"""
+
+
+def _begun(n: int) -> str:
+    return f"$J/{n}.begun"
+
+
+def environment(n: int) -> str:
+    """Shell that tells a step's program where to say what it does, and where it is answered."""
+    return f'export CV_STATE="$J/{n}.state" CV_CONFIRM="$J/{n}"'
+
+
+@dataclass
+class Confirmation:
+    """Answers one step. `dial` makes a new connection to its host; `look` says what is wrong with the site, seen from here.
+
+    As a context manager it waits beside the step. `note` tells afterwards what was answered, and why.
+    """
+
+    link: Link
+    dial: Callable[[], Link]
+    look: Callable[[], str]
+    run: str
+    n: int
+    limit: float
+    note: str = ""
+
+    def __enter__(self) -> Confirmation:
+        threading.Thread(target=self._answer, name="confirmation", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end: the wait on the host ends with the step."""
+
+    def find_out(self) -> Completed | None:
+        """After a lost connection: what became of the step, over a new one; None if the host stays out of reach."""
+        end = time.monotonic() + self.limit
+        while time.monotonic() < end:
+            try:
+                link = self.dial()
+            except ConvergeError:
+                time.sleep(PAUSE)
+                continue
+            try:
+                return link.exec(self._outcome(), limit=self.limit)
+            except ConvergeError:
+                time.sleep(PAUSE)
+            finally:
+                link.close()
+        return None
+
+    def _answer(self) -> None:
+        try:
+            waiting = self.link.exec(self._wait(), limit=self.limit)
+            if waiting.out.strip() != b"asked":
+                return
+            seen = self._seen()
+            link = self.dial()
+            try:
+                done = link.exec(self._reply(seen), limit=20)
+            finally:
+                link.close()
+            answer = f"not confirmed: {seen}" if seen else "confirmed over a new connection"
+            self.note = answer if done.rc == 0 else f"the answer could not be given (status {done.rc})"
+        except ConvergeError as problem:
+            self.note = f"not confirmed: {problem}"
+
+    def _seen(self) -> str:
+        seen = ""
+        for _ in range(TRIES):
+            seen = self.look()
+            if not seen:
+                return ""
+            time.sleep(PAUSE)
+        return seen
+
+    def _wait(self) -> str:
+        return (
+            f"J={folder(self.run)}; n={int(self.limit * 5)}\n"
+            f'while [ $n -gt 0 ] && [ ! -s "$J/{self.n}.rc" ]; do\n'
+            f'  [ ! -e "$J/{self.n}.asked" ] || {{ echo asked; exit 0; }}\n'
+            "  n=$((n - 1)); sleep 0.2\ndone\n"
+        )
+
+    def _reply(self, seen: str) -> str:
+        word = "no" if seen else "yes"
+        return (
+            f'J={folder(self.run)}; [ -e "$J/{self.n}.asked" ] || exit 1\n'
+            f"(umask 077; printf '%s\\n' {shlex.quote(seen or 'yes')} >\"$J/{self.n}.{word}.new\") && "
+            f'mv -T "$J/{self.n}.{word}.new" "$J/{self.n}.{word}"\n'
+        )
+
+    def _outcome(self) -> str:
+        return (
+            f"J={folder(self.run)}; n={int(self.limit * 5)}\n"
+            f'while [ $n -gt 0 ] && [ ! -s "$J/{self.n}.rc" ]; do n=$((n - 1)); sleep 0.2; done\n'
+            f'[ -s "$J/{self.n}.rc" ] || exit 79\n'
+            f'cat "$J/{self.n}.out"; cat "$J/{self.n}.err" >&2; exit "$(cat "$J/{self.n}.rc")"\n'
+        )

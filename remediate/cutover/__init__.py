@@ -1,0 +1,20 @@
+"""How the site passes from one unit to another, and how the app's unit is restarted.
+
+Either is one program on the app host: from the moment in which the old one stops until the new one answers nothing waits
+for the network, and whatever ends such a program early puts back what served before.
+"""
+
+from remediate.cutover.owners import leave_strangers, same_main, same_release, starts_here, strays
+from remediate.cutover.steps import BRIEF_COST, RESTART_COST, handover_step, restart_step
+
+__all__ = [
+    "BRIEF_COST",
+    "RESTART_COST",
+    "handover_step",
+    "leave_strangers",
+    "restart_step",
+    "same_main",
+    "same_release",
+    "starts_here",
+    "strays",
+]

@@ -1,0 +1,76 @@
+"""The brief cutover: the old application ends, then the new one starts; and a plain start where nothing serves."""
+
+from __future__ import annotations
+
+from remediate.cutover.guarded import GUARDED, REST
+from remediate.cutover.shell import COMMON
+
+_BRIEF = r"""
+over=
+put_back() {
+  [ -n "$over" ] || return 0
+  end_new || return 1
+  for u in $OLDS; do (unit start "$u") || return 1; done
+}
+look
+phase=quiet
+[ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
+for u in $OLDS; do graceful "$u" || exit 1; done
+open_gate || exit 1
+tell "$OLDS is stopped, then $NEW is started; stopping this starts $OLDS again"
+over=yes
+for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
+within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
+park || exit 1
+unit start "$NEW" || fail "$NEW could not be started"
+comes_up "$PUBLIC" || fail "$(silent "$PUBLIC")"
+main=$(prop "$NEW" MainPID)
+held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload || exit 1
+within 15 finds "$PUBLIC" || fail "$found"
+steady "$PUBLIC" || fail "$NEW answered, and its process did not stay for $STABLE s"
+tell "$NEW serves; it waits to be confirmed from outside; stopping this starts $OLDS again"
+confirmed
+"""
+
+BRIEF = COMMON + GUARDED + _BRIEF + REST
+
+START = (
+    COMMON
+    + r"""
+fail() { echo "$1" >&2; exit 1; }
+timer=$(state "$LOGROTATE_TIMER") app=$(state "$NEW")
+[ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
+trap '[ "$timer" != active ] || unit start "$LOGROTATE_TIMER"' EXIT
+trap 'exit 143' TERM INT HUP
+gate=$(drop_in "$NEW" "$GATE")
+[ ! -e "$gate" ] || aside "$gate" || exit 1
+unit daemon-reload || exit 1
+unit reset-failed "$NEW"
+if [ "$app" != active ]; then
+  within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
+  [ ! -e "$PID_FILE" ] || aside "$PID_FILE" || exit 1
+  unit start "$NEW" || fail "$NEW could not be started"
+elif ! within 20 serves_at "$PUBLIC"; then
+  unit restart "$NEW" || fail "$NEW could not be restarted"
+fi
+comes_up "$PUBLIC" || fail "$(silent "$PUBLIC")"
+first=$(prop "$NEW" MainPID); sleep 2
+serves_at "$PUBLIC" && [ "$(prop "$NEW" MainPID)" = "$first" ] || fail "$NEW answered, and was gone 2 s later"
+echo "$NEW serves: process $first"
+"""
+)
+
+RESTART = (
+    COMMON
+    + r"""
+added=
+if [ "$(prop "$NEW" KillSignal)" != 3 ] || [ -n "$(prop "$NEW" ExecStop)" ]; then
+  graceful "$NEW" && added=$(drop_in "$NEW" "$GRACEFUL") || exit 1
+fi
+unit daemon-reload || exit 1
+unit restart "$NEW" || exit 1
+comes_up "$PUBLIC" || { silent "$PUBLIC" >&2; exit 1; }
+[ -z "$added" ] || { aside "$added" && unit daemon-reload; } || exit 1
+echo "$NEW serves: process $(prop "$NEW" MainPID)"
+"""
+)

@@ -1,0 +1,117 @@
+"""What the programs of a cutover have in common: what they look at, how they accept the new application, how they put back.
+
+A cutover is in one of these phases; whatever ends it in one does what stands beside it:
+
+    before      nothing was changed
+    quiet       timer and drop-ins are put back
+    beside      and the new application is ended: it served nobody
+    over        the site is led back to the old application, then the new one is ended
+    committed   the new one serves, confirmed from outside: nothing is put back any more
+    done
+"""
+
+from __future__ import annotations
+
+HOLD = "90-migration-hold.conf"
+"""Name of the runtime drop-in by which nobody but the cutover starts or stops the app's unit meanwhile."""
+
+GUARDED = r"""
+: "${CV_STATE:=}" "${CV_CONFIRM:=}"
+phase=before why= found= main= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main=
+tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
+fail() { why=$1; exit 1; }
+inode() { stat -Lc %i "$1" 2>/dev/null || echo 0; }
+queue() { ss -xle | awk -v k="ino:$1" '{ for (n = 1; n <= NF; n++) if ($n == k) { print $3; exit } }'; } # INODE
+hears() { [ -S "$1" ] && [ -n "$(queue "$(inode "$1")")" ]; } # PATH: somebody listens behind it
+drained() { # INODE: its queue was empty several times, or nobody listens any more
+  d=0 t=$(($(up) + 60))
+  while [ "$d" -lt 5 ]; do
+    q=$(queue "$1"); [ -n "$q" ] || return 0
+    if [ "$q" = 0 ]; then d=$((d + 1)); else d=0; fi
+    [ "$(up)" -le "$t" ] || return 1
+    sleep 0.1
+  done
+}
+gone() { if [ -e "$1" ] || [ -L "$1" ]; then (aside "$1"); fi; }
+refusing='[Unit]
+RefuseManualStart=yes
+RefuseManualStop=yes'
+holder_of() { # PATH: the main process of an old unit that listens there
+  for u in $OLDS; do m=$(prop "$u" MainPID); [ "${m:-0}" -le 1 ] || ! listener_pids "$1" | grep -qx "$m" || echo "$m"; done
+}
+look() {
+  old_main=$(holder_of "$PUBLIC"); [ -n "$old_main" ] || old_main=$(holder_of "$OLD")
+  [ -n "$old_main" ] || fail "none of $OLDS listens behind $PUBLIC any more"
+  o=$(pid_in "$PID_FILE")
+  [ "$o" -le 1 ] || [ "$o" = "$old_main" ] || [ "$o" = "$(prop "$NEW" MainPID)" ] || ! is_master "$o" ||
+    fail "$PID_FILE names process $o, a server of none of the units that are handed over"
+  ! is_master "$(pid_in "$PID_FILE.oldbin")" || fail "$PID_FILE.oldbin names a server that runs: somebody upgrades it"
+  case "$(state "$LOGROTATE_UNIT")" in inactive|failed) ;; *) fail "the log rotation is at work" ;; esac
+}
+park() { # unicorn does not start while the file names a process that lives, and ends the one that an .oldbin names
+  ! [ -e "$PID_FILE.oldbin" ] || aside "$PID_FILE.oldbin" || return 1
+  ! [ -e "$PID_FILE" ] || [ "$(pid_in "$PID_FILE")" = "$(prop "$NEW" MainPID)" ] || aside "$PID_FILE"
+}
+open_gate() { gone "$(drop_in "$NEW" "$GATE")" && unit daemon-reload && unit reset-failed "$NEW"; }
+close_gate() { printf '[Unit]\nConditionPathExists=%%t/hkn-go\n' | put "$(drop_in "$1" "$GATE")" 644; }
+finds() { # a search that Solr answered: the application writes a line whenever it does without
+  [ -n "$SEARCH" ] || return 0
+  [ -r "$LOG" ] || { found="whether Solr answers searches is not known: $LOG cannot be read"; return 1; }
+  size=$(stat -Lc %s "$LOG"); code=$(ask "$1" "$SEARCH")
+  n=$(tail -c "+$((size + 1))" "$LOG" | grep -cF -e "$FALLBACK")
+  found="a search by the new application was answered with $code, $n times without Solr"
+  [ "$code" = 200 ] && [ "$n" = 0 ]
+}
+steady() { # the same process for a while, and itself in the end
+  t=$(($(up) + STABLE))
+  while [ "$(up)" -le "$t" ] && [ "$(prop "$NEW" MainPID)" = "$main" ]; do sleep 0.5; done
+  serves_at "$1" && [ "$(prop "$NEW" MainPID)" = "$main" ]
+}
+confirmed() { # somebody outside saw the site answer, and says so over a connection of their own
+  [ -n "$CV_CONFIRM" ] || return 0
+  : >"$CV_CONFIRM.asked"
+  t=$(($(up) + CONFIRM))
+  while [ "$(up)" -le "$t" ]; do
+    [ ! -e "$CV_CONFIRM.yes" ] || return 0
+    [ ! -e "$CV_CONFIRM.no" ] || fail "seen from outside: $(cat "$CV_CONFIRM.no")"
+    [ "$(prop "$NEW" MainPID)" = "$main" ] || fail "$NEW was restarted while it waited to be confirmed"
+    sleep 0.2
+  done
+  fail "nobody confirmed within $CONFIRM s, over a new connection, that the site answers"
+}
+end_new() {
+  (gone "$(drop_in "$NEW" "$HOLD")")
+  (graceful "$NEW" && unit daemon-reload && unit stop "$NEW"); n=$?
+  (unit reset-failed "$NEW"); (gone "$(drop_in "$NEW" "$GRACEFUL")")
+  return $n
+}
+back() {
+  trap - EXIT; trap '' TERM INT HUP
+  why=${why:-a part of it could not be done}
+  case "$phase" in
+    done) return 0 ;;
+    committed) tell "$NEW serves; $why"; cv_end failed "$NEW serves, but what served before is still there: $why" 70 ;;
+    before) cv_end failed "$why" 70 ;;
+  esac
+  tell "putting back what served before: $why"
+  bad=; put_back || bad='a part of it could not be put back'
+  [ -z "$GATED" ] || (close_gate "$NEW") || bad="the gate before $NEW could not be closed"
+  for u in $OLDS; do (gone "$(drop_in "$u" "$GRACEFUL")"); done
+  (unit daemon-reload)
+  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER") || bad="$LOGROTATE_TIMER could not be started"
+  within 60 answers "$PUBLIC" || bad="$PUBLIC does not answer"
+  tell "what served before was put back: $why${bad:+; but $bad}"
+  [ -z "$bad" ] || cv_end failed "$why; $bad" 70
+  cv_end rolled-back "$why: what served before serves again" 81
+}
+trap back EXIT
+trap 'why="it was stopped by a signal"; exit 143' TERM INT HUP
+"""
+
+REST = r"""
+if [ -z "$GATED" ]; then for u in $OLDS; do close_gate "$u" || fail "the gate before $u could not be closed"; done; fi
+gone "$(drop_in "$NEW" "$HOLD")" && unit daemon-reload || fail "$(drop_in "$NEW" "$HOLD") could not be moved aside"
+[ "$timer" != active ] || unit start "$LOGROTATE_TIMER" || fail "$LOGROTATE_TIMER could not be started"
+phase=done
+tell "$NEW serves: process $main"
+"""

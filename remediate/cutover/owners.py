@@ -1,0 +1,67 @@
+"""Whose the processes and sockets are that a cutover meets, and the conditions under which it may act."""
+
+from __future__ import annotations
+
+import shlex
+
+from converge.steps import ByHand, Condition, RemedyContext
+from facts import sockets, units
+from facts.processes import Process
+from facts.units import GATE, UnitState
+
+
+def same_main(unit: UnitState) -> Condition:
+    """The unit still has the main process that the plan saw (0: none)."""
+    return Condition(
+        f"the main process of {unit.name} is {unit.main_pid or 'none'}",
+        f'[ "$(prop {shlex.quote(unit.name)} MainPID)" = {unit.main_pid} ]',
+    )
+
+
+_STARTS_HERE = r"""
+S cat {unit} >/dev/null || exit 1
+[ ! -e "$XDG_RUNTIME_DIR/systemd/user/"{unit}.d/{gate} ] || exit 1
+S cat {unit} | sed -n 's/^ConditionHost=//p' | while IFS= read -r wanted; do
+  case "$(uname -n)" in ${{wanted#!}}) yes=y ;; *) yes= ;; esac
+  case "$wanted" in '') ;; '!'*) [ -z "$yes" ] || exit 1 ;; *) [ -n "$yes" ] || exit 1 ;; esac
+done
+"""
+
+
+def starts_here(unit: str) -> Condition:
+    """Nothing keeps the unit from starting: a restart under a false condition stops it, and is called a success."""
+    return Condition(
+        f"no condition keeps {unit} from starting again", _STARTS_HERE.format(unit=shlex.quote(unit), gate=GATE)
+    )
+
+
+def same_release(current: str) -> Condition:
+    """The current release is still the one that the plan saw."""
+    return Condition(f"the current release is {current}", f'[ "$(readlink -f "$CURRENT")" = {shlex.quote(current)} ]')
+
+
+def strays(ctx: RemedyContext) -> list[Process]:
+    """Masters that work below the stages' root on the app host, but that none of the target's units runs."""
+    ours = ctx.read(units.our_units)
+    names = {unit.name for unit in ours.all}
+    root = f"{ctx.inv.stages.root}/"
+    found = ctx.read(units.masters).all
+    return [p for p in found if p.unit not in names and p.cwd.startswith(root) and " master" in p.cmdline]
+
+
+def leave_strangers(ctx: RemedyContext, path: str) -> None:
+    """Refuse to act while a process that is none of the target's holds a listener: unicorn would not start beside it.
+
+    Raises:
+        ByHand: a listener behind `path` is held by something that no tool may end.
+    """
+    ours, seen = ctx.read(units.our_units), ctx.read(sockets.sockets)
+    names, by_hand = {unit.name for unit in ours.all}, {stray.pid for stray in strays(ctx)}
+    listeners, owners = seen.listening_on(path), seen.owners(path)
+    known = [p for p in owners if p.unit in names or p.pid in by_hand or (by_hand and " worker" in p.cmdline)]
+    others = [p for p in owners if p not in known]
+    if others:
+        what = ", ".join(f"process {p.pid} ({p.cmdline[:60]}) of {p.unit or p.cgroup} in {p.cwd}" for p in others)
+        raise ByHand(f"{path} is held by {what}: no tool may end what it does not know; stop it by hand")
+    if listeners and not owners:
+        raise ByHand(f"{path} is held by a process of another account: ask the hoster whose it is")

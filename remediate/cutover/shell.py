@@ -1,0 +1,70 @@
+"""Shell that the programs of cutovers and restarts share: who serves where, and waiting by a clock that cannot be set."""
+
+from __future__ import annotations
+
+import shlex
+
+from facts.sockets import LISTENER_PIDS, PID_FILE
+from facts.units import GATE, GRACEFUL
+from facts.web import AGENT
+from hosts.schema import Inventory
+
+COMMON = (
+    LISTENER_PIDS
+    + r"""
+state() { prop "$1" ActiveState; }
+up() { cut -d. -f1 /proc/uptime; }
+ask() { # SOCKET PATH
+  curl -s -m 5 -A "$AGENT" -o /dev/null -w '%{http_code}' --unix-socket "$1" -H "Host: $SERVER_NAME" "http://localhost$2"
+}
+answers() { [ "$(ask "$1" "$PROBE")" = 200 ]; }
+serves_at() { # SOCKET: the unit's own process answers there, from the release that is current
+  p=$(prop "$NEW" MainPID)
+  [ "${p:-0}" -gt 1 ] || return 1
+  case "$(cgroup_of "$p")" in */"$NEW") ;; *) return 1 ;; esac
+  [ "$(readlink "/proc/$p/cwd")" = "$(readlink -f "$NEW_TREE")" ] || return 1
+  listener_pids "$1" | grep -qx "$p" && answers "$1"
+}
+within() { # SECONDS COMMAND...: until the command succeeds; an application that hangs costs each try 5 s
+  t=$(($(up) + $1)); shift
+  while [ "$(up)" -le "$t" ]; do "$@" && return 0; sleep 0.25; done
+  return 1
+}
+is_lost() { r=$(prop "$NEW" NRestarts); [ "$(state "$NEW")" = failed ] || [ "${r:-0}" -ge 3 ]; }
+comes_up() { # SOCKET
+  t=$(($(up) + 90))
+  while [ "$(up)" -le "$t" ]; do serves_at "$1" && return 0; is_lost && return 1; sleep 0.25; done
+  return 1
+}
+drop_in() { printf '%s\n' "$XDG_RUNTIME_DIR/systemd/user/$1.d/$2"; }
+held_lines() { printf '%s\n' "$@" '[Service]' ExecStop= KillSignal=SIGQUIT KillMode=mixed "TimeoutStopSec=$STOP_TIMEOUT"; }
+graceful() { # UNIT [LINES...]
+  u=$1; shift
+  { held_lines "$@"; printf 'PIDFile=%%t/%s.pid\n' "$u"; } |
+    put "$(drop_in "$u" "$GRACEFUL")" 644
+}
+is_master() { [ "$1" -gt 1 ] && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q '^unicorn[^ ]* master'; }
+pid_in() {
+  v=$(head -c 16 "$1" 2>/dev/null | tr -d '\n')
+  case "$v" in ''|*[!0-9]*) echo 0 ;; *) echo "$v" ;; esac
+}
+pid_is_free() { o=$(pid_in "$PID_FILE"); [ "$o" -le 1 ] || ! is_master "$o"; }
+silent() { echo "$NEW does not answer on $1 from $(readlink -f "$NEW_TREE"); it is $(state "$NEW")"; }
+"""
+)
+
+
+def settings(inv: Inventory, unit: str = "", tree: str = "", **more: str) -> str:
+    """Variables of the programs: `unit` is to serve, from the release to which `tree` leads; the app's if not given."""
+    values = {
+        "NEW": unit or inv.app.unit,
+        "NEW_TREE": tree or inv.current,
+        "PROBE": inv.web.probe_path,
+        "AGENT": AGENT,
+        "GATE": GATE,
+        "GRACEFUL": GRACEFUL,
+        "STOP_TIMEOUT": str(inv.app.stop_timeout + 8),
+        **more,
+    }
+    words = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+    return f'{words}\nPID_FILE="$NEW_TREE/{PID_FILE}"\n'

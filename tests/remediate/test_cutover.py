@@ -1,0 +1,145 @@
+"""Which way a cutover takes, and what its programs may do; the ways themselves are tried on live hosts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from converge.compile import compile_step
+from converge.executor import host_fence
+from facts import room, sockets, units
+from facts.prelude import prelude
+from facts.room import Room
+from facts.sockets import Entry, Listener, Sockets
+from remediate import units as mend_units
+from remediate.cutover import steps as cutover_steps
+from remediate.cutover.choice import Strategy, beside, choose
+from tests.remediate.test_services import INV, LEGACY, LEGACY_RUNS, OURS, steps
+from tests.targets import parse
+
+PUBLIC, LISTEN = "/srv/apps/hkn/hkn.sock", "/srv/apps/hkn/prod.sock"
+ENOUGH, TIGHT = Room(2_000_000, 300_000), Room(200_000, 300_000)
+PROCESS = f"process=98\t100\t900.0\t/x/{LEGACY}\t/r\t/ruby\tunicorn_rails master"
+MASTER = parse(units.masters, f"current=/r\n{PROCESS}\n").all[0]
+
+
+def entry(path: str, kind: str = "socket", leads_to: str = "") -> Entry:
+    name = path.rsplit("/", 1)[-1]
+    return Entry(name, path, kind, 0o777, 5000, 7 if kind == "socket" else 8, "", leads_to or path, "socket", 0o777, 7)
+
+
+def here(*entries: Entry) -> Sockets:
+    listener = Listener(LISTEN, 7, 0, (98,))
+    return Sockets(5000, {e.name: e for e in entries}, (listener,), {98: MASTER})
+
+
+LINKED = here(entry(PUBLIC, "symbolic link", LISTEN), entry(LISTEN))
+HALF_WAY = here(entry(PUBLIC, "symbolic link", beside(LISTEN, "old")), entry(beside(LISTEN, "old")))
+BOUND = here(entry(LISTEN))
+
+
+@pytest.mark.parametrize(
+    ("public", "seen", "way", "why"),
+    [
+        (PUBLIC, LINKED, "switch", "symlink"),
+        (PUBLIC, HALF_WAY, "switch", "symlink"),
+        (LISTEN, BOUND, "rename", "bound socket itself"),
+        (PUBLIC, here(entry(PUBLIC)), "brief", "not to /srv/apps/hkn/prod.sock"),
+        (PUBLIC, here(entry(PUBLIC, "symbolic link", "/srv/apps/hkn/dev.sock")), "brief", "leads to"),
+        (LISTEN, replace(BOUND, listeners=()), "brief", "nobody of the account"),
+        (LISTEN, replace(BOUND, holders={98: replace(MASTER, cgroup="/x/other.service")}), "brief", "other.service"),
+    ],
+)
+def test_the_way_is_chosen_from_how_the_web_server_asks(public: str, seen: Sockets, way: Strategy, why: str) -> None:
+    chosen = choose(public, LISTEN, seen, [LEGACY], ENOUGH, asked_brief=False)
+    assert chosen.strategy == way
+    assert why in chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("space", "asked", "why"),
+    [(ENOUGH, True, "--brief"), (TIGHT, False, "195 MiB available"), ("no /proc here", False, "no /proc here")],
+)
+def test_the_brief_way_is_taken_when_asked_for_and_when_memory_is_short(space: Room | str, asked: bool, why: str) -> None:
+    chosen = choose(PUBLIC, LISTEN, LINKED, [LEGACY], space, asked_brief=asked)
+    assert chosen.strategy == "brief"
+    assert why in chosen.reason
+
+
+def test_hidden_names_lie_beside_the_socket() -> None:
+    assert beside("/srv/apps/hkn/prod.sock", "next") == "/srv/apps/hkn/.prod.next"
+
+
+@pytest.mark.parametrize(
+    ("public", "seen", "space", "words", "interrupts"),
+    [
+        (PUBLIC, LINKED, ENOUGH, "switch: ", None),
+        (LISTEN, BOUND, ENOUGH, "rename: ", None),
+        (PUBLIC, LINKED, TIGHT, "does not answer for about", cutover_steps.BRIEF_COST),
+    ],
+)
+def test_the_plan_says_way_reason_and_cost(
+    public: str, seen: Sockets, space: Room, words: str, interrupts: float | None, tmp_path: Path
+) -> None:
+    given = {
+        "our_units": replace(OURS, legacy=(LEGACY_RUNS,)),
+        "upstream": sockets.Upstream("/etc/x", (public,), public),
+        "sockets": seen,
+        "room": space,
+    }
+    (step,) = steps(mend_units.cutover, tmp_path, **given)
+    assert words in step.sentence
+    assert step.interrupts == interrupts
+    assert step.confirm == cutover_steps.CONFIRM
+    script = compile_step(step, prelude(INV), host_fence(INV, step.host, "run"), "1")
+    assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_memory_is_read_on_this_machine() -> None:
+    seen = parse(room.room, "available=4096\nused=1024\nused=512\n")
+    assert (seen.available, seen.used) == (4096, 1536)
+    assert seen.holds_two
+
+
+@pytest.mark.parametrize(
+    ("line", "ok"),
+    [
+        ("RAILS_ENV=production exec bundle exec unicorn_rails -c ./config/unicorn/prod.rb", True),
+        ("exec bundle exec unicorn --config-file=config/unicorn/prod.rb -E production", True),
+        ("exec bundle exec puma -C config/puma.rb", False),
+        ("exec bundle exec unicorn_rails -c $CONFIG", False),
+    ],
+)
+def test_the_configuration_that_run_names_is_replaced_or_not_understood(line: str, ok: bool, tmp_path: Path) -> None:
+    """The part of the rename that rewrites the application's own `run`."""
+    from remediate.cutover import seamless
+
+    (tmp_path / "run").write_text(f'#!/bin/bash\n. ~/.rvm/scripts/rvm\ncd "$(dirname "$0")"\n{line}\n')
+    made = tmp_path / "made"
+    made.mkdir()
+    functions = f"""
+second_name() {{ :; }}
+serves_at() {{ return 1; }}
+gone() {{ :; }}
+fail() {{ echo "$1"; exit 3; }}
+drop_in() {{ echo /drop-in; }}
+put() {{ cat >{made}/"${{1##*/}}"; }}
+NEW=a.service NEW_TREE={tmp_path} NEXT=/s/.prod.next LISTEN=/s/prod.sock HOLD=hold XDG_RUNTIME_DIR=/run/user/1
+"""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{functions}{seamless.RENAME}\nprepare"], capture_output=True, text=True, check=False
+    )
+    if not ok:
+        assert done.returncode == 3
+        assert "not understood" in done.stdout
+        return
+    assert done.returncode == 0, done.stderr
+    assert "-c /run/user/1/a.service.beside.rb" in (made / "a.service.beside.run").read_text()
+    config = (made / "a.service.beside.rb").read_text()
+    assert f"original = '{tmp_path}/" in config
+    if shutil.which("ruby"):
+        assert subprocess.run(["ruby", "-c"], input=config, text=True, check=False, capture_output=True).returncode == 0
