@@ -53,7 +53,8 @@ def summary(url: str, started: float, ended: float, samples: Sequence[Sample]) -
     """What the samples say. The longest gap, in seconds, is between two good pages, or between one and the probe's ends."""
     pages = sorted((s for s in samples if s.kind in {"page", "slow"}), key=lambda s: s.sent)
     searches, saves = ([s for s in samples if s.kind == kind] for kind in ("search", "save"))
-    answers = sorted(s.answered for s in pages if s.is_good)
+    # A slow page is long on its way by itself; who waits for it is not without an answer.
+    answers = sorted(s.answered for s in pages if s.is_good and s.kind == "page")
     moments = [started, *answers, ended]
     gap = max((b - a for a, b in pairwise(moments)), default=0.0)
     return Probe(
@@ -140,6 +141,7 @@ class Prober:
 
     def stop(self) -> Probe:
         """Stop asking; what was seen."""
+        ended = time.time()
         if self._process is not None and self._reader is not None:
             assert self._process.stdin
             with contextlib.suppress(OSError):
@@ -152,7 +154,7 @@ class Prober:
                 self._process.wait()
         way = self.errand.road
         url = f"{way.scheme}://{way.name}{self.errand.questions[0].path}"
-        return summary(url, self._started, time.time(), list(self._samples))
+        return summary(url, self._started, ended, list(self._samples))
 
     def look(self) -> Sample:
         """Ask once for the page, from this process."""
