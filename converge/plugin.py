@@ -18,7 +18,7 @@ from converge.judging import instances_of
 from converge.record import Record, Survey, Verdict
 from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unknown_ids, refuse_unused
 from converge.session import Chosen, Session, new_id
-from converge.statements import REGISTRY, Outcome, Statement
+from converge.statements import REGISTRY, Outcome, Statement, import_statements
 from converge.survey import (
     Gathering,
     Surveying,
