@@ -41,7 +41,7 @@ def unit_script(run: str, n: int, label: str, limit: float, body: str) -> str:
     words = f"{NAME}: {label}"[:200].replace("%", "%%")
     begin = f'systemd-run --user --quiet --unit={shlex.quote(unit_name(run, n))} --setenv=PATH="$PATH" --setenv=J="$J"'
     full = (
-        f"--collect --description={shlex.quote(words)} -p TimeoutStopSec={STOP} -p RuntimeMaxSec={limit + STOP:g} -p Nice=0"
+        f"--collect --description={shlex.quote(words)} -p TimeoutStopSec={STOP} -p RuntimeMaxSec={limit + STOP:g}"
     )
     file = f'"$J/{n}.run"'
     return f"""printf %s {shlex.quote(f'mkdir "{_begun(n)}" || exit 0{chr(10)}' + body)} >{file} && sync {file} || exit 70

@@ -23,7 +23,7 @@ for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
 within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
 park || exit 1
 unit start "$NEW" || fail "$NEW could not be started"
-comes_up "$PUBLIC" || fail "$(silent "$PUBLIC")"
+comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"
 main=$(prop "$NEW" MainPID)
 held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload || exit 1
 within 15 finds "$PUBLIC" || fail "$found"
@@ -53,7 +53,7 @@ if [ "$app" != active ]; then
 elif ! within 20 serves_at "$PUBLIC"; then
   unit restart "$NEW" || fail "$NEW could not be restarted"
 fi
-comes_up "$PUBLIC" || fail "$(silent "$PUBLIC")"
+comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"
 first=$(prop "$NEW" MainPID); sleep 2
 serves_at "$PUBLIC" && [ "$(prop "$NEW" MainPID)" = "$first" ] || fail "$NEW answered, and was gone 2 s later"
 echo "$NEW serves: process $first"
@@ -69,7 +69,7 @@ if [ "$(prop "$NEW" KillSignal)" != 3 ] || [ -n "$(prop "$NEW" ExecStop)" ]; the
 fi
 unit daemon-reload || exit 1
 unit restart "$NEW" || exit 1
-comes_up "$PUBLIC" || { silent "$PUBLIC" >&2; exit 1; }
+comes_up "$PUBLIC" 90 || { silent "$PUBLIC" >&2; exit 1; }
 [ -z "$added" ] || { aside "$added" && unit daemon-reload; } || exit 1
 echo "$NEW serves: process $(prop "$NEW" MainPID)"
 """

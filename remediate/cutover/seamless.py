@@ -89,7 +89,7 @@ unit daemon-reload || exit 1
 phase=beside
 prepare && park || exit 1
 open_gate || exit 1
-serves_at "$BESIDE" || { unit start "$NEW" && comes_up "$BESIDE"; } || fail "$(silent "$BESIDE")"
+serves_at "$BESIDE" || { unit start "$NEW" && comes_up "$BESIDE" 240; } || fail "$(silent "$BESIDE")"
 main=$(prop "$NEW" MainPID) new_inode=$(inode "$BESIDE")
 held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload && unhook || exit 1
 within 15 finds "$BESIDE" || fail "$found"

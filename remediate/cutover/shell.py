@@ -31,8 +31,8 @@ within() { # SECONDS COMMAND...: until the command succeeds; an application that
   return 1
 }
 is_lost() { r=$(prop "$NEW" NRestarts); [ "$(state "$NEW")" = failed ] || [ "${r:-0}" -ge 3 ]; }
-comes_up() { # SOCKET
-  t=$(($(up) + 90))
+comes_up() { # SOCKET SECONDS
+  t=$(($(up) + $2))
   while [ "$(up)" -le "$t" ]; do serves_at "$1" && return 0; is_lost && return 1; sleep 0.25; done
   return 1
 }
