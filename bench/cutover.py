@@ -25,6 +25,7 @@ from lab.connection import SITE
 from lab.lab import Lab
 from lab.payload import web
 from lab.payload.places import APP_UNIT, MIGRATE_UNIT, PROD, SOCKETS, USER
+from remediate.cutover.guarded import HOLD
 
 TOP = Path(__file__).resolve().parent.parent
 LAB = "bench-cutover"
@@ -37,10 +38,11 @@ DROP_INS = f"$XDG_RUNTIME_DIR/systemd/user/{APP_UNIT}.d"
 GO_BACK = f"""
 set -e
 g="$XDG_RUNTIME_DIR/systemd/user/{APP_UNIT}.d/{GATE}"
+rm -f "{DROP_INS}/{HOLD}" "$XDG_RUNTIME_DIR/systemd/user/{MIGRATE_UNIT}.d/{GRACEFUL}"
+systemctl --user daemon-reload
 systemctl --user stop {APP_UNIT}
 mkdir -p "${{g%/*}}"
 printf '[Unit]\\nConditionPathExists=%%t/hkn-go\\n' >"$g"
-rm -f "$XDG_RUNTIME_DIR/systemd/user/{MIGRATE_UNIT}.d/{GRACEFUL}"
 systemctl --user daemon-reload
 systemctl --user is-active --quiet {MIGRATE_UNIT} || rm -f {PROD}/shared/tmp/pids/unicorn.pid
 systemctl --user start {MIGRATE_UNIT}

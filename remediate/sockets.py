@@ -9,7 +9,7 @@ from converge.steps import Aside, ByHand, Condition, Link, Mode, NothingToDo, Re
 from facts import sockets as facts_sockets
 from facts import units
 from facts.sockets import Entry
-from remediate.cutover import leave_strangers, restart_step, same_main, strays
+from remediate.cutover import handover_step, leave_strangers, restart_step, same_main, strays
 from remediate.units import end_stray
 
 
@@ -44,8 +44,12 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
 def single(ctx: RemedyContext) -> Iterator[Step]:
     """One listener, the app's unit's: end what was started by hand beside it, and let the app bind its path again."""
     ours = ctx.read(units.our_units)
-    if not ours.app.runs or any(unit.runs for unit in ours.legacy):
-        raise NothingToDo(f"{ours.app.name} does not serve alone yet: handing the site to it is UNIT-5's remedy")
+    if not ours.app.runs:
+        raise NothingToDo(f"{ours.app.name} does not run: handing the site to it is UNIT-5's remedy")
+    if any(unit.runs for unit in ours.legacy):
+        # Both run: a cutover was cut off in the middle.
+        yield handover_step(ctx, "SOCK-3/cutover")
+        return
     leave_strangers(ctx, ctx.read(facts_sockets.upstream).chosen)
     for stray in strays(ctx):
         yield end_stray(ctx, stray, "SOCK-3")
@@ -76,7 +80,10 @@ def sweep(ctx: RemedyContext) -> Iterator[Step]:
 def relink(ctx: RemedyContext) -> Iterator[Step]:
     """Let the web server's path lead to the one on which the application listens."""
     path, listen = ctx.read(facts_sockets.upstream).chosen, ctx.inv.web.listen
-    entry = ctx.read(facts_sockets.sockets).at(path)
+    seen, legacy = ctx.read(facts_sockets.sockets), ctx.read(units.our_units).legacy
+    entry = seen.at(path)
+    if any(unit.runs for unit in legacy) and any(p.unit in {u.name for u in legacy} for p in seen.owners(path)):
+        raise NothingToDo(f"{path} leads to the old application, which serves: the cutover leads it on (UNIT-5, SOCK-3)")
     if not path.startswith(f"{ctx.inv.web.socket_dir}/"):
         raise ByHand(f"the web server's path {path or '(none)'} is outside {ctx.inv.web.socket_dir}: ask the hoster")
     if entry is not None and entry.kind != "symbolic link":

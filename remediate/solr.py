@@ -14,6 +14,9 @@ from remediate.cutover import restart_step
 
 START_LIMIT = 120.0
 
+START_COST = 3.0
+"""Seconds without search that a start of Solr is expected to cost: its own start and half a second."""
+
 _WAIT_FREE = r"""
 n=120
 while [ $n -gt 0 ]; do
@@ -58,7 +61,8 @@ def stop_step(id: str, host: str, process: Process, wait: bool) -> Step:
     return Step(
         id=id,
         host=host,
-        sentence=f"stop the account's Solr, process {process.pid} with home {solr.home_of(process) or 'unknown'}",
+        sentence=f"stop the account's Solr, process {process.pid} with home {solr.home_of(process) or 'unknown'}"
+        + (f"; its port changes hands, so searches and saves do without it for about {START_COST:g} s" if wait else ""),
         acts=tuple(acts),
         when=(is_still(process),),
         undo="Solr is started again by the statements that want it",

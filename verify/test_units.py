@@ -87,7 +87,7 @@ def test_app_unit_is_enabled(our_units: OurUnits, unit_files: UnitsDir) -> None:
     severity=Severity.BLOCKER,
     on="live",
     seed=["C6", "C11", "CT", "P2"],
-    needs=["UNIT-5", "UNIT-3"],
+    needs=["UNIT-5", "UNIT-3", "SOCK-3"],
     remedy="units.retire_legacy",
 )
 def test_legacy_units_are_gone(

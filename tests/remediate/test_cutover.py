@@ -11,10 +11,12 @@ import pytest
 
 from converge.compile import compile_step
 from converge.executor import host_fence
+from converge.steps import NothingToDo
 from facts import room, sockets, units
 from facts.prelude import prelude
 from facts.room import Room
 from facts.sockets import Entry, Listener, Sockets
+from remediate import sockets as mend_sockets
 from remediate import units as mend_units
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
@@ -97,6 +99,17 @@ def test_the_plan_says_way_reason_and_cost(
     assert step.confirm == cutover_steps.CONFIRM
     script = compile_step(step, prelude(INV), host_fence(INV, step.host, "run"), "1")
     assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_a_cutover_that_was_cut_off_goes_on_where_both_run(tmp_path: Path) -> None:
+    given = {
+        "our_units": replace(OURS, legacy=(LEGACY_RUNS,)),
+        "upstream": sockets.Upstream("/etc/x", (PUBLIC,), PUBLIC),
+        "sockets": HALF_WAY,
+    }
+    assert [step.id for step in steps(mend_sockets.single, tmp_path, **given)] == ["SOCK-3/cutover"]
+    with pytest.raises(NothingToDo, match="the cutover leads it on"):
+        steps(mend_sockets.relink, tmp_path, **given)
 
 
 def test_memory_is_read_on_this_machine() -> None:
