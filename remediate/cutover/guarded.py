@@ -110,6 +110,7 @@ trap 'why="it was stopped by a signal"; exit 143' TERM INT HUP
 
 REST = r"""
 if [ -z "$GATED" ]; then for u in $OLDS; do close_gate "$u" || fail "the gate before $u could not be closed"; done; fi
+for u in $OLDS $NEW; do gone "$(drop_in "$u" "$GRACEFUL")" || fail "the drop-in of $u could not be moved aside"; done
 gone "$(drop_in "$NEW" "$HOLD")" && unit daemon-reload || fail "$(drop_in "$NEW" "$HOLD") could not be moved aside"
 [ "$timer" != active ] || unit start "$LOGROTATE_TIMER" || fail "$LOGROTATE_TIMER could not be started"
 phase=done
