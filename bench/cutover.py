@@ -1,6 +1,6 @@
 """What a cutover costs: the page's order, brief, switch and rename beside each other, under the same load.
 
-``python -m bench.cutover [--rounds N] [WAY ...]`` on a lab of its own, which needs root. In ``aside`` the application is
+``script/bench cutover [--rounds N] [WAY ...]`` on a lab of its own, which needs root. In ``aside`` the application is
 booted a second time and ended again without a switch: what that alone costs is the measure for the others.
 """
 
@@ -207,12 +207,13 @@ def complaints(runs: Sequence[Run]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, write ``reports/bench-cutover.json``."""
-    parser = argparse.ArgumentParser(prog="bench cutover", description=__doc__)
+    parser = argparse.ArgumentParser(prog="script/bench cutover", description="What a cutover costs.")
     parser.add_argument("ways", nargs="*", metavar="WAY", help=f"of {', '.join(WAYS)}; all")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="cutovers of each way (default: 5)")
+    parser.add_argument("--lab", default=LAB, metavar="NAME", help=f"name of the bench's own lab (default: {LAB})")
     options = parser.parse_args(arguments)
     ways = options.ways or list(WAYS)
-    lab = Lab.open(LAB, lambda text: print(f"lab: {text}", flush=True))
+    lab = Lab.open(options.lab, lambda text: print(f"lab: {text}", flush=True))
     folder = TOP / "reports" / LAB
     folder.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []

@@ -184,12 +184,18 @@ def described(act: Act) -> str:
             return textwrap.dedent(script).strip()
 
 
+def _in_words(act: Act) -> str:
+    """The act as it is described; of a program that begins with a comment, the comment."""
+    text = described(act)
+    return text.partition("\n")[0].removeprefix("# ") if isinstance(act, Run) and text.startswith("# ") else text
+
+
 def undo_described(step: Step) -> str:
     """How the step is taken back, in words or as commands."""
     if isinstance(step.undo, str):
         return step.undo if step.undo.startswith("none") else f"none: {step.undo}"
     if step.undo is not None:
-        return "\n".join(described(act) for act in step.undo)
+        return "\n".join(_in_words(act) for act in step.undo)
     ways = {
         Write: "what {0.path} was before is put back (or, if it was not there, the new one is moved aside)",
         Link: "{0.path} points again to where it pointed before",

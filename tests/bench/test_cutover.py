@@ -1,0 +1,35 @@
+"""What the bench of the cutover makes of its record."""
+
+from __future__ import annotations
+
+import json
+
+from bench.cutover import Run, complaints, counted, needed, table
+from bench.load import question
+
+
+def line(answered: float, status: int = 200, kind: str = "page") -> str:
+    return json.dumps({"sent": answered, "answered": answered, "status": status, "kind": kind})
+
+
+def test_a_gap_is_between_good_pages_and_searches_are_counted_apart() -> None:
+    run = counted("switch", [line(1), line(2, 502), line(3, 200, "slow"), line(3.5, 500, "search")], 10)
+    assert run == Run("switch", 3, 1, 1, 1, 2.0, 10)
+
+
+def test_a_way_without_loss_is_measured_by_booting_aside() -> None:
+    quiet = Run("aside", 100, 0, 1, 0, 0.5, 20)
+    assert complaints([quiet, Run("switch", 100, 0, 1, 0, 0.9, 20), Run("brief", 100, 50, 1, 0, 5, 20)]) == []
+    assert len(complaints([quiet, Run("switch", 100, 1, 1, 0, 0.9, 20), Run("rename", 100, 0, 1, 0, 1.1, 20)])) == 2
+
+
+def test_every_way_has_its_row() -> None:
+    assert "switch      2       200       1" in table([Run("switch", 100, n, 5, 0, 0.5, 20) for n in (0, 1)])
+
+
+def test_slow_pages_and_searches_are_among_the_requests() -> None:
+    assert {question(n)[0] for n in range(200)} == {"page", "slow", "search"}
+
+
+def test_what_a_cutover_needs_is_known() -> None:
+    assert {"DEP-1", "SOLR-3", "UNIT-1"} <= set(needed("UNIT-5"))
