@@ -9,6 +9,7 @@ from threading import Thread
 
 import pytest
 
+from bench.cutover import needed
 from converge.errors import Exit
 from converge.record import StepRecord
 from lab.connection import SITE
@@ -59,11 +60,11 @@ def story(rig: Rig) -> Story:
     """One host for all the tests below, which go on from each other."""
     rig.enter("migrated-direct")
     thread = disturb(rig, "systemctl --user stop --no-block 'hkn-migration-*.service'", USER)
-    stopped = rig.remediate()
+    stopped = rig.remediate("--id", ",".join([*needed("UNIT-5"), "UNIT-5"]))
     thread.join(10)
     served, timer = rig.lab.app.run(ASK).stdout.lower(), state(rig, LOGROTATE_TIMER)
     thread = disturb(rig, "systemctl reload nginx")
-    done = rig.remediate()
+    done = rig.remediate("--id", "UNIT-5,SOCK-3,UNIT-3,UNIT-4")
     thread.join(10)
     return Story(stopped, served, timer, done)
 
