@@ -21,7 +21,7 @@ def refuse_unused(config: pytest.Config, folder: str) -> None:
         return  # pytest stops reading the command line there: what follows is not known
     typed = {str(a).partition("=")[0] for a in config.invocation_params.args}
     given = {"--remediate": option.remediate, "--plan": option.plan, "--yes": option.yes, "--id": option.id is not None}
-    given["--plan-file"] = option.plan_file is not None
+    given |= {"--plan-file": option.plan_file is not None, "--brief": option.brief}
     for flag, on in {**given, "--target": "--target" in typed}.items():
         if on:
             raise pytest.UsageError(f"{flag} works on statements, and none are asked for: pytest {folder}/ {flag}")
@@ -37,13 +37,16 @@ def refuse_foreign(config: pytest.Config) -> None:
     for name in ("setuponly", "setupplan"):
         if getattr(option, name, False):
             raise pytest.UsageError("--setup-only and --setup-plan judge nothing, and call that a success: leave them out")
-    acts = [f for f, on in (("--remediate", option.remediate), ("--yes", option.yes)) if on]
+    flags = (("--remediate", option.remediate), ("--yes", option.yes), ("--brief", option.brief))
+    acts = [flag for flag, on in flags if on]
     typed = [str(a) for a in config.invocation_params.args]
     for flag in acts:
         if flag not in typed:
             raise pytest.UsageError(f"{flag} counts only when it is typed, not from PYTEST_ADDOPTS or an ini file")
     if option.yes and not (option.remediate or option.plan):
         raise pytest.UsageError("--yes answers what --remediate asks: add --remediate, or leave out --yes")
+    if option.brief and not (option.remediate or option.plan):
+        raise pytest.UsageError("--brief says how --remediate or --plan hands the site over: add one, or leave it out")
     _refuse_strange_values(config)
     if not (option.remediate or option.plan):
         return

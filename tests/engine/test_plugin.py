@@ -137,7 +137,14 @@ def test_an_unknown_id_is_4_with_what_was_meant(project: Project) -> None:
     assert "A-1" not in looked.stdout.str()
 
 
-@pytest.mark.parametrize(("flags", "words"), [(["--id="], "*--id: no id was given*"), (["--yes"], "*add --remediate*")])
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--id="], "*--id: no id was given*"),
+        (["--yes"], "*add --remediate*"),
+        (["--brief"], "*--brief says how --remediate or --plan*"),
+    ],
+)
 def test_flags_that_would_do_other_than_was_meant_are_refused(project: Project, flags: list[str], words: str) -> None:
     result = run(project, *flags)
     assert result.ret == 4
