@@ -116,8 +116,8 @@ class Web(Model, frozen=True, kw_only=True):
     urls: list[Url]
     search_path: Annotated[str, Meta(description="a search that Solr must answer")]
     probe_path: Annotated[str, Meta(description="a cheap page for the prober")]
-    slow_path: str = Field("", description="a page that takes some seconds, for the prober; empty: none")
-    save_path: str = Field("", description="path and fields that the prober posts, to save something; empty: none")
+    slow_path: Annotated[str, Meta(description="a page that takes some seconds, for the prober; empty: none")] = ""
+    save_path: Annotated[str, Meta(description="path and fields that the prober posts, to save something; empty: none")] = ""
     ca_file: str | None = None
     resolve: Annotated[dict[str, str], Meta(description="names that are not asked of DNS")] = {}
 
