@@ -128,7 +128,7 @@ refuse() { printf '::converge:refused: %s\n' "$1" >&2; exit 77; }
 right_host() {
   [ "$(uname -n)" = "$1" ] || { printf '::converge:wrong-host: this host is %s\n' "$(uname -n)" >&2; exit 76; }
 }
-purge() { # ATTIC RUN KEY
+sure() { # ATTIC RUN KEY
   for w in "$2" "$3"; do
     case "$w" in ''|.*|*[!A-Za-z0-9._-]*) refuse "$2/$3 is no folder of a step" ;; esac
   done
@@ -138,6 +138,9 @@ purge() { # ATTIC RUN KEY
   [ ! -L "$3" ] && [ -d "$3" ] || refuse "$1/$2/$3 is no folder any more"
   [ "$(stat -c %u -- "$3")" = "$(id -u)" ] || refuse "$1/$2/$3 is not the account's"
   [ "$(stat -c %d -- "$3")" = "$(stat -c %d .)" ] || refuse "$1/$2/$3 is another file system"
+}
+purge() { # ATTIC RUN KEY
+  sure "$@"
   find "./$3" -xdev -depth -delete || exit 70
   cd / && rmdir -- "$1/$2" 2>/dev/null
   return 0
@@ -145,8 +148,10 @@ purge() { # ATTIC RUN KEY
 """
 
 
-def purge_script(inv: Inventory, entries: Sequence[Entry]) -> str:
+def purge_script(inv: Inventory, entries: Sequence[Entry], ahead: str = ":") -> str:
     """Shell for the app host that deletes these folders of steps, each below its attic and through no symlink.
+
+    What it refuses it refuses before it deletes anything. `ahead` is shell that runs between the two.
 
     Raises:
         UsageError: an entry is in no attic of this target.
@@ -157,5 +162,6 @@ def purge_script(inv: Inventory, entries: Sequence[Entry]) -> str:
     for entry in entries:
         if entry.attic not in known:
             raise UsageError(f"{entry.attic} is no attic of {inv.name}: nothing was done")
-        lines.append(f"purge {shlex.join([entry.attic, entry.run, entry.key])}")
+    named = [shlex.join([entry.attic, entry.run, entry.key]) for entry in entries]
+    lines += [*(f"sure {words}" for words in named), f"(\n{ahead}\n) || exit 70", *(f"purge {words}" for words in named)]
     return "\n".join([*lines, "exit 0\n"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from converge.attic import Kept, by_run, look, purge_script, size
 from converge.errors import Exit, UsageError
 from converge.executor import Executor
-from converge.journal import Journal, stories
+from converge.journal import Journal, append_script, line, stories
 from converge.lock import Lock
 from converge.recovery import close_open_runs
 from converge.transport import Link
@@ -65,7 +65,7 @@ def purge(
     """
     where = inv.app_host.name
     app = links[where]
-    scripts = [(each, purge_script(inv, each.entries)) for each in runs if not each.stays]
+    scripts = [(each, purge_script(inv, each.entries, _ahead(each, mine))) for each in runs if not each.stays]
     lock = Lock(app)
     lock.acquire(who, mine)
     try:
@@ -80,13 +80,15 @@ def purge(
             record = executor.run_script(f"purge-{each.run}", where, script, label, "none: it is deleted", 3600.0)
             done = record.result == "done"
             say(f"run {each.run}: {'purged' if done else f'{record.result}: {record.reason}'}")
-            # What failed may have deleted a part: the way back is gone either way.
-            if record.result != "refused":
-                for n in sorted({int(entry.key.split("-")[0]) for entry in each.entries}):
-                    Journal(each.run, app).write("purged", n=n, by=mine)
             if not done:
                 code, reason = Exit.FAILS, f"run {each.run}: {record.reason}"
         journal.write("end", exit_code=int(code), reason=reason)
         return code
     finally:
         lock.release()
+
+
+def _ahead(each: Kept, mine: str) -> str:
+    """Shell that notes in the run's journal that its way back is gone: it is as soon as a part of it may be deleted."""
+    steps = sorted({int(entry.key.split("-")[0]) for entry in each.entries})
+    return append_script(each.run, [line("purged", n=n, by=mine) for n in steps])

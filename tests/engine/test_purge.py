@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from converge import cli
 from converge.attic import Entry, purge_script, size
-from converge.errors import Exit, UsageError
+from converge.errors import ConnectionLost, Exit, UsageError
 from converge.journal import stories
 from converge.purge import SoakGoesOn, kept, lines, purge, refuse_soaking
 from converge.rollback import describe, plan_rollback
@@ -107,6 +108,22 @@ def test_link_that_came_after_the_list_is_refused(stage: Stage, place: str) -> N
     assert "refused" in stage.said[-1]
     assert list((stage.world.home / "elsewhere").rglob("kept/big"))
     assert plan_rollback(stories(stage.link)[0])[0].stays == "", "nothing was deleted, so the way back is open"
+
+
+def test_refusal_of_one_folder_deletes_none_of_the_run(stage: Stage) -> None:
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    runs = [replace(runs[0], entries=(*runs[0].entries, Entry(stage.world.inv.attic, "R1", "002-gone", 1)))]
+    assert purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append) is Exit.FAILS
+    assert (attic(stage) / "R1/001-A-aside/1/kept/big").exists()
+    assert plan_rollback(stories(stage.link)[0])[0].stays == ""
+
+
+def test_purge_that_is_cut_off_has_closed_the_way_back(stage: Stage) -> None:
+    stage.link.at = "purge-R1"
+    with pytest.raises(ConnectionLost):
+        go(stage)
+    assert not (attic(stage) / "R1").exists()
+    assert "deleted by the purge R2" in plan_rollback(stories(stage.link)[0])[0].stays
 
 
 def test_nothing_outside_an_attic_can_be_named(stage: Stage) -> None:
