@@ -21,6 +21,11 @@ STOP = 300
 
 TRIES, PAUSE = 5, 1.0
 
+BEGINS = 45
+"""Seconds within which a step that was sent begins, or its run has lost the lock without which it does not."""
+
+STARTED_AT = """sed 's/^.*) //' "/proc/$p/stat" 2>/dev/null | cut -d' ' -f20"""
+
 
 class RolledBack(ConvergeError):
     """The host put back by itself what a step had done."""
@@ -51,8 +56,8 @@ in_unit() {{ {begin} {full} /bin/sh {file} || {begin} /bin/sh {file}; }}
 if in_unit </dev/null >/dev/null 2>&1 && begun; then :; else setsid /bin/sh {file} </dev/null >/dev/null 2>&1 & fi
 begun
 while [ ! -s "$J/{n}.rc" ]; do
-  if read -r p s <"$J/{n}.started" 2>/dev/null; then
-    [ "$(sed 's/^.*) //' "/proc/$p/stat" 2>/dev/null | cut -d' ' -f20)" = "$s" ] || {{ sleep 1; break; }}
+  if read -r p s 2>/dev/null <"$J/{n}.started"; then
+    [ "$({STARTED_AT})" = "$s" ] || {{ sleep 1; break; }}
   else
     begun || break
   fi
@@ -93,7 +98,7 @@ class Confirmation:
         """Nothing to end: the wait on the host ends with the step."""
 
     def find_out(self) -> Completed | None:
-        """After a lost connection: what became of the step, over a new one; None if the host stays out of reach."""
+        """After a lost connection: what became of the step, over a new one; None if it never began, or nobody answers."""
         end = time.monotonic() + self.limit
         while time.monotonic() < end:
             try:
@@ -102,7 +107,8 @@ class Confirmation:
                 time.sleep(PAUSE)
                 continue
             try:
-                return link.exec(self._outcome(), limit=self.limit)
+                done = link.exec(self._outcome(), limit=self.limit)
+                return None if done.out == b"never\n" else done
             except ConvergeError:
                 time.sleep(PAUSE)
             finally:
@@ -152,8 +158,13 @@ class Confirmation:
 
     def _outcome(self) -> str:
         return (
-            f"J={folder(self.run)}; n={int(self.limit * 5)}\n"
-            f'while [ $n -gt 0 ] && [ ! -s "$J/{self.n}.rc" ]; do n=$((n - 1)); sleep 0.2; done\n'
+            f"J={folder(self.run)}; n={int(self.limit * 5)}; w={BEGINS * 5}\n"
+            f'while [ $n -gt 0 ] && [ ! -s "$J/{self.n}.rc" ]; do\n'
+            # A step of before a reboot, or one that was killed, leaves no result however long one waits.
+            f'  if read -r p s 2>/dev/null <"$J/{self.n}.started"; then\n'
+            f'    [ "$({STARTED_AT})" = "$s" ] || {{ sleep 1; break; }}\n'
+            "  else w=$((w - 1)); [ $w -gt 0 ] || { echo never; exit 79; }; fi\n"
+            "  n=$((n - 1)); sleep 0.2\ndone\n"
             f'[ -s "$J/{self.n}.rc" ] || exit 79\n'
             f'cat "$J/{self.n}.out"; cat "$J/{self.n}.err" >&2; exit "$(cat "$J/{self.n}.rc")"\n'
         )

@@ -145,10 +145,9 @@ def reason_of(err: str) -> tuple[str, str]:
 
 def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
     """Write into the step's record what its script left."""
-    said, err = reason_of(done.err.decode(errors="backslashreplace"))
+    said, err = (mask(text) for text in reason_of(done.err.decode(errors="backslashreplace")))
     record.rc, record.seconds = done.rc, round(done.seconds, 3)
-    record.out, record.err = mask(done.out.decode(errors="backslashreplace")), mask(err)
-    said = mask(said)
+    record.out, record.err = mask(done.out.decode(errors="backslashreplace")), err
     if done.rc == Rc.DONE:
         record.result = "done"
     elif done.rc == Rc.UNLOCKED:
@@ -158,7 +157,10 @@ def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
     elif done.rc == Rc.ROLLED_BACK:
         record.result, record.reason = "rolled back", said
     elif done.rc == Rc.TIMED_OUT:
-        record.result, record.reason = "failed", f"it was ended after its limit of {limit:g} s"
+        # The status is that of the limit then; what it did about it, it said.
+        put_back = f"{MARK}rolled-back: ".encode() in done.err
+        record.result = "rolled back" if put_back else "failed"
+        record.reason = f"it was ended after its limit of {limit:g} s{f': {said}' if put_back else ''}"
     elif done.rc == Rc.REPEATED:
         record.result, record.reason = "unknown", "it was begun before and is not repeated"
     elif done.rc == Rc.VANISHED:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from converge import detached
-from converge.detached import RolledBack, unit_script
+from converge.detached import Confirmation, RolledBack, unit_script
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.executor import Executor
 from converge.journal import Journal
@@ -126,3 +126,16 @@ def test_a_body_begins_once_however_often_it_is_started(world: World) -> None:
     for _ in range(2):
         world._run(script)
     assert (journal / "count").read_text() == "begun\n"
+
+
+@pytest.mark.parametrize(("started", "rc"), [("999999999 7", 79), ("", None)])
+def test_nobody_waits_for_a_step_that_was_killed_or_never_began(
+    world: World, monkeypatch: pytest.MonkeyPatch, started: str, rc: int | None
+) -> None:
+    monkeypatch.setattr(detached, "BEGINS", 1)
+    journal = world.home / ".local/state/hkn-migration/runs/R1"
+    journal.mkdir(parents=True)
+    if started:
+        (journal / "1.started").write_text(f"{started}\n")
+    found = Confirmation(LocalLink(), LocalLink, str, "R1", 1, 600.0).find_out()
+    assert (found and found.rc) == rc

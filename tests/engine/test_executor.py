@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from converge.errors import ConnectionLost, UsageError
-from converge.executor import Executor, launch_script
+from converge.executor import Executor, launch_script, settle
 from converge.journal import Journal, stories
 from converge.lock import Lock
+from converge.record import StepRecord
+from converge.shell import Rc
 from converge.steps import Condition, Run, Step, Write
+from converge.transport import Completed
 from hosts.schema import Inventory
 from tests.engine.stage import Severed
 from tests.engine.world import World, build
@@ -166,3 +169,22 @@ def test_step_that_reaches_the_host_after_the_lock_was_lost_does_nothing(world: 
         with pytest.raises(ConnectionLost, match="lock"):
             executor.run_step(step(world, host=host, acts=(Run(f"echo x >>'{world.top}'/acted"),)), "a.b", ["A"])
     assert not (world.top / "acted").exists()
+
+
+def settled(rc: Rc, err: bytes) -> StepRecord:
+    return settle(StepRecord("A/1", "", [], "new", "", "", [], "", None), Completed(rc, b"", err, 1.0), 5.0)
+
+
+def test_reason_that_is_shown_while_it_runs_has_no_secret() -> None:
+    record = settled(Rc.FAILED, b"cannot log in\nusing password=hunter2\n")
+    assert record.reason == "using password=[masked]"
+    assert "hunter2" not in record.err
+
+
+def test_step_that_put_back_at_its_limit_says_so() -> None:
+    record = settled(Rc.TIMED_OUT, b"::converge:rolled-back: it was stopped by a signal: what served before serves again\n")
+    assert record.result == "rolled back"
+    assert record.reason == (
+        "it was ended after its limit of 5 s: it was stopped by a signal: what served before serves again"
+    )
+    assert settled(Rc.TIMED_OUT, b"").result == "failed"
