@@ -116,7 +116,8 @@ command -v git >/dev/null || { echo "git is not installed on the control machine
 tmp=$(mktemp -d) || exit 5
 asking=
 trap 'kill $asking 2>/dev/null; rm -rf "$tmp"' EXIT
-trap 'exit 6' HUP INT TERM
+# PIPE too: who asked may have ended before the answer, and a shell that dies of that runs no trap.
+trap 'exit 6' HUP INT PIPE TERM
 if [ -n "$reviewed" ]; then
   git ls-remote --heads "$reviewed" "refs/heads/$branch" >"$tmp/reviewed" &
   asking=$!

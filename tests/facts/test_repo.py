@@ -23,7 +23,7 @@ from facts.repo_files import (
     setting,
     unicorn,
 )
-from tests.targets import ask, inventory, parse
+from tests.targets import ask, at_control, inventory, parse
 
 
 def git(folder: Path, *words: str) -> str:
@@ -70,6 +70,21 @@ def test_what_git_could_not_tell_is_not_nothing(
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(Unobservable, match="out of memory"):
         ask(repository, inventory(repository={"url": str(forge)}))
+
+
+def test_nothing_is_left_behind_by_who_stopped_listening(forge: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    assert repository.script
+    script = repository.script(at_control(inventory(repository={"url": str(forge)})))
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer) as gone:
+        subprocess.run(
+            ["/bin/sh", "-c", script],
+            stdout=gone, stderr=subprocess.DEVNULL, check=False, env={**os.environ, "TMPDIR": str(folder)}, timeout=60,
+        )  # fmt: skip
+    assert list(folder.iterdir()) == []
 
 
 def test_texts_come_as_they_are(forge: Path) -> None:
