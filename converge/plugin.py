@@ -23,6 +23,7 @@ from converge.survey import (
     Gathering,
     Surveying,
     Unreached,
+    is_cut_short,
     is_spread,
     is_worker,
     load_xdist,
@@ -257,7 +258,7 @@ class Engine:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Connect, read, remediate if asked; then pytest's loop judges on the last reading. True: nothing to judge."""
-        if self.config.option.collectonly or session.testsfailed or self.surveying:
+        if self.config.option.collectonly or is_cut_short(session) or self.surveying:
             return None
         chosen = self.chosen(session.items)
         try:

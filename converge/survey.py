@@ -66,6 +66,11 @@ def is_spread(config: pytest.Config) -> bool:
     return bool(getattr(config.option, "dist", "no") != "no" and not is_worker(config))
 
 
+def is_cut_short(session: pytest.Session) -> bool:
+    """Whether pytest is about to end the session because a file could not be collected."""
+    return bool(session.testsfailed and not session.config.option.continue_on_collection_errors)
+
+
 def statement_of(item: pytest.Item) -> Statement | None:
     """The statement that a test states."""
     found: Statement | None = getattr(getattr(item, "function", None), "__statement__", None)
@@ -101,7 +106,7 @@ class Surveying:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Judge each target as soon as it has been read. A worker's loop is pytest-xdist's own."""
-        if self.config.option.collectonly or session.testsfailed or is_worker(self.config):
+        if self.config.option.collectonly or is_cut_short(session) or is_worker(self.config):
             return None
         work = self.work(session.items)
         self.asked = {name: len(chosen) for name, chosen in work.items()}
@@ -166,7 +171,7 @@ def send_along(config: pytest.Config, report: pytest.TestReport, session: Sessio
     if not is_worker(config):
         return
     session.account()
-    told = ("situation", "situation_detail", "seconds", "connections", "execs", "readings", "misses")
+    told = ("situation", "situation_detail", "seconds", "connections", "execs", "readings", "misses", "waited", "asking")
     what = {
         "target": session.inv.name,
         "verdict": asdict(verdict) if verdict else None,

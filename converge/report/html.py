@@ -150,7 +150,7 @@ class HtmlReport:
     def _verdict(self, report: pytest.TestReport) -> Verdict | None:
         record = self._get_record()
         if isinstance(record, Survey):
-            target = dict(report.user_properties).get("target")
+            target = dict(getattr(report, "user_properties", [])).get("target")  # a file that was not collected has none
             mine = next((each for each in record.targets if each.target == target), None)
             return next((v for v in reversed(mine.verdicts) if v.nodeid == report.nodeid), None) if mine else None
         # A rerun is an attempt before the run acted.

@@ -87,6 +87,15 @@ def test_an_unreachable_or_slow_target_costs_only_its_own_statements_their_verdi
     assert "new: no route: check the network" in the_page(project)
 
 
+@pytest.mark.parametrize("targets", ["a", "a b"])
+def test_a_file_that_cannot_be_imported_hides_no_verdict_where_that_is_asked_for(project: Project, targets: str) -> None:
+    put(project, "verify/test_broken.py", "import no_such_module\n")
+    assert run(project, targets=targets).ret == 2
+    result = run(project, "--continue-on-collection-errors", targets=targets)
+    assert result.ret == 1
+    result.assert_outcomes(passed=3 * len(targets.split()), errors=1)
+
+
 def test_what_fails_comes_before_what_cannot_be_reached(project: Project) -> None:
     put(project, "a.unreachable")
     put(project, "c.word", "bad")
