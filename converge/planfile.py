@@ -7,6 +7,7 @@ has others. What looks like a secret is masked on both sides before it is compar
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def load(file: Path, *, target: str, version: str) -> SavedPlan:
 
 def differences(saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is new, gone, changed or in another order in a plan; empty if it is the same. Pure."""
-    before, after = ({(str(r["id"]), str(r["host"])): r for r in each} for each in (saved, now))
+    before, after = _numbered(saved), _numbered(now)
     found = [f"new: {_named(after[key])}" for key in after if key not in before]
     found += [f"gone: {_named(before[key])}" for key in before if key not in after]
     for key in after:
@@ -112,6 +113,17 @@ def differences(saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, A
     if not found and [(r["id"], r["host"]) for r in saved] != [(r["id"], r["host"]) for r in now]:
         found.append(f"another order: {', '.join(str(r['id']) for r in now)}")
     return found
+
+
+def _numbered(found: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], Mapping[str, Any]]:
+    """The steps by id and host; a remedy that is called twice yields the same ones again, so each has its turn too."""
+    turns: Counter[tuple[str, str]] = Counter()
+    result = {}
+    for row in found:
+        name = str(row["id"]), str(row["host"])
+        turns[name] += 1
+        result[*name, turns[name]] = row
+    return result
 
 
 def refuse_if_moved(saved: SavedPlan, plan: Plan, run: str, folder: str) -> None:

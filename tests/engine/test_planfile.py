@@ -71,6 +71,14 @@ def test_another_order_is_a_difference(stage: Stage) -> None:
     assert differences(found, found[::-1]) == ["another order: B/write, A/write"]
 
 
+def test_steps_of_one_name_are_compared_each(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    (row,) = rows(planned(stage), "R1", "/x")
+    changed = {**row, "commands": "another"}
+    assert differences([row, row], [changed, row]) == ["changed: A/write at new, write A: its commands"]
+    assert differences([row, row], [row]) == ["gone: A/write at new, write A"]
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
