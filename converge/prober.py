@@ -120,7 +120,15 @@ class Prober:
         if first.status == 0:
             way = self.errand.road
             return f"the site's web server could not be asked directly ({way}): {first.error}: downtime is not measured"
+        try:
+            self._begin()
+        except OSError as problem:
+            return f"the prober could not be started ({problem}): downtime is not measured"
         self.measures = True
+        self._asks.wait(2 * TIMEOUT)
+        return ""
+
+    def _begin(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "converge.asking"],
             env={**os.environ, "PYTHONPATH": str(TOP)},
@@ -136,8 +144,6 @@ class Prober:
         self._process.stdin.flush()
         self._reader = threading.Thread(target=self._collect, args=(self._process,), name="prober", daemon=True)
         self._reader.start()
-        self._asks.wait(2 * TIMEOUT)
-        return ""
 
     def stop(self) -> Probe:
         """Stop asking; what was seen."""
@@ -159,7 +165,11 @@ class Prober:
     def look(self) -> Sample:
         """Ask once for the page, from this process."""
         way = self.errand.road
-        return ask(way, tls(way), self.errand.questions[0])
+        try:
+            context = tls(way)
+        except OSError as problem:
+            return Sample(time.time(), time.time(), 0, f"{way.ca_file}: {problem}")
+        return ask(way, context, self.errand.questions[0])
 
     def _collect(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout

@@ -111,5 +111,12 @@ def test_site_that_cannot_be_asked_is_said(inventory: Inventory) -> None:
     assert prober.stop().sent == 0
 
 
+def test_authority_that_is_not_there_is_said(inventory: Inventory) -> None:
+    urls = [{"url": "https://app.example/", "expect": "x"}]
+    web = {**msgspec.to_builtins(inventory.web), "urls": urls, "ca_file": "/nowhere/ca.pem"}
+    prober = Prober(msgspec.convert({**msgspec.to_builtins(inventory), "web": web}, Inventory))
+    assert "/nowhere/ca.pem" in prober.start()
+
+
 def test_road_without_a_url_leads_to_the_host_in_plain(inventory: Inventory) -> None:
     assert str(road(inventory)) == "http://app.example at new:80"
