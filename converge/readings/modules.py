@@ -64,10 +64,13 @@ def module(
     return decorate
 
 
-@functools.cache
+_COMMANDS: dict[tuple[str, Where], Reading[Raw]] = {}
+
+
 def command(text: str, on: Where) -> Reading[Raw]:
     """One command of testinfra's as a reading of its own; the same object for the same command, so it is asked once."""
-    return Reading(text, on, lambda _context: text, lambda raw, _context: raw)
+    # Targets are read by threads of their own; setdefault gives all of them the one that was first.
+    return _COMMANDS.setdefault((text, on), Reading(text, on, lambda _context: text, lambda raw, _context: raw))
 
 
 def _as_debian(sent: dict[str, None], text: str) -> Raw:

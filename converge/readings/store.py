@@ -24,7 +24,7 @@ Key = tuple[Reading[Any], str]
 
 
 def _command(text: str, name: str) -> Reading[Raw]:
-    return command(text, CONTROL if name == CONTROL else "here")
+    return command(text, "control" if name == CONTROL else "here")
 
 
 class Store:

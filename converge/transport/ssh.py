@@ -97,7 +97,7 @@ class SshLink:
         self._transport.set_keepalive(KEEPALIVE)
         self._chain = chain
         self._slots = threading.BoundedSemaphore(PARALLEL)
-        self._spare: Channel | None = None
+        self._spare: list[Channel] = []
         self._is_csh: bool | None = None
 
     @property
@@ -127,7 +127,7 @@ class SshLink:
     def prepare(self) -> None:
         """Open a session for the next exec while there is nothing else to do; a failure is the next exec's to tell."""
         with contextlib.suppress(HostUnreachable, ConnectionLost):
-            self._spare = self._channel()
+            self._spare.append(self._channel())
 
     def close(self) -> None:
         """End the connection, and those to jump hosts."""
@@ -136,9 +136,11 @@ class SshLink:
                 hop.close()
 
     def _channel(self) -> Channel:
-        spare, self._spare = self._spare, None
-        if spare is not None and not spare.closed:
-            return spare
+        with contextlib.suppress(IndexError):
+            # Taken in one step: another thread may want it too.
+            spare = self._spare.pop()
+            if not spare.closed:
+                return spare
         from paramiko.ssh_exception import ChannelException, SSHException
 
         for pause in (*REFUSAL_PAUSES, None):
