@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import threading
+from typing import Any
 
 _GUARD = threading.Lock()
 _RUNNER = "invoke"
@@ -13,14 +15,18 @@ _RUNNER = "invoke"
 
 def load(config: str) -> None:
     """Import the ssh library as far as an ssh_config's text needs it; at once if it is there already."""
-    if "paramiko" in sys.modules:
+    runs = bool(re.search(r"(?im)^\s*match\b.*\bexec\b", config))
+    if "paramiko" in sys.modules and not runs:
         return
     with _GUARD:
-        spared = _RUNNER not in sys.modules and not re.search(r"(?im)^\s*match\b.*\bexec\b", config)
+        spared = _RUNNER not in sys.modules and not runs
         if spared:
             sys.modules[_RUNNER] = None  # type: ignore[assignment]  # the import system's way to say: not there
         try:
-            import paramiko  # noqa: F401
+            parser: Any = importlib.import_module("paramiko.config")
         finally:
             if spared:
                 del sys.modules[_RUNNER]
+        if runs and parser.invoke is None:
+            # Another target's ssh_config did without it.
+            parser.invoke = importlib.import_module(_RUNNER)
