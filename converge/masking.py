@@ -23,7 +23,10 @@ _NAME = (
 # the time stays proportional to the text however hostile it is.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(r"-----BEGIN ([A-Z ]{0,30}PRIVATE KEY)-----(?:(?!-----BEGIN ).)*?(?:-----END \1-----|\Z)", re.DOTALL),
+        re.compile(
+            r"-----BEGIN ([A-Z ]{0,30}PRIVATE KEY)-----(?:(?!-----BEGIN ).)*?(?:-----END \1-----|(?=-----BEGIN )|\Z)",
+            re.DOTALL,
+        ),
         rf"-----BEGIN \1----- {MASK} -----END \1-----",
     ),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,15}://)[^\s/@:'\"]{0,200}:[^\s/@'\"]{1,200}@"), rf"\1{MASK}@"),

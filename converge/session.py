@@ -16,6 +16,7 @@ from pathlib import Path
 from converge.application import Application, Situation
 from converge.errors import ConvergeError, Exit, HostUnreachable, Unobservable
 from converge.judging import Judge, Policy, instances_of, likely_causes
+from converge.masking import mask
 from converge.readings import Reading
 from converge.readings.store import CONTROL, Store
 from converge.record import Record, Verdict
@@ -142,9 +143,9 @@ class Session:
             self.open(chosen)
             self.read_until_stable(chosen, say)
         except ConvergeError as problem:
-            self.ended = (problem.exit_code, str(problem))
+            self.ended = (problem.exit_code, mask(str(problem)))
         except Exception as problem:  # nobody else would hear of it
-            self.ended = (Exit.INTERNAL, f"{type(problem).__name__}: {problem}")
+            self.ended = (Exit.INTERNAL, mask(f"{type(problem).__name__}: {problem}"))
 
     def rest(self) -> None:
         """Let go of the links and the answers, once everything that they are for has been judged."""

@@ -29,6 +29,7 @@ SECRETS = [
     ("curl -H 'Authorization: Bearer abcdefgh12345'", "abcdefgh"),
     (KEY, "b3BlbnNz"),
     (KEY[: KEY.index("AAAABG")], "b3BlbnNz"),
+    (KEY[: KEY.index("AAAABG")] + "-----BEGIN CERTIFICATE-----\nMIIB\n", "b3BlbnNz"),
     ("key ghp_0123456789abcdefghij0123456789abcdef", "ghp_0123"),
     ("AKIAABCDEFGHIJKLMNOP", "ABCDEFGH"),
     ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "eyJzdWIi"),
