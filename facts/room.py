@@ -30,6 +30,7 @@ awk '/^MemAvailable:/ { print "available=" $2 }' /proc/meminfo
 for u in "$UNIT" $LEGACY_UNITS; do
   p=$(prop "$u" MainPID)
   [ "${p:-0}" -gt 1 ] || continue
+  echo "runs=$u"
   grep -l "/$u\$" /proc/[0-9]*/cgroup 2>/dev/null | while IFS= read -r f; do
     d=${f%/cgroup}
     # Before Linux 4.14 the shares are not summed up for us.
@@ -46,4 +47,7 @@ def room(raw: Raw, c: Context) -> Room:
     if not available:
         raise Unobservable(f"{c.at}: /proc/meminfo does not say how much memory is available")
     used = sum(number(text, "the memory of a process", c.at) for text in every(lines, "used"))
+    running = every(lines, "runs")
+    if running and not used:
+        raise Unobservable(f"{c.at}: how much memory the processes of {', '.join(running)} use cannot be read")
     return Room(number(available, "the available memory", c.at), used)

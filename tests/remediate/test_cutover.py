@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from converge.compile import compile_step
+from converge.errors import Unobservable
 from converge.executor import host_fence
 from converge.steps import NothingToDo
 from facts import room, sockets, units
@@ -20,6 +21,8 @@ from remediate import sockets as mend_sockets
 from remediate import units as mend_units
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
+from remediate.cutover.guarded import GUARDED
+from remediate.cutover.shell import COMMON
 from tests.remediate.test_services import INV, LEGACY, LEGACY_RUNS, OURS, steps
 from tests.targets import parse
 
@@ -112,10 +115,52 @@ def test_a_cutover_that_was_cut_off_goes_on_where_both_run(tmp_path: Path) -> No
         steps(mend_sockets.relink, tmp_path, **given)
 
 
+STUBS = r"""
+prop() {
+  case "$1:$2" in *:ActiveState) echo active ;; new.service:MainPID) echo "$RUNS_NEW" ;; *:MainPID) echo "$RUNS_OLD" ;; esac
+}
+cv_end() { echo "$1: $2"; exit "$3"; }
+"""
+LATER = r"""
+state() { case "$1" in rotation.service) echo inactive ;; *) echo active ;; esac; }
+listener_pids() { echo "$HOLDS"; }
+serves_at() { [ "$HOLDS" = "$RUNS_NEW" ]; }
+pid_in() { echo 0; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "holds", "gated", "how", "said"),
+    [
+        (8, 0, 8, "yes", "", "goes on with 8"),
+        (8, 0, 0, "yes", "", "failed: none of old.service listens behind"),
+        (8, 0, 0, "yes", "anyhow", "goes on with"),
+        (0, 0, 0, "yes", "anyhow", "goes on with"),
+        (0, 9, 9, "", "", "serves already: there is nothing to take back"),
+        (0, 9, 9, "", "anyhow", "serves already: there is nothing to take back"),
+        (8, 9, 9, "", "", "failed: none of old.service listens behind"),
+        (0, 9, 9, "yes", "", "failed: none of old.service listens behind"),
+    ],
+)
+def test_what_serves_when_a_cutover_begins_says_whether_it_does(
+    old: int, new: int, holds: int, gated: str, how: str, said: str
+) -> None:
+    settings = f"""NEW=new.service OLDS=old.service RUNS_OLD={old} RUNS_NEW={new} HOLDS={holds} GATED={gated}
+PUBLIC=/s/hkn.sock OLD=/s/.prod.old PID_FILE=/s/pid LOGROTATE_TIMER=rotation.timer LOGROTATE_UNIT=rotation.service
+"""
+    script = f'{settings}{STUBS}{COMMON}{GUARDED}{LATER}\nlook {how}\nphase=done; echo "goes on with $old_main"\n'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert said in done.stdout, done.stderr
+    assert done.returncode == (70 if "failed" in said else 0)
+
+
 def test_memory_is_read_on_this_machine() -> None:
     seen = parse(room.room, "available=4096\nused=1024\nused=512\n")
     assert (seen.available, seen.used) == (4096, 1536)
     assert seen.holds_two
+    assert parse(room.room, "available=4096\n").used == 0
+    with pytest.raises(Unobservable, match=r"processes of hkn\.service use cannot be read"):
+        parse(room.room, "available=4096\nruns=hkn.service\n")
 
 
 @pytest.mark.parametrize(
