@@ -115,3 +115,6 @@ def _web(inv: Inventory) -> Iterator[Broken]:
     for key, path in {"web.search_path": inv.web.search_path, "web.probe_path": inv.web.probe_path}.items():
         if not path.startswith("/"):
             yield key, f"read {path!r}, allowed: a path that starts with /"
+    for key, path in {"web.slow_path": inv.web.slow_path, "web.save_path": inv.web.save_path}.items():
+        if path and not path.startswith("/"):
+            yield key, f"read {path!r}, allowed: a path that starts with /, or nothing"

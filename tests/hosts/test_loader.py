@@ -225,6 +225,8 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("app.legacy_units", ["a;b.service"], "ends in .service"),
         ("app.logrotate_timer", "x.service", "ends in .timer"),
         ("app.logrotate_timer", "x'y.timer", "ends in .timer"),
+        ("web.slow_path", "slow?s=2", "starts with /"),
+        ("web.save_path", "saves", "starts with /"),
         ("ruby.executable", "/usr/bin/ruby", "{version}"),
         ("ruby.version", "ruby-2.5.1", '"auto"'),
         ("solr.port", 0, "1 to 65535"),
