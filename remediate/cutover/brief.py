@@ -9,10 +9,11 @@ _BRIEF = r"""
 over=
 put_back() {
   [ -n "$over" ] || return 0
-  end_new || return 1
-  for u in $OLDS; do (unit start "$u") || return 1; done
+  end_new || case "$(state "$NEW")" in inactive|failed) ;; *) return 1 ;; esac
+  # Nothing serves now: also where no line can be written of it any more (disk full).
+  for u in $OLDS; do (unit start "$u") || systemctl --user start "$u" || return 1; done
 }
-look
+look anyhow
 phase=quiet
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
 for u in $OLDS; do graceful "$u" || exit 1; done

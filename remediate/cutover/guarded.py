@@ -39,11 +39,16 @@ RefuseManualStop=yes'
 holder_of() { # PATH: the main process of an old unit that listens there
   for u in $OLDS; do m=$(prop "$u" MainPID); [ "${m:-0}" -le 1 ] || ! listener_pids "$1" | grep -qx "$m" || echo "$m"; done
 }
-look() {
+mains() { for u in $OLDS; do m=$(prop "$u" MainPID); [ "${m:-0}" -le 1 ] || echo "$m"; done; }
+look() { # [anyhow]: also where the old application serves nobody
+  if [ -z "$GATED" ] && [ -z "$(mains)" ] && serves_at "$PUBLIC"; then
+    phase=done
+    echo "$NEW serves already: there is nothing to take back"; exit 0
+  fi
   old_main=$(holder_of "$PUBLIC"); [ -n "$old_main" ] || old_main=$(holder_of "$OLD")
-  [ -n "$old_main" ] || fail "none of $OLDS listens behind $PUBLIC any more"
+  [ -n "$old_main" ] || [ "${1:-}" = anyhow ] || fail "none of $OLDS listens behind $PUBLIC any more"
   o=$(pid_in "$PID_FILE")
-  [ "$o" -le 1 ] || [ "$o" = "$old_main" ] || [ "$o" = "$(prop "$NEW" MainPID)" ] || ! is_master "$o" ||
+  [ "$o" -le 1 ] || mains | grep -qx "$o" || [ "$o" = "$(prop "$NEW" MainPID)" ] || ! is_master "$o" ||
     fail "$PID_FILE names process $o, a server of none of the units that are handed over"
   ! is_master "$(pid_in "$PID_FILE.oldbin")" || fail "$PID_FILE.oldbin names a server that runs: somebody upgrades it"
   case "$(state "$LOGROTATE_UNIT")" in inactive|failed) ;; *) fail "the log rotation is at work" ;; esac
