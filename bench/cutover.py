@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from converge.errors import ConvergeError
 from converge.statements import REGISTRY, import_statements
 from facts.units import GATE, GRACEFUL
 from lab.connection import SITE
+from lab.errors import LabError
 from lab.lab import Lab
 from lab.payload import web
 from lab.payload.places import APP_UNIT, MIGRATE_UNIT, PROD, SOCKETS, USER
@@ -102,7 +105,9 @@ def counted(way: str, lines: Sequence[str], seconds: float) -> Run:
     pages = [s for s in samples if s["kind"] != "search"]
     searches = [s for s in samples if s["kind"] == "search"]
     good = sorted(s["answered"] for s in pages if s["status"] == 200)
-    gap = max((b - a for a, b in pairwise(good)), default=seconds)
+    # A site that does not come back has no good page after its gap: then it lasts until the last answer of any kind.
+    end = max((s["answered"] for s in pages), default=0.0)
+    gap = max((b - a for a, b in pairwise([*good, end])), default=seconds)
     lost = [sum(s["status"] != 200 for s in some) for some in (pages, searches)]
     return Run(way, len(pages), lost[0], len(searches), lost[1], round(gap, 3), round(seconds, 1))
 
@@ -205,14 +210,33 @@ def complaints(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure, print the table, write ``reports/bench-cutover.json``."""
+def asked(words: Sequence[str]) -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(prog="script/bench cutover", description="What a cutover costs.")
     parser.add_argument("ways", nargs="*", metavar="WAY", help=f"of {', '.join(WAYS)}; all")
     parser.add_argument("--rounds", type=int, default=5, help="cutovers of each way (default: 5)")
     parser.add_argument("--lab", default=LAB, metavar="NAME", help=f"name of the bench's own lab (default: {LAB})")
-    options = parser.parse_args(arguments)
-    ways = options.ways or list(WAYS)
+    options = parser.parse_args(words)
+    if strange := [way for way in options.ways if way not in WAYS]:
+        parser.error(f"no way {', '.join(strange)}; there are {', '.join(WAYS)}")
+    if options.rounds < 1:
+        parser.error("--rounds: at least 1")
+    options.ways = options.ways or list(WAYS)
+    return options
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure, print the table, write ``reports/bench-cutover/cutover.json``; 1 where a way without loss lost something.
+
+    Raises:
+        LabError: the lab could not be brought up, or into the situation before a cutover.
+    """
+    options = asked(words)
+    if os.geteuid():
+        print("bench: its lab boots real hosts and needs root: run it with sudo", file=sys.stderr)
+        return 4
+    # However it ends, its lab is taken down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     lab = Lab.open(options.lab, lambda text: print(f"lab: {text}", flush=True))
     folder = TOP / "reports" / LAB
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +246,7 @@ def main(arguments: Sequence[str]) -> int:
         print("preparing everything that a cutover needs", flush=True)
         remediate(lab, needed("UNIT-5"))
         for _ in range(options.rounds):
-            for way in ways:
+            for way in options.ways:
                 runs.append(measure(lab, way, folder))
                 print(runs[-1], flush=True)
                 (folder / "cutover.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
@@ -237,5 +261,6 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except ConvergeError as problem:
-        sys.exit(str(problem))
+    except (ConvergeError, LabError) as problem:
+        print(f"bench: {problem}", file=sys.stderr)
+        sys.exit(4)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from bench.cutover import Run, complaints, counted, needed, table
+import pytest
+
+from bench.cutover import WAYS, Run, asked, complaints, counted, needed, table
 from bench.load import question
 
 
@@ -15,6 +17,10 @@ def line(answered: float, status: int = 200, kind: str = "page") -> str:
 def test_a_gap_is_between_good_pages_and_searches_are_counted_apart() -> None:
     run = counted("switch", [line(1), line(2, 502), line(3, 200, "slow"), line(3.5, 500, "search")], 10)
     assert run == Run("switch", 3, 1, 1, 1, 2.0, 10)
+
+
+def test_a_site_that_does_not_come_back_has_a_gap_to_the_end() -> None:
+    assert counted("brief", [line(1), line(2), line(9, 502)], 10).gap == 7.0
 
 
 def test_a_way_without_loss_is_measured_by_booting_aside() -> None:
@@ -33,3 +39,11 @@ def test_slow_pages_and_searches_are_among_the_requests() -> None:
 
 def test_what_a_cutover_needs_is_known() -> None:
     assert {"DEP-1", "SOLR-3", "UNIT-1"} <= set(needed("UNIT-5"))
+
+
+def test_only_ways_that_there_are_are_measured() -> None:
+    assert asked([]).ways == list(WAYS)
+    assert asked(["switch", "--rounds", "2"]).ways == ["switch"]
+    for words in (["sideways"], ["--rounds", "0"]):
+        with pytest.raises(SystemExit):
+            asked(words)
