@@ -218,6 +218,9 @@ class Executor:
         try:
             done = self._perform(attempt, record)
         except ConnectionLost as problem:
+            if self.in_flight != attempt.n:
+                record.result, record.reason = "not reached", f"it was not sent: {problem}"
+                raise
             record.reason = f"the connection was lost while it acted ({problem}); the next run finds out what became of it"
             if (found := self._found_out(attempt)) is None:
                 raise

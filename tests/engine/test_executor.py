@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from converge.compile import render
 from converge.errors import ConnectionLost, UsageError
 from converge.executor import Executor, launch_script, settle
 from converge.journal import Journal, stories
@@ -169,6 +170,17 @@ def test_step_that_reaches_the_host_after_the_lock_was_lost_does_nothing(world: 
         with pytest.raises(ConnectionLost, match="lock"):
             executor.run_step(step(world, host=host, acts=(Run(f"echo x >>'{world.top}'/acted"),)), "a.b", ["A"])
     assert not (world.top / "acted").exists()
+
+
+def test_step_that_was_not_sent_is_not_waited_for(world: World, executor: Executor, link: Severed) -> None:
+    executor.dial, executor.lock._lost = (lambda _host: link), "its connection ended"
+    record = render(step(world), "a.b", ["A"])
+    began = time.monotonic()
+    with pytest.raises(ConnectionLost, match="the lock was lost"):
+        executor.run_step(step(world, confirm=5.0, limit=60.0), "a.b", ["A"], record)
+    assert time.monotonic() - began < 5
+    assert record.result == "not reached"
+    assert record.reason.startswith("it was not sent: ")
 
 
 def settled(rc: Rc, err: bytes) -> StepRecord:
