@@ -1,8 +1,9 @@
 """A head start: hosts are connected to while pytest still imports and collects.
 
 A plugin of its own, which pytest.ini loads with ``-p``: only such a plugin is asked before the conftests are imported.
-Whatever would end the session before it reads anything (help, a wrong flag, an inventory with a mistake) connects to
-nothing and says nothing here: it is said where it always is.
+What ends the session before its tests are collected (help, a wrong flag, an inventory with a mistake) connects to nothing
+and says nothing here: it is said where it always is. What ends it while they are (an id that no statement has) drops the
+connection, on which nothing was run.
 """
 
 from __future__ import annotations
