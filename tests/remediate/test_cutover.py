@@ -19,6 +19,7 @@ from facts.room import Room
 from facts.sockets import Entry, Listener, Sockets
 from remediate import sockets as mend_sockets
 from remediate import units as mend_units
+from remediate.cutover import brief
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
 from remediate.cutover.guarded import GUARDED
@@ -152,6 +153,16 @@ PUBLIC=/s/hkn.sock OLD=/s/.prod.old PID_FILE=/s/pid LOGROTATE_TIMER=rotation.tim
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
     assert said in done.stdout, done.stderr
     assert done.returncode == (70 if "failed" in said else 0)
+
+
+@pytest.mark.parametrize(("state", "said"), [("inactive", "systemctl --user start old.service\n"), ("active", "")])
+def test_a_brief_cutover_starts_the_old_unit_again_where_nothing_can_be_written(state: str, said: str) -> None:
+    put_back = brief.BRIEF[brief.BRIEF.index("\nput_back()") : brief.BRIEF.index("look anyhow")]
+    stubs = f"end_new() {{ return 1; }}; unit() {{ return 1; }}; state() {{ echo {state}; }}\n"
+    stubs += 'systemctl() { echo "systemctl $*"; }'
+    script = f"over=yes OLDS=old.service NEW=new.service\n{put_back}\n{stubs}\nput_back"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0 if said else 1, said)
 
 
 def test_memory_is_read_on_this_machine() -> None:
