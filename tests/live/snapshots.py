@@ -13,6 +13,7 @@ from lab.payload.places import HOME, SHARED, UNITS
 
 Snapshot = dict[str, str]
 
+SAVES = "private/saves.txt"
 OTHERS_HOME = "/home/o/ot/otherorg"
 SOCKETS = " ".join(n.socket for n in NEIGHBOURS)
 
@@ -42,9 +43,11 @@ for s in {SOCKETS}; do
 done
 """
 
+# Visitors, the prober among them, add to the saves meanwhile: of that file it is each line that must stay.
 KEPT_SCRIPT = f"""
 cd {SHARED}
-find private public config -type f -exec sha256sum {{}} + | awk '{{ print $2 "\t" $1 }}'
+find private public config -type f ! -path {SAVES} -exec sha256sum {{}} + | awk '{{ print $2 "\t" $1 }}'
+awk '{{ print FILENAME " line " FNR "\t" $0 }}' {SAVES}
 """
 
 # Every file system of the host but the kernel's own views of itself.
