@@ -33,7 +33,7 @@ CUES = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
 
 
 class Prove(Protocol):
-    """Void all answers; judge statements until they hold or `deadline` seconds are over; the worst verdict each."""
+    """Judge statements on new answers until they hold or `deadline` seconds are over; the worst verdict each."""
 
     def __call__(self, ids: Collection[str], deadline: float) -> Mapping[str, Verdict]: ...
 
@@ -55,7 +55,7 @@ class Runner:
         statements: Mapping[str, Statement],
         find: Callable[[str], Remedy],
         read: Reader,
-        void: Callable[[], None],
+        void: Callable[[str], None],
         prove: Prove,
         who: str,
         say: Callable[[str], None],
@@ -210,7 +210,7 @@ class Runner:
         """Run the remedy's steps as it yields them, each on fresh readings; whether it came to its end."""
         planned = {record.id: record for record in task.steps}
         task.steps, task.note = [], ""
-        self.void()
+        self.void(self.inv.app_host.name)
         steps = call(self.find(task.remedy), self._context(task), task.remedy)
         try:
             for step in steps:
@@ -218,7 +218,7 @@ class Runner:
                 task.steps.append(record)
                 if record.rc is None:
                     self._step(step, task, record)
-                self.void()
+                self.void(step.host)
                 if record.result != "done" or self._stop:
                     return self._halted(task, plan, record, list(planned.values()))
         except NothingToDo as reason:

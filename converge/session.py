@@ -114,28 +114,35 @@ class Session:
         """All instances of all statements that apply to the target."""
         return [(s, at) for s in REGISTRY.values() for at in instances_of(s.on, self.inv)]
 
-    def read(self, chosen: Chosen) -> None:
-        """Read afresh what the chosen statements ask for, and the situation."""
+    def read(self, chosen: Chosen, acted: str | None = None) -> None:
+        """Read afresh what the chosen statements ask for, and the situation; see ``Store.void`` for `acted`."""
         if not self._fresh:
-            self.store.void()
+            self.store.void(acted)
         self._fresh = False
         self.store.prefetch(self._wanted(chosen))
         self._look()
 
     def read_until_stable(
-        self, chosen: Chosen, say: Callable[[str], None], deadline: float = SETTLE, *, unmoved: bool = False
+        self,
+        chosen: Chosen,
+        say: Callable[[str], None],
+        deadline: float = SETTLE,
+        *,
+        unmoved: bool = False,
+        acted: str | None = None,
     ) -> None:
         """Read, and read again once young processes are old enough; one shared wait, at most `deadline` seconds.
 
-        If nothing acted since the last reading (`unmoved`), first only what is not known yet is read.
+        If nothing acted since the last reading (`unmoved`), first only what is not known yet is read. For `acted` see
+        ``Store.void``.
         """
         end = time.monotonic() + deadline
         self._fresh |= unmoved
-        self.read(chosen)
+        self.read(chosen, acted)
         while (wait := self.judge.youth(chosen)) and time.monotonic() + wait < end:
             say(f"waiting {wait:.0f} s until the youngest process has run long enough to be judged")
             self._sleep(wait + 0.5)
-            self.read(chosen)
+            self.read(chosen, acted)
 
     def attend(self, chosen: Chosen, say: Callable[[str], None]) -> None:
         """Connect and read, in a thread of its own: what prevents it is in `ended`, and nothing is raised."""
@@ -160,13 +167,18 @@ class Session:
         return verdicts
 
     def prove(self, ids: Iterable[str], deadline: float) -> dict[str, Verdict]:
-        """Read the statements' instances afresh until all hold or `deadline` seconds are over; the worst verdict each."""
+        """Read the statements' instances afresh until all hold or `deadline` seconds are over; the worst verdict each.
+
+        Each step has voided what it may have changed: what only this machine's steps change is read once after the last.
+        """
         wanted = set(ids)
+        acted: str | None = self.inv.app_host.name
         chosen = [(s, at) for s, at in self.everything() if s.id in wanted]
         end = time.monotonic() + deadline
         while True:
             # Also without a deadline: a process that has just started is no reason to call what it serves unproven.
-            self.read_until_stable(chosen, lambda _text: None, max(YOUTH, end - time.monotonic()))
+            self.read_until_stable(chosen, lambda _text: None, max(YOUTH, end - time.monotonic()), acted=acted)
+            acted = None
             worst: dict[str, Verdict] = {}
             for verdict in self.judge_all(chosen):
                 if verdict.id not in worst or worst[verdict.id].outcome is Outcome.HOLDS:

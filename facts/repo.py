@@ -195,7 +195,7 @@ def _ask(c: Context) -> str:
     return "\n".join([git_environment(c.inv), set_variables, _FETCH, _SHOW, _UNMERGED])
 
 
-@reading(_ask, on="control", limit=120.0)
+@reading(_ask, on="control", limit=120.0, changes="control")
 def repository(raw: Raw, c: Context) -> Repository:
     """The repository: heads of its branches, the files that matter on each, what is unmerged, what names retired things."""
     lines = observed(raw, c.at).lines
@@ -281,4 +281,4 @@ def checkout_files(folder: str) -> Reading[dict[str, str]]:
         files, _ = split_files(observed(raw, c.at).lines)
         return {path: text for (_, path), text in files.items()}
 
-    return Reading(f"checkout {folder}", "control", ask, parse)
+    return Reading(f"checkout {folder}", "control", ask, parse, changes="control")

@@ -19,6 +19,9 @@ Where = Literal["here", "app", "live", "control"]
 """Which host is asked: the one of the statement's instance, the app host, each live host (the fixture's value is then
 a mapping from host name to value), or the control machine (over a local shell)."""
 
+Changes = Literal["any", "control"]
+"""Which steps may change what a reading says: those on any machine, or only those on the control machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
@@ -55,7 +58,7 @@ class Reading(Generic[T]):
     `script` is POSIX sh, run with the prelude's functions (``converge/readings/prelude.sh``) and the variables that the
     target defines; `parse` turns the answer into a value and raises ``Unobservable`` with the reason if it cannot.
     With `local`, the reading is made by Python in the control process instead (`local` raises ``Unobservable``).
-    `limit` is in seconds, on the host.
+    `limit` is in seconds, on the host. `changes` is whose steps void the answer.
     """
 
     name: str
@@ -65,16 +68,17 @@ class Reading(Generic[T]):
     local: Callable[[Context], T] | None = None
     limit: float = 15.0
     doc: str = ""
+    changes: Changes = "any"
 
 
 def reading(
-    script: str | Callable[[Context], str], *, on: Where = "app", limit: float = 15.0
+    script: str | Callable[[Context], str], *, on: Where = "app", limit: float = 15.0, changes: Changes = "any"
 ) -> Callable[[Callable[[Raw, Context], T]], Reading[T]]:
     """Make the decorated pure parser ``(raw, context) -> value`` a reading; a fixture of its name exists in verify/."""
     ask = (lambda _context: script) if isinstance(script, str) else script
 
     def decorate(parse: Callable[[Raw, Context], T]) -> Reading[T]:
-        return Reading(parse.__name__, on, ask, parse, limit=limit, doc=parse.__doc__ or "")
+        return Reading(parse.__name__, on, ask, parse, limit=limit, doc=parse.__doc__ or "", changes=changes)
 
     return decorate
 

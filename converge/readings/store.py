@@ -57,13 +57,15 @@ class Store:
             return [at]
         return [self.inv.app_host.name]
 
-    def void(self) -> None:
-        """Forget every answer: something acted."""
-        self._raw.clear()
-        self._local.clear()
-        self._parsed.clear()
+    def void(self, acted: str | None = None) -> None:
+        """Forget every answer; if only host `acted` has been acted on, not those that no step on a host changes."""
+        elsewhere = acted not in {None, CONTROL}
+        # What was not understood is asked again in any case.
+        kept = {key for key in self._parsed if elsewhere and key[0].changes == CONTROL}
+        for answers in (self._raw, self._parsed, self.evidence, self._local):
+            for key in answers.keys() - kept:
+                del answers[key]
         self._hosts.clear()
-        self.evidence.clear()
 
     def begin(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
         """Start with what this machine reads itself, before the hosts are connected to; ``prefetch`` waits for it."""

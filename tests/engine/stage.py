@@ -58,7 +58,7 @@ class Stage:
     def prove(self, ids: Collection[str], deadline: float) -> Mapping[str, Verdict]:  # noqa: ARG002
         return {id: self.verdict(id) for id in ids}
 
-    def void(self) -> None:
+    def void(self, _host: str) -> None:
         self.voids += 1
 
     def writer(self, id: str, content: str = "x\n", **changes: object) -> Callable[[RemedyContext], Iterator[Step]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from converge.errors import HostUnreachable, Unobservable
-from converge.readings import Context, Raw, reading
+from converge.readings import Changes, Context, Raw, Reading, reading
 from converge.readings.store import Store
 from converge.transport import Completed, LocalLink
 from hosts.schema import Inventory
@@ -32,3 +34,44 @@ def test_an_answer_that_cannot_be_understood_is_unobservable(inventory: Inventor
 def test_a_host_that_runs_no_command_is_unobservable(inventory: Inventory) -> None:
     with pytest.raises(Unobservable, match="refuses another session"):
         Store(inventory, {"new": Refusing()}, "")(count)
+
+
+def counter(path: Path, name: str, changes: Changes = "any") -> Reading[int]:
+    """A reading of how often it was asked."""
+
+    def text(raw: Raw, c: Context) -> int:  # noqa: ARG001
+        return int(raw.out)
+
+    text.__name__ = name
+    return reading(f"echo >>{path}/{name}; wc -l <{path}/{name}", on="control", changes=changes)(text)
+
+
+def test_a_step_on_a_host_voids_all_but_what_only_this_machine_changes(inventory: Inventory, tmp_path: Path) -> None:
+    pushed, seen = counter(tmp_path, "pushed", "control"), counter(tmp_path, "seen")
+    store = Store(inventory, {"control": LocalLink()}, "")
+    assert (store(pushed), store(seen)) == (1, 1)
+    store.void("new")
+    assert (store(pushed), store(seen)) == (1, 2)
+    assert [e.reading for e in store.evidence_of([pushed], None)] == ["pushed"]
+    store.void("control")
+    assert (store(pushed), store(seen)) == (2, 3)
+    store.void()
+    assert (store(pushed), store(seen)) == (3, 4)
+
+
+def test_what_could_not_be_read_is_asked_again_whoever_acted(inventory: Inventory, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+
+    @reading(f"cat {there}", on="control", changes="control")
+    def content(raw: Raw, c: Context) -> int:  # noqa: ARG001
+        """A number in a file."""
+        if raw.rc:
+            raise Unobservable(raw.err)
+        return int(raw.out)
+
+    store = Store(inventory, {"control": LocalLink()}, "")
+    with pytest.raises(Unobservable):
+        store(content)
+    there.write_text("7")
+    store.void("new")
+    assert store(content) == 7
