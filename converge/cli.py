@@ -61,7 +61,7 @@ def runs(target: Target = "lab") -> None:
         known = [describe(story) for story in stories(link)]
         for d in known:
             counts = f"{d['done']} of {d['steps']} steps done" + (f", {d['undone']} taken back" if d["undone"] else "")
-            end = textwrap.shorten(d["end"], 100, placeholder=" ...")
+            end = textwrap.shorten(d["end"], 200, placeholder=" ...")
             out.print(f"{d['id']}  {d['of']} by {d['who']}: {counts}; end: {end}", markup=False)
         if not known:
             out.print(f"{link.name}: no run has changed anything yet")

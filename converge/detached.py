@@ -75,6 +75,24 @@ def environment(n: int) -> str:
     return f'export CV_STATE="$J/{n}.state" CV_CONFIRM="$J/{n}"'
 
 
+def outcome_script(run: str, n: int, limit: float) -> str:
+    """Shell that waits at most `limit` seconds for the end of a step that was sent, then prints and ends as it did.
+
+    It says ``never`` and ends with ``Rc.VANISHED`` for one that did not begin, and with that status for one that was killed.
+    """
+    return (
+        f"J={folder(run)}; n={int(limit * 5)}; w={BEGINS * 5}\n"
+        f'while [ $n -gt 0 ] && [ ! -s "$J/{n}.rc" ]; do\n'
+        # A step of before a reboot, or one that was killed, leaves no result however long one waits.
+        f'  if read -r p s 2>/dev/null <"$J/{n}.started"; then\n'
+        f'    [ "$({STARTED_AT})" = "$s" ] || {{ sleep 1; break; }}\n'
+        "  else w=$((w - 1)); [ $w -gt 0 ] || { echo never; exit 79; }; fi\n"
+        "  n=$((n - 1)); sleep 0.2\ndone\n"
+        f'[ -s "$J/{n}.rc" ] || exit 79\n'
+        f'cat "$J/{n}.out"; cat "$J/{n}.err" >&2; exit "$(cat "$J/{n}.rc")"\n'
+    )
+
+
 @dataclass
 class Confirmation:
     """Answers one step. `dial` makes a new connection to its host; `look` says what is wrong with the site, seen from here.
@@ -107,7 +125,7 @@ class Confirmation:
                 time.sleep(PAUSE)
                 continue
             try:
-                done = link.exec(self._outcome(), limit=self.limit)
+                done = link.exec(outcome_script(self.run, self.n, self.limit), limit=self.limit)
                 return None if done.out == b"never\n" else done
             except ConvergeError:
                 time.sleep(PAUSE)
@@ -154,17 +172,4 @@ class Confirmation:
             f'J={folder(self.run)}; [ -e "$J/{self.n}.asked" ] || exit 1\n'
             f"(umask 077; printf '%s\\n' {shlex.quote(seen or 'yes')} >\"$J/{self.n}.{word}.new\") && "
             f'mv -T "$J/{self.n}.{word}.new" "$J/{self.n}.{word}"\n'
-        )
-
-    def _outcome(self) -> str:
-        return (
-            f"J={folder(self.run)}; n={int(self.limit * 5)}; w={BEGINS * 5}\n"
-            f'while [ $n -gt 0 ] && [ ! -s "$J/{self.n}.rc" ]; do\n'
-            # A step of before a reboot, or one that was killed, leaves no result however long one waits.
-            f'  if read -r p s 2>/dev/null <"$J/{self.n}.started"; then\n'
-            f'    [ "$({STARTED_AT})" = "$s" ] || {{ sleep 1; break; }}\n'
-            "  else w=$((w - 1)); [ $w -gt 0 ] || { echo never; exit 79; }; fi\n"
-            "  n=$((n - 1)); sleep 0.2\ndone\n"
-            f'[ -s "$J/{self.n}.rc" ] || exit 79\n'
-            f'cat "$J/{self.n}.out"; cat "$J/{self.n}.err" >&2; exit "$(cat "$J/{self.n}.rc")"\n'
         )

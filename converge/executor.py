@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from converge.compile import Fence, compile_step, compile_undo, described, render
-from converge.detached import Confirmation, RolledBack, environment, unit_script
+from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
+from converge.compile import Fence, compile_step, compile_undo, render
+from converge.detached import Confirmation, RolledBack, environment, outcome_script, unit_script
 from converge.errors import ConnectionLost, UsageError
-from converge.journal import Journal, append_script, folder, line
+from converge.journal import Journal, JournalError, append_script, folder, line
 from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
 from converge.masking import mask
 from converge.record import StepRecord
 from converge.shell import MARK, Rc
-from converge.steps import Run, Step
+from converge.steps import Step
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
 
@@ -28,10 +30,6 @@ GRACE = PUT_BACK + 30.0
 """Seconds beyond a step's own limit before the exec that started it gives up hearing of it."""
 SHOWN = 200_000
 """Bytes of a step's output that come back; the rest stays on its host."""
-OWN_WORDS = re.compile(
-    r"\b(?:aside|put|relink|chmode|unit|prop|started|upstream)\s+[\w\"'$/-]|\$(?:\(upstream|UNIT\b|SOLR_)"
-)
-"""Of a program that needs the functions and variables which a step is sent with; no person's shell has them."""
 
 
 def host_fence(inv: Inventory, host: str, run: str) -> Fence:
@@ -209,14 +207,18 @@ class Executor:
         """
         fresh = render(step, remedy, statements)
         record = fresh if record is None else _renewed(record, fresh)
-        if step.may is not None and step.may not in self.inv.may:
+        if is_a_persons(step, self.inv):
             record.result = "manual"
             record.reason = by_hand(step, self.inv)
             return record
-        attempt = self._attempt(step)
+        return self._carried(self._attempt(step), record, self._perform)
+
+    def _carried(
+        self, attempt: Attempt, record: StepRecord, carry: Callable[[Attempt, StepRecord], Completed]
+    ) -> StepRecord:
         record.started, record.result = time.time(), "unknown"
         try:
-            done = self._perform(attempt, record)
+            done = carry(attempt, record)
         except ConnectionLost as problem:
             if self.in_flight != attempt.n:
                 record.result, record.reason = "not reached", f"it was not sent: {problem}"
@@ -224,7 +226,7 @@ class Executor:
             record.reason = f"the connection was lost while it acted ({problem}); the next run finds out what became of it"
             if (found := self._found_out(attempt)) is None:
                 raise
-            settle(record, found, step.limit)
+            settle(record, found, attempt.limit)
             record.reason = f"the connection was lost while it acted; {record.reason or 'it was done'}"
             if found.rc == Rc.ROLLED_BACK:
                 raise RolledBack(f"{attempt.host}: {record.reason}: nothing more is done") from None
@@ -245,6 +247,42 @@ class Executor:
             self.journal.note(line("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason))
         self.in_flight = 0
         return record
+
+    def lay(self, step: Step, record: StepRecord) -> Attempt:
+        """Lay a step ready on its host, for a person to run by ``hand_line`` while this run holds the lock.
+
+        Raises:
+            UsageError, NotAllowed: as of ``run_step``.
+            JournalError: it could not be written.
+        """
+        attempt = self._attempt(step)
+        self.lock.check()
+        intent = line("intent", **_facts(attempt, record)) if attempt.host == self.inv.app_host.name else ""
+        host = self.inv.hosts.get(attempt.host)
+        launch = launch_script(self.journal.run, attempt, intent)
+        script = hand_script(self.journal.run, attempt, launch, host.hostname if host else "", gated=bool(intent))
+        lay = lay_script(self.journal.run, attempt.n)
+        done = self.links[attempt.host].exec(lay, limit=30, stdin=script.encode())
+        if done.rc != 0:
+            seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
+            raise JournalError(f"{attempt.host}: what a person is to run could not be laid ready ({seen}): nothing is done")
+        return attempt
+
+    def follow(self, attempt: Attempt, record: StepRecord) -> StepRecord:
+        """Stay with a step that a person began, until it ends; the same record and errors as of ``run_step``."""
+        return self._carried(attempt, record, self._followed)
+
+    def number(self) -> int:
+        """A number for a step that a person does in their own way."""
+        self.count += 1
+        return self.count
+
+    def done_by_hand(self, n: int, step: Step, record: StepRecord) -> None:
+        """Write down a step that a person did in their own way, of which only what became of it was seen."""
+        none = f"none: it was done by hand; {record.undo.removeprefix('none: ')}"
+        facts = _facts(Attempt(n, step.host, "", None, step.limit, step.sentence), record) | {"undo": none}
+        self.journal.write("intent", **facts)
+        self.journal.write("result", n=n, rc=0, result=record.result, reason=record.reason)
 
     def fence(self, host: str) -> Fence:
         """What a step may touch on a host.
@@ -304,17 +342,7 @@ class Executor:
         self.lock.check()
         if attempt.host == CONTROL:
             self.workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        facts = {
-            "n": attempt.n,
-            "step": record.id,
-            "host": attempt.host,
-            "remedy": record.remedy,
-            "statements": record.statements,
-            "sentence": record.sentence,
-            "undo": record.undo,
-            "undoable": attempt.undo is not None,
-            "limit": attempt.limit,
-        }
+        facts = _facts(attempt, record)
         intent = ""
         if attempt.host == self.inv.app_host.name:
             intent = line("intent", **facts)
@@ -333,6 +361,36 @@ class Executor:
         record.confirmed = answered.note
         return done
 
+    def _followed(self, attempt: Attempt, record: StepRecord) -> Completed:
+        self.in_flight = attempt.n
+        facts = _facts(attempt, record)
+        if attempt.host == self.inv.app_host.name:
+            self.journal.note(line("intent", **facts))  # the host's own was written by what the person ran
+        else:
+            self.journal.write("intent", **facts)
+        script = outcome_script(self.journal.run, attempt.n, attempt.limit + GRACE)
+        if not attempt.confirm:
+            return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+        with self._confirmation(attempt) as answered:
+            done = self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+        record.confirmed = answered.note
+        return done
+
+
+def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
+    """What the journal says of a step before it is begun."""
+    return {
+        "n": attempt.n,
+        "step": record.id,
+        "host": attempt.host,
+        "remedy": record.remedy,
+        "statements": record.statements,
+        "sentence": record.sentence,
+        "undo": record.undo,
+        "undoable": attempt.undo is not None,
+        "limit": attempt.limit,
+    }
+
 
 def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:
     """The planned record with what the step turned out to be."""
@@ -340,16 +398,3 @@ def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:
     record.sentence, record.host, record.interrupts = fresh.sentence, fresh.host, fresh.interrupts
     return record
 
-
-def by_hand(step: Step, inv: Inventory) -> str:
-    """What a person types instead of a step that the inventory does not allow."""
-    commands = "\n".join(f"  {text}" for act in step.acts for text in described(act).splitlines())
-    where = "on this machine" if step.host == CONTROL else f"on {step.host} as {inv.account.user}"
-    named = inv.file or "the inventory"
-    refusal = f"{named} does not allow this tool to {step.may} (may = {list(inv.may)})."
-    if any(OWN_WORDS.search(act.script) for act in step.acts if isinstance(act, Run)):
-        return (
-            f"{refusal} To {step.sentence}, allow it (may = [..., \"{step.may}\"]), or do it {where} as docs/runbook.md "
-            "says: here it is one program, which cannot be typed"
-        )
-    return f"{refusal} To {step.sentence}, type {where}:\n{commands}"

@@ -21,7 +21,7 @@ from converge.transport import Link
 SCHEMA = 1
 NAME = "hkn-migration"
 STATE = f'"$HOME"/.local/state/{NAME}'
-Kind = Literal["plan", "intent", "result", "proof", "end", "undone", "purged"]
+Kind = Literal["plan", "intent", "waiting", "result", "proof", "end", "undone", "purged"]
 
 
 class JournalError(ConvergeError):
@@ -80,6 +80,12 @@ class Story:
     def purged(self) -> dict[int, str]:
         """Steps of which what they moved aside was deleted, with the run that did it."""
         return {int(e.data["n"]): str(e.data.get("by", "")) for e in self.entries if e.kind == "purged"}
+
+    @property
+    def waiting(self) -> dict[str, Any] | None:
+        """The step that a person is to do, for which the run waits, or waited when it died; None for none."""
+        last = next((e for e in reversed(self.entries) if e.kind in {"waiting", "intent", "result", "end"}), None)
+        return {**last.data, "at": last.at} if last and last.kind == "waiting" else None
 
     def dangling(self) -> list[dict[str, Any]]:
         """Steps that were begun and of which no result is written."""

@@ -61,6 +61,8 @@ class Plan:
 
     tasks: list[Task] = field(default_factory=list)
     manual: dict[str, str] = field(default_factory=dict)
+    waits: bool = False
+    """Whether the run waits for the steps that only a person may do, and goes on after them."""
 
     @property
     def steps(self) -> list[StepRecord]:
@@ -70,7 +72,8 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether executing it would change nothing."""
-        return not any(task.steps and task.steps[0].result == "planned" for task in self.tasks if not task.follows)
+        comes = {"planned", "manual"} if self.waits else {"planned"}
+        return not any(task.steps and task.steps[0].result in comes for task in self.tasks if not task.follows)
 
 
 def all_needs(id: str, statements: Mapping[str, Statement]) -> set[str]:
@@ -193,7 +196,7 @@ def block(plan: Plan, unproven: Collection[str]) -> None:
         if task.follows:
             task.steps = [] if task.blocked_by else task.steps
             continue
-        by_hand = by_hand_text(task.steps)
+        by_hand = "" if plan.waits else by_hand_text(task.steps)
         if task.blocked_by:
             for step in task.steps:
                 step.result, step.reason = "blocked", blocked_text(task.blocked_by)

@@ -66,6 +66,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--plan-file", metavar="FILE", help="with --remediate: carry out this plan, and nothing else")
     group.addoption("--brief", action="store_true", help="stop the old application before the new one starts")
     group.addoption("--yes", action="store_true", help="with --remediate: do not ask")
+    group.addoption(
+        "--wait",
+        metavar="TIME",
+        help="how long to wait for each step that is a person's: 90s, 30m, 2h (default: 12h at a terminal, else 0)",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -270,6 +275,7 @@ class Engine:
             if self.config.option.remediate or self.config.option.plan:
                 from converge.remediation import remediate
 
+                self.config.option.attended = self.attended
                 self.ended = remediate(self.session, chosen, self.config.option, self.say)
         except ConvergeError as problem:
             self.ended = (problem.exit_code, str(problem))
@@ -282,12 +288,18 @@ class Engine:
         """The instances that pytest selected."""
         return [(s, instance_host(item)) for item in items if (s := statement_of(item))]
 
+    @property
+    def attended(self) -> bool:
+        """Whether a person looks at what is said."""
+        return bool(getattr(self.config.pluginmanager.get_plugin("terminalreporter"), "isatty", False))
+
     def say(self, text: str) -> None:
         """A line on the terminal, plain: what comes from a host is never markup."""
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(text)
+            reporter.flush()
 
     # Judging and reporting.
 

@@ -25,10 +25,18 @@ def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str
         if not story.is_open or story.id == mine:
             continue
         fates = [fate(links, story, intent) for intent in story.dangling()]
+        if waiting := story.waiting:
+            fates.append(_waited(links, story, waiting))
         text = "; ".join(fates) or "every step that it began had ended"
         notes.append(f"run {story.id} of {story.plan.get('who', 'unknown')} ended without an end: {text}")
         Journal(story.id, app).write("end", exit_code=int(Exit.UNKNOWN), reason=f"found open by run {mine}: {text}")
     return notes
+
+
+def _waited(links: Mapping[str, Link], story: Story, waiting: Mapping[str, Any]) -> str:
+    """What became of a step for which a run waited when it ended."""
+    text = f"it waited for a person to do {waiting.get('step', 'a step')} at {waiting.get('host', '')}"
+    return f"{text}; {fate(links, story, waiting)}" if waiting.get("laid") else f"{text}, which shows in what is read now"
 
 
 def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from converge.errors import UsageError
 from converge.session import Session
 from converge.statements import REGISTRY, import_statements
 
@@ -21,7 +22,7 @@ def refuse_unused(config: pytest.Config, folder: str) -> None:
         return  # pytest stops reading the command line there: what follows is not known
     typed = {str(a).partition("=")[0] for a in config.invocation_params.args}
     given = {"--remediate": option.remediate, "--plan": option.plan, "--yes": option.yes, "--id": option.id is not None}
-    given |= {"--plan-file": option.plan_file is not None, "--brief": option.brief}
+    given |= {"--plan-file": option.plan_file is not None, "--brief": option.brief, "--wait": option.wait is not None}
     for flag, on in {**given, "--target": "--target" in typed}.items():
         if on:
             raise pytest.UsageError(f"{flag} works on statements, and none are asked for: pytest {folder}/ {flag}")
@@ -65,6 +66,15 @@ def _refuse_strange_values(config: pytest.Config) -> None:
     option = config.option
     if option.plan_file is not None and (option.plan or not option.remediate):
         raise pytest.UsageError("--plan-file names a plan to carry out: it goes with --remediate alone")
+    if option.wait is not None:
+        if not (option.remediate or option.plan):
+            raise pytest.UsageError("--wait says how long --remediate waits for a person: add --remediate, or leave it out")
+        from converge.by_hand import duration  # a check needs nothing of what acts
+
+        try:
+            duration(option.wait)
+        except UsageError as problem:
+            raise pytest.UsageError(str(problem)) from None
     if option.id is not None and not ids(config):
         raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-3,SOLR-2)")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converge import planfile
+from converge.by_hand import PATIENCE, duration
 from converge.errors import ConvergeError, Declined, Exit, UsageError
 from converge.judging import Instance
 from converge.plan import Failing, Plan
@@ -164,7 +165,14 @@ def make_runner(session: Session, say: Say, option: Any) -> Runner:
         who=person(),
         say=say,
         flags=frozenset(name for name in ("strict", "yes", "brief") if getattr(option, name, False)),
+        wait=wait_of(option),
     )
+
+
+def wait_of(option: Any) -> float:
+    """Seconds that the run waits for each step of a person: as typed, else long if somebody is at the terminal."""
+    typed = getattr(option, "wait", None)
+    return duration(typed) if typed is not None else PATIENCE if getattr(option, "attended", False) else 0.0
 
 
 def finder(package: str) -> Callable[[str], Remedy]:

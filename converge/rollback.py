@@ -135,7 +135,10 @@ def _recorded(link: Link, run: str, n: int) -> str:
 def describe(story: Story) -> dict[str, Any]:
     """A run in a few words, for lists."""
     plan, end = story.plan, story.end
-    results = story.results()
+    results, waiting = story.results(), story.waiting
+    still = "open"
+    if waiting:
+        still += f": waits for a person to do {waiting['step']}, {waiting['where']}: {waiting['typed']}"
     return {
         "id": story.id,
         "who": plan.get("who", ""),
@@ -145,5 +148,5 @@ def describe(story: Story) -> dict[str, Any]:
         "steps": len(story.intents()),
         "done": sum(r.get("rc") == 0 for r in results.values()),
         "undone": len(story.undone()),
-        "end": "open" if end is None else f"{end.get('exit_code')}: {end.get('reason') or 'all well'}",
+        "end": still if end is None else f"{end.get('exit_code')}: {end.get('reason') or 'all well'}",
     }

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from converge import compile as words
 from converge import guards
+from converge.by_hand import Ended, Hands, by_hand, is_a_persons
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
-from converge.executor import CONTROL, Executor, by_hand
+from converge.executor import CONTROL, Executor
 from converge.foresight import Foresight, Prefetch
 from converge.interrupts import first_interrupt
 from converge.journal import Journal
@@ -28,6 +29,9 @@ from hosts.schema import Inventory
 PATIENCE = 45.0
 """Seconds within which a remedy's statements must come to hold after its last step."""
 
+TURNS = 5
+"""How often a remedy is asked anew because what it relied on changed while a person was waited for."""
+
 CUES = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
 """What a remedy may act on when its turn comes: read, and otherwise than stated; what could not be read never is."""
 
@@ -41,7 +45,8 @@ class Prove(Protocol):
 class Runner:
     """What a session with ``--remediate`` calls: ``plan``, then (if the person agrees) ``start``, ``execute``, ``finish``.
 
-    ``finish`` is called even if ``execute`` raised; `folder` is the run's own on the control machine.
+    ``finish`` is called even if ``execute`` raised; `folder` is the run's own on the control machine. `wait` is how many
+    seconds it waits for each step that only a person may do, 0 for not at all.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Runner:
         say: Callable[[str], None],
         flags: frozenset[str] = frozenset(),
         prefetch: Prefetch = lambda _wants: None,
+        wait: float = 0.0,
     ) -> None:
         self.inv, self.links, self.record, self.folder = inv, links, record, Path(folder)
         self.statements, self.find, self.void, self.prove = statements, find, void, prove
@@ -70,6 +76,7 @@ class Runner:
         self.lock = Lock(self.app)
         self.journal = Journal(record.id, self.app, self.folder / "journal.jsonl")
         self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder, self._dial, self._look_outside)
+        self.hands = Hands(self.executor, say, wait, self._holds, lambda: self._stop)
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
         self._unproven: set[str] = set()
@@ -96,6 +103,7 @@ class Runner:
         """
         self._unproven = set(unproven)
         plan = fill(sketch(chosen, self.statements, manual, standing), self.find, self._context, self._render)
+        plan.waits = self.hands.limit > 0
         block(plan, self._unproven)
         return plan
 
@@ -158,6 +166,9 @@ class Runner:
             if self._left or self.executor.in_flight:
                 left = f"step {self.executor.in_flight}" if self.executor.in_flight else "it"
                 self.record.notes.append(f"the journal stays open, {left} was left: the next run looks what became of it")
+            elif step := self.hands.waits_for:
+                waits = f"it waits for a person to do {step}"
+                self.record.notes.append(f"the journal stays open, {waits}: the next run goes on from what it finds")
             else:
                 self.journal.write("end", exit_code=exit_code, reason=reason)
         except ConvergeError as problem:
@@ -210,15 +221,30 @@ class Runner:
         """Run the remedy's steps as it yields them, each on fresh readings; whether it came to its end."""
         planned = {record.id: record for record in task.steps}
         task.steps, task.note = [], ""
+        ended: bool | None = None
+        for _ in range(TURNS):
+            ended = self._turn(task, plan, planned)
+            if ended is not None:
+                break
+        task.steps += planned.values()
+        if ended:
+            for record in planned.values():
+                record.result, record.reason = "not needed", "its remedy did not ask for it any more"
+        return bool(ended)
+
+    def _turn(self, task: Task, plan: Plan, planned: dict[str, StepRecord]) -> bool | None:
+        """Ask the remedy once, and run what it yields; None if it must be asked anew, as the world moved meanwhile."""
         self.void(self.inv.app_host.name)
         steps = call(self.find(task.remedy), self._context(task), task.remedy)
         try:
             for step in steps:
                 record = planned.pop(step.id, None) or self._unplanned(step, task)
                 task.steps.append(record)
-                if record.rc is None:
-                    self._step(step, task, record)
-                self.void(step.host)
+                ended = self._step(step, task, record) if record.rc is None else None
+                # While a person was waited for, anything may have changed.
+                self.void(CONTROL if ended else step.host)
+                if ended in {"settled", "moved"} and not self._stop:
+                    return True if ended == "settled" else None
                 if record.result != "done" or self._stop:
                     return self._halted(task, plan, record, list(planned.values()))
         except NothingToDo as reason:
@@ -228,10 +254,6 @@ class Runner:
         except Unobservable as reason:
             task.note = f"what it must know could not be read: {reason}"
             return False
-        finally:
-            task.steps += planned.values()
-        for record in planned.values():
-            record.result, record.reason = "not needed", "its remedy did not ask for it any more"
         return True
 
     def _unplanned(self, step: Step, task: Task) -> StepRecord:
@@ -242,13 +264,23 @@ class Runner:
             self.say(f"{record.id} at {record.host}: refused: {record.reason}")
         return record
 
-    def _step(self, step: Step, task: Task, record: StepRecord) -> None:
+    def _step(self, step: Step, task: Task, record: StepRecord) -> Ended | None:
+        """Run a step, or wait for the person whose it is; how such a wait ended, None for a step of the tool's."""
         self.say(f"{record.id} at {record.host}: {record.sentence}")
+        ended: Ended | None = None
         try:
             self.executor.run_step(step, task.remedy, task.statements, record)
+            if record.result == "manual" and self.hands.limit > 0:
+                ended = self.hands.wait(step, record)
         except guards.NotAllowed as problem:
             record.result, record.reason = "refused", str(problem)
         self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
+        return ended
+
+    def _holds(self, ids: Sequence[str]) -> bool | None:
+        self.void(CONTROL)
+        outcomes = {verdict.outcome for verdict in self.prove(ids, 0.0).values()}
+        return None if Outcome.UNOBSERVABLE in outcomes else outcomes == {Outcome.HOLDS}
 
     def _halted(self, task: Task, plan: Plan, record: StepRecord, rest: Sequence[StepRecord]) -> bool:
         if record.result == "manual":
@@ -309,8 +341,8 @@ class Runner:
 
     def _render(self, step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
         record = words.render(step, remedy, statements)
-        if step.may is not None and step.may not in self.inv.may:
-            record.result, record.reason = "manual", by_hand(step, self.inv)
+        if is_a_persons(step, self.inv):
+            record.result, record.reason = "manual", by_hand(step, self.inv, waits=self.hands.limit > 0)
             return record
         try:
             self.executor.check(step)

@@ -94,13 +94,22 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """How to see that a person did a step: `test` is sh for `host` that exits 0 once it is done, and prints what it sees."""
+
+    host: str
+    test: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One act on one host.
 
     `undo` is the acts that take it back, or a string with the reason why there is none; None asks for the acts' own
     undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds
-    of service it is expected to cost, None for none. `may` names the inventory's permission without which it is shown to
-    a person instead.
+    of service it is expected to cost, None for none. `may` names the inventory's permission without which it is left to a
+    person; `person` says why it always is. `typed` is the line that a person types then (empty: the step is laid ready on
+    its host as one), and `sign` tells that it was done, also in another way than by that line.
     `after` says what it depends on that only an earlier step will produce. `confirm` is the seconds within which its
     program must hear from outside, over a new connection, that all is well; it runs in a unit of its own.
     """
@@ -114,6 +123,9 @@ class Step:
     limit: float = 60.0
     interrupts: float | None = None
     may: str | None = None
+    person: str = ""
+    typed: str = ""
+    sign: Sign | None = None
     after: str = ""
     confirm: float | None = None
 

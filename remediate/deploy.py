@@ -1,4 +1,7 @@
-"""The deploy: Capistrano's own, from a clone of the branch, with the app's unit held back until the cutover."""
+"""The deploy: Capistrano's own, from a clone of the branch, with the app's unit held back until the cutover.
+
+The gate needs no permission: it starts and stops nothing, and is what makes a deploy by anybody harmless meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Condition, NothingToDo, RemedyContext, Run, Step, Unit, Write
+from converge.steps import Act, ByHand, Condition, RemedyContext, Run, Sign, Step, Unit, Write
+from facts.deploy import stage
 from facts.repo import Repository, repository
 from facts.repo_files import without_comments
+from facts.sockets import LISTENER_PIDS
 from facts.units import GATE, masters, our_units
 from hosts.schema import Inventory
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is
+
+BY_HAND = "deploy"
+"""Name of the script in the run's folder that a person runs instead of the tool."""
 
 READS_SECRETS = re.compile(r"(?:File|YAML|IO|ERB)\b.*config/secrets\.yml")
 
@@ -24,34 +32,62 @@ else
   echo "Capistrano is not installed on this machine: bundle install in a checkout, or apt-get install capistrano" >&2
   exit 1
 fi
-"$@" {stage} deploy </dev/null
+"$@" {stage} deploy{nobody}
+"""
+
+DEPLOYED = """
+was={was} want={want}
+now=$(readlink "$CURRENT") now=${{now%/}} now=${{now##*/}}
+revision=$(cat "$CURRENT/REVISION" 2>/dev/null) last=$(tail -n 1 "$STAGE/revisions.log" 2>/dev/null)
+case "$last" in *"deployed as release $now by "*) logged=and ;; *) logged='but not yet' ;; esac
+echo "the current release is ${{now:-none}} of ${{revision:-no revision}}, $logged the last of revisions.log"
+[ "$now" != "$was" ] && [ "$revision" = "$want" ] && [ "$logged" = and ]
+"""
+
+SERVES_NOBODY = f"""{LISTENER_PIDS}
+main=$(prop "$UNIT" MainPID)
+[ "${{main:-0}}" -le 1 ] || ! {{ listener_pids "$(upstream)"; listener_pids "$LISTEN"; }} | grep -qx "$main"
 """
 
 
-def deploy(ctx: RemedyContext) -> Iterator[Step]:
-    """Deploy the branch to the target stage. While another unit serves, the app's is gated: its restart does nothing."""
-    inv, seen = ctx.inv, ctx.read(repository)
-    if READS_SECRETS.search(without_comments(seen.file("config/deploy.rb") or "")):
-        raise NothingToDo(
-            "deploy.rb reads config/secrets.yml on the machine that deploys, and this tool handles no secrets: run "
-            f"`bundle exec cap {inv.stages.deploy} deploy` from your own checkout of {seen.branch} ({seen.head[:8]})"
+def hold_back(ctx: RemedyContext) -> Iterator[Step]:
+    """Close the gate before the app's unit, while a legacy one serves."""
+    ours = ctx.read(our_units)
+    main = next((p for p in ctx.read(masters).all if p.pid == ours.app.main_pid and p.pid > 1), None)
+    if main is not None and main.unit != ours.app.name:
+        raise ByHand(
+            f"{ours.host}'s manager took process {main.pid} of {main.unit or main.cgroup} for the main process of "
+            f"{ours.app.name}: stopping or restarting that would end what serves. Deploy nothing, and ask the hoster's staff"
         )
+    yield _gate(ctx.inv, "DEP-5/gate")
+
+
+def deploy(ctx: RemedyContext) -> Iterator[Step]:
+    """Deploy the branch to the target stage. While the app's unit does not serve it is gated: its restart does nothing."""
+    inv, seen = ctx.inv, ctx.read(repository)
     serving = _serves(ctx)
-    if not serving:
-        yield _gate(inv)
+    if not serving and not any(unit.runs for unit in ctx.read(our_units).legacy):
+        yield _gate(inv, "DEP-1/gate")
     folder = f"{ctx.workdir}/deploy-{seen.head[:12]}"
     here = head_is(inv, seen.head)
+    was = ctx.read(stage).release
+    if READS_SECRETS.search(without_comments(seen.file("config/deploy.rb") or "")):
+        yield _cap(inv, seen, "", here, was, serving)
+        return
+    acts: list[Act] = [Run(checkout(inv, folder))]
+    if "deploy" not in inv.may:
+        acts.append(Write(f"{ctx.workdir}/{BY_HAND}", _script(inv, folder, nobody="")))
     yield Step(
         id="DEP-1/checkout",
         host=CONTROL,
         sentence=f"clone {seen.branch} of {seen.url}, to deploy from it",
-        acts=(Run(checkout(inv, folder)),),
+        acts=tuple(acts),
         when=(here,),
         undo=OWN_FOLDER,
         limit=600.0,
         after="the repository's statements: what is deployed is the branch as they leave it",
     )
-    yield _cap(inv, seen, folder, here, serving)
+    yield _cap(inv, seen, folder, here, was, serving)
 
 
 def _serves(ctx: RemedyContext) -> bool:
@@ -61,38 +97,55 @@ def _serves(ctx: RemedyContext) -> bool:
     return main is not None and main.unit == ctx.inv.app.unit
 
 
-def _gate(inv: Inventory) -> Step:
+def _gate(inv: Inventory, id: str) -> Step:
     unit = inv.app.unit
     return Step(
-        id="DEP-1/gate",
+        id=id,
         host=inv.app_host.name,
-        sentence=f"hold {unit} back until the cutover: the deploy's own restart would bind the socket twice",
+        sentence=f"hold {unit} back until the cutover: a deploy's own restart would bind the socket twice",
         acts=(
             Write(f"$XDG_RUNTIME_DIR/systemd/user/{unit}.d/{GATE}", "[Unit]\nConditionPathExists=%t/hkn-go\n"),
             Unit("daemon-reload"),
         ),
-        when=(Condition(f"{unit} does not run", f'[ "$(prop {shlex.quote(unit)} MainPID)" = 0 ]'),),
-        may="deploy",
+        when=(Condition(f"{unit} serves nobody", SERVES_NOBODY),),
     )
 
 
-def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, serving: bool) -> Step:
+def _script(inv: Inventory, folder: str, nobody: str = " </dev/null") -> str:
+    """Capistrano's deploy from a checkout; with `nobody` nobody is there to be asked."""
     config = inv.connect.ssh_config
-    script = CAP.format(
+    return CAP.format(
         folder=shlex.quote(folder),
         ssh_config=f"HKN_SSH_CONFIG={shlex.quote(config)}" if config else "",
         stage=shlex.quote(inv.stages.deploy),
+        nobody=nobody,
     )
+
+
+def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: str, serving: bool) -> Step:
+    """The deploy; `folder` is the checkout, empty if it must be one of a person's own."""
+    sign = DEPLOYED.format(was=shlex.quote(was), want=shlex.quote(seen.head))
+    typed = "sh " + shlex.quote(f"{folder.rpartition('/')[0]}/{BY_HAND}")
+    person = ""
+    if not folder:
+        typed = f"bundle exec cap {inv.stages.deploy} deploy"
+        person = (
+            "deploy.rb reads config/secrets.yml on the machine that deploys, and this tool handles no secrets: the line "
+            f"below is for your own checkout of {seen.branch} at {seen.head[:8]}"
+        )
     return Step(
         id="DEP-1/deploy",
         host=CONTROL,
         sentence=f"deploy {seen.branch} with `cap {inv.stages.deploy} deploy`"
         + (f", which restarts {inv.app.unit}" if serving else f"; {inv.app.unit} stays as it is"),
-        acts=(Run(script),),
+        acts=(Run(_script(inv, folder or ".")),),
         when=(here,),
         undo="the release stays; what serves the site is decided by the cutover, whose undo is the way back "
         "(`cap deploy:rollback` would go to a release whose Ruby does not run on this host)",
         limit=1800.0,
         interrupts=10.0 if serving else None,
         may="deploy",
+        person=person,
+        typed=typed,
+        sign=Sign(inv.app_host.name, sign),
     )

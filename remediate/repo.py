@@ -113,7 +113,7 @@ def _publish(
     retire: bool = False,
 ) -> Iterator[Step]:
     inv, seen = ctx.inv, ctx.read(repository)
-    folder = f"{ctx.workdir}/{id.lower()}"
+    folder = f"{ctx.workdir}/{id.lower()}-{seen.head[:12]}"
     if seen.unmerged and not merged and id in AFTER_MERGE:
         raise NothingToDo(f"the merge of {inv.repository.legacy_branch} (REPO-6) sets it right in the same push")
     gone = seen.legacy_stages(inv) if retire else []
@@ -130,7 +130,7 @@ def _publish(
         what = ", ".join([*changed, *(f"{path} (taken away)" for path in gone)])
         after = f"{id}/checkout: the texts are those of the merge" if merged else ""
         yield Step(f"{id}/change", CONTROL, f"change {what} in the clone", tuple(acts), undo=OWN_FOLDER, after=after)
-    yield _push_step(inv, id, folder, message, [*changed, *gone], merged, here)
+    yield from _push_steps(inv, id, folder, message, [*changed, *gone], merged, here)
 
 
 def _checkout_step(inv: Inventory, id: str, folder: str, merged: str, here: Condition) -> Step:
@@ -145,20 +145,32 @@ def _checkout_step(inv: Inventory, id: str, folder: str, merged: str, here: Cond
     return Step(f"{id}/checkout", CONTROL, sentence, (Run(script),), when=(here,), undo=OWN_FOLDER, limit=600.0)
 
 
-def _push_step(inv: Inventory, id: str, folder: str, message: str, paths: list[str], merged: str, here: Condition) -> Step:
+def _push_steps(
+    inv: Inventory, id: str, folder: str, message: str, paths: list[str], merged: str, here: Condition
+) -> Iterator[Step]:
+    """Commit and push, in one step; where the push is a person's, the commit is made ready for it."""
     repo = inv.repository
+    may = "merge" if merged else "push"
+    begin = f"{git_environment(inv)}\n{IDENTITY}cd {shlex.quote(folder)} || exit 1\n"
     add = "git add -A -- " + " ".join(map(shlex.quote, paths)) + " || exit 1\n" if paths else ""
-    commit = f"git diff --cached --quiet || git commit -q -m {shlex.quote(message)} || exit 1\n"
-    push = f"git push -q origin HEAD:refs/heads/{shlex.quote(repo.branch)}"
-    return Step(
+    commit = f"{add}git diff --cached --quiet || git commit -q -m {shlex.quote(message)} || exit 1\n"
+    what = f"{merged + '; ' if merged else ''}{message}"
+    where = f"push to {repo.branch} at {repo.url}"
+    if may not in inv.may:
+        yield Step(f"{id}/commit", CONTROL, f"commit in the clone: {what}", (Run(begin + commit),), undo=OWN_FOLDER)
+    ref = f"HEAD:refs/heads/{shlex.quote(repo.branch)}"
+    config = inv.connect.ssh_config
+    ssh = f"-c core.sshCommand={shlex.quote(f'ssh -F {shlex.quote(config)}')} " if config else ""
+    yield Step(
         id=f"{id}/push",
         host=CONTROL,
-        sentence=f"commit and push to {repo.branch} at {repo.url}: {merged + '; ' if merged else ''}{message}",
-        acts=(Run(f"{git_environment(inv)}\n{IDENTITY}cd {shlex.quote(folder)} || exit 1\n{add}{commit}{push}"),),
+        sentence=f"commit and {where}: {what}" if may in inv.may else where,
+        acts=(Run(begin + (commit if may in inv.may else "") + f"git push -q origin {ref}"),),
         when=(here,),
         undo="what was pushed is taken back by a commit (`git revert`) that is reviewed like any other",
         limit=300.0,
-        may="merge" if merged else "push",
+        may=may,
+        typed=f"git {ssh}-C {shlex.quote(folder)} push origin {ref}",
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from converge.statements import Severity, require, statement
 from facts.deploy import Stage
 from facts.repo import RECENT, Repository
+from facts.sockets import Sockets, Upstream
+from facts.units import GATE, OurUnits
 from hosts.schema import Inventory
 from verify.needs import DEPLOY
 
@@ -24,6 +26,20 @@ def undeployed(repository: Repository, revision: str) -> list[str] | None:
             return [path for path in dict.fromkeys(touched) if not path.startswith(IDLE) and path not in IDLE_FILES]
         touched += commit.touched
     return None
+
+
+@statement("DEP-5", severity=Severity.MAJOR, on="app", seed=["C8", "CT"], remedy="deploy.hold_back")
+def test_deploy_starts_no_second_copy(our_units: OurUnits, sockets: Sockets, upstream: Upstream) -> None:
+    """While a legacy unit serves, a deploy does not start the app's unit beside it, on the same socket and PID file."""
+    app, serving = our_units.app, {owner.unit for owner in sockets.owners(upstream.chosen)}
+    old = sorted(serving & {unit.name for unit in our_units.legacy})
+    gate = our_units.drop_in(app.name, GATE)
+    require(
+        not old or app.name in serving or gate in app.drop_ins,
+        expected=f"a closed gate, {gate}, as long as {' and '.join(old)} serves",
+        seen=f"no gate: a deploy ends with a restart of {app.name}, which would start it",
+        where=our_units.host,
+    )
 
 
 @statement(

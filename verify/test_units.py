@@ -128,7 +128,12 @@ def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
     """The app's unit really runs: its own process, from the current release, for a while already."""
     app = our_units.app
     where = f"{our_units.host}, {app.name}"
-    require(app.active == "active", expected="active", seen=f"{app.active} ({app.sub}), result {app.result}", where=where)
+    require(
+        app.active == "active",
+        expected="active",
+        seen=f"{app.active} ({app.sub}), result {app.result}{held_back(our_units)}",
+        where=where,
+    )
     main = masters.settled(app)
     require(main is not None, expected="a main process", seen=f"MainPID={app.main_pid}, and no such process", where=where)
     assert main is not None
@@ -149,6 +154,17 @@ def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
         expected=f"a main process that stays for {STABLE:g} s",
         seen=f"one of {main.age:g} s, after {app.restarts} restarts by the manager: it dies again and again",
         where=where,
+    )
+
+
+def held_back(units: OurUnits) -> str:
+    """That the gate of a run holds the app's unit back, and how it is opened; empty if it does not."""
+    gate = units.drop_in(units.app.name, GATE)
+    if gate not in units.app.drop_ins:
+        return ""
+    return (
+        f"; held back by {gate}, the gate that a run closed: --remediate opens it when it is time, and by hand it is"
+        f" opened with `mv {gate} ~ && systemctl --user daemon-reload`"
     )
 
 

@@ -36,8 +36,8 @@ class Site:
     top: Path
     world: World
 
-    def begin(self) -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "pytest", "verify", "--remediate", "--yes"]
+    def begin(self, *more: str) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "pytest", "verify", "--remediate", "--yes", *more]
         return subprocess.Popen(
             words, cwd=self.top, env=dict(os.environ), text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,

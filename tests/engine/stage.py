@@ -43,6 +43,7 @@ class Stage:
     remedies: dict[str, Remedy] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     voids: int = 0
+    wait: float = 0.0
 
     def add(self, id: str, remedy: Callable[[RemedyContext], Iterator[Step]], needs: tuple[str, ...] = ()) -> None:
         self.statements[id] = Statement(id, f"{id} is there.", Severity.MAJOR, "app", ("C1",), needs, f"z.{id}")
@@ -74,6 +75,7 @@ class Stage:
             inv=self.world.inv, links=links, prelude="", record=Record(run, "run", "demo", "0", 0.0),
             folder=str(self.world.top / "reports" / run), statements=self.statements, find=self.remedies.__getitem__,
             read=None, void=self.void, prove=self.prove, who="ada", say=self.said.append,  # type: ignore[arg-type]
+            wait=self.wait,
         )  # fmt: skip
 
     def go(self, run: str = "R1") -> tuple[Runner, Plan, Exit | None]:

@@ -8,13 +8,16 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from converge.record import Record, Verdict
 from converge.report.json import record_of
 from converge.statements import Outcome
+from lab.connection import merged, toml
 from lab.lab import Lab
 
 TOP = Path(__file__).resolve().parents[2]
@@ -143,3 +146,12 @@ def report_of(out: str) -> tuple[Path | None, Record | None]:
         return None, None
     folder = TOP / found[-1]
     return folder, record_of((folder / "run.json").read_text(), str(folder))
+
+def write_target(rig: Rig, folder: Path, changes: dict[str, Any]) -> Path:
+    """The lab as an inventory file of its own, with other values."""
+    layers = [tomllib.loads(file.read_text()) for file in (TOP / "hosts/lab.toml", rig.lab.directory / "target.toml")]
+    text = toml(merged(merged(layers[0], layers[1]), changes))
+    file = folder / "target.toml"
+    # Unlike strings, TOML's dates have no quotes.
+    file.write_text(re.sub(r'"(\d{4}-\d\d-\d\d)"', r"\1", text))
+    return file

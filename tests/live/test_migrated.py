@@ -24,6 +24,7 @@ EXPECTED = {
     "REPO-6": "branch migrate is not merged",
     "REPO-9": "the deploy restarts the app before Solr, so that it finds none",
     "REPO-8": "the migrate stage and its branch are there",
+    "DEP-5": "nothing keeps a deploy from starting hkn-rails.service beside migrate",
     "DEP-1": "prod's release is master's, without what is on branch migrate",
     "FS-4": "minutes-2018-11-26.txt lies in a real folder of a migrate release",
     "FS-5": "pictures/officers leads through migrate/shared",

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from converge.errors import Exit
 from converge.statements import Outcome
-from lab.connection import merged, toml
 from lab.machine import Machine
-from tests.live.rig import TOP, Answer, Rig
+from tests.live.rig import Answer, Rig, write_target
 
 BUS = {"UNIT-3", "UNIT-4", "UNIT-5", "UNIT-9"}
 """Statements that only the user manager can answer."""
@@ -135,13 +131,3 @@ def test_strict_makes_advice_a_failure(lab_in: Callable[[str], Rig]) -> None:
     lenient, strict = rig.check("--id", "SOCK-4"), rig.check("--id", "SOCK-4", "--strict")
     assert (lenient.code, lenient.ids(Outcome.ADVICE)) == (Exit.HOLDS, {"SOCK-4"})
     assert (strict.code, strict.ids(Outcome.FAILS)) == (Exit.FAILS, {"SOCK-4"})
-
-
-def write_target(rig: Rig, folder: Path, changes: dict[str, Any]) -> Path:
-    """The lab as an inventory file of its own, with other values."""
-    layers = [tomllib.loads(file.read_text()) for file in (TOP / "hosts/lab.toml", rig.lab.directory / "target.toml")]
-    text = toml(merged(merged(layers[0], layers[1]), changes))
-    file = folder / "target.toml"
-    # Unlike strings, TOML's dates have no quotes.
-    file.write_text(re.sub(r'"(\d{4}-\d\d-\d\d)"', r"\1", text))
-    return file

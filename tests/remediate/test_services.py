@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from converge.compile import compile_step, described
+from converge.compile import compile_step
 from converge.executor import host_fence
 from converge.readings import Reading
 from converge.steps import NothingToDo, RemedyContext, Signal, Step
@@ -20,7 +20,6 @@ from facts.prelude import prelude
 from facts.repo import Repository
 from facts.ruby import Broken, Bundle, bundle
 from remediate import cutover
-from remediate import deploy as mend_deploy
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
 from remediate import sockets as mend_sockets
@@ -209,11 +208,3 @@ def test_gems_of_another_ruby_stay_while_a_process_uses_them(tmp_path: Path) -> 
     inv = INV.changed({"ruby": INV.ruby.changed({"version": "3.3.8"})})
     first = next(mend_ruby.rebuild(context(inv, tmp_path, {**GIVEN, bundle: seen})))
     assert f"no process uses {top}" in [condition.sentence for condition in first.when]
-
-
-def test_a_deploy_that_is_a_persons_leaves_its_gate_to_the_person_too(tmp_path: Path) -> None:
-    found = list(mend_deploy.deploy(context(INV, tmp_path, {**GIVEN, units.masters: replace(MASTERS, all=())})))
-    assert [(step.id, step.may) for step in found] == [
-        ("DEP-1/gate", "deploy"), ("DEP-1/checkout", None), ("DEP-1/deploy", "deploy")
-    ]  # fmt: skip
-    assert "mkdir -p " in described(found[0].acts[0])

@@ -48,6 +48,7 @@ CATALOGUE = [
     "RUBY-4",
     "RUBY-5",
     "DEP-1",
+    "DEP-5",
     "UNIT-1",
     "UNIT-2",
     "UNIT-3",

@@ -1,0 +1,339 @@
+"""Steps that are a person's: what is said, what is waited for, and what a later run finds."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from converge import by_hand
+from converge.by_hand import duration, in_words
+from converge.errors import Exit, UsageError
+from converge.journal import stories
+from converge.plan import Failing, Plan
+from converge.rollback import describe, plan_rollback, roll_back
+from converge.runner import Runner
+from converge.steps import Condition, RemedyContext, Run, Sign, Step, Write
+from converge.transport import Link, LocalLink
+from hosts.schema import Inventory
+from tests.engine.site import Site, mending
+from tests.engine.stage import Severed, Stage, build_stage, results
+from tests.engine.world import build
+
+
+@pytest.fixture
+def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(by_hand, "SOON", 0.05)
+    made = build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
+    made.wait = 20.0
+    return made
+
+
+def typed(line: str) -> subprocess.CompletedProcess[str]:
+    """What a person does: types a line into a shell."""
+    return subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=30, check=False)
+
+
+def line_in(said: list[str]) -> str:
+    """The line that was asked for last."""
+    asked = [n for n, text in enumerate(said) if text.endswith("):") or text.endswith("on this machine:")]
+    return said[asked[-1] + 1].strip() if asked and len(said) > asked[-1] + 1 else ""
+
+
+def meanwhile(stage: Stage, act: Callable[[str], object]) -> threading.Thread:
+    """Does something in another terminal as soon as a line is asked for."""
+
+    def person() -> None:
+        end = time.monotonic() + 20
+        while not line_in(stage.said) and time.monotonic() < end:
+            time.sleep(0.02)
+        act(line_in(stage.said))
+
+    thread = threading.Thread(target=person)
+    thread.start()
+    return thread
+
+
+def go(stage: Stage, act: Callable[[str], object], run: str = "R1") -> tuple[Runner, Plan, Exit | None]:
+    thread = meanwhile(stage, act)
+    try:
+        return stage.go(run)
+    finally:
+        thread.join()
+
+
+def test_step_is_laid_ready_run_by_hand_and_gone_on_from(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    stage.add("B", stage.writer("B"), ("A",))
+    printed = []
+    _, plan, demanded = go(stage, lambda line: printed.append(typed(line)))
+    assert demanded is None
+    assert results(plan) == {"A/write": "done", "B/write": "done"}
+    assert plan.steps[0].reason.startswith("run by hand, ")
+    assert [t.state for t in plan.tasks] == ["proven", "proven"]
+    assert printed[0].returncode == 0, printed
+    assert printed[0].stdout.splitlines() == ["write A (at most 1 min) ...", "done: run R1 goes on by itself"]
+    (story,) = stories(stage.link)
+    assert [e.kind for e in story.entries] == [
+        "plan", "waiting", "intent", "result", "proof", "intent", "result", "proof", "end"
+    ]  # fmt: skip
+    assert any("demo.toml does not allow this tool to deploy (may = []). Type on new as" in text for text in stage.said)
+
+
+def test_step_by_hand_can_be_taken_back(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    go(stage, typed)
+    links: dict[str, Link] = {"new": stage.link, "control": stage.link}
+    code, _ = roll_back(stage.world.inv, links, "R1", "R2", "ada", print)
+    assert code is Exit.HOLDS
+    assert not stage.holds("A")
+
+
+def test_laid_step_is_refused_when_the_world_moved_as_any_other(stage: Stage) -> None:
+    root = stage.world.root
+    (root / "same").touch()
+    condition = Condition("as planned", f"[ -e {root}/same ] || [ ! -e {root}/begun ]")
+    stage.add("A", stage.writer("A", may="deploy", when=(condition,)))
+
+    def person(line: str) -> None:
+        (root / "same").unlink()
+        (root / "begun").touch()
+        typed(line)
+
+    _, plan, _ = go(stage, person)
+    assert plan.steps[0].result in {"refused", "not needed"}
+    assert "as planned" in plan.steps[0].reason
+    assert not stage.holds("A")
+
+
+def test_line_does_nothing_twice_elsewhere_or_without_its_run(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    lines = []
+    go(stage, lambda line: lines.append((line, typed(line), typed(line))))
+    line, _, again = lines[0]
+    assert again.returncode in {78, 80}
+    assert "nothing was done" in again.stderr
+    late = typed(line)
+    assert (late.returncode, late.stdout.splitlines()[1:]) == (80, [])
+    assert "run R1 does not wait for this any more" in late.stderr
+    (stage.world.top / "bin/uname").write_text("#!/bin/sh\necho elsewhere\n")
+    (stage.world.top / "bin/uname").chmod(0o755)
+    wrong = typed(line)
+    assert wrong.returncode == 76
+    assert "and here is elsewhere" in wrong.stderr
+
+
+def push(stage: Stage, sign: bool = True) -> Callable[[RemedyContext], Iterator[Step]]:
+    """A remedy of which the second step is a person's, by a line of their own."""
+    root = stage.world.root
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/ready", "new", "make ready", (Write(f"{root}/ready", "x"),))
+        yield Step(
+            "A/push", "control", "push", (Run("exit 1"),), may="push", typed=f"touch {root}/pushed {root}/A",
+            when=(Condition("nobody pushed", f"[ ! -e {root}/pushed ]"),),
+            sign=Sign("new", f"echo what is seen; [ -e {root}/pushed ]") if sign else None,
+        )  # fmt: skip
+        yield Step("A/after", "new", "go on", (Write(f"{root}/after", "x"),))
+
+    return remedy
+
+
+def test_line_of_a_persons_own_is_seen_by_its_sign(stage: Stage) -> None:
+    stage.add("A", push(stage))
+    _, plan, _ = go(stage, typed)
+    assert results(plan) == {"A/ready": "done", "A/push": "done", "A/after": "done"}
+    assert plan.steps[1].reason.startswith("done by hand, seen at ")
+    assert plan.steps[1].reason.endswith(": what is seen")
+    (story,) = stories(stage.link)
+    stays = {back.step: back.stays for back in plan_rollback(story)}
+    assert stays["A/push"].startswith("none: it was done by hand; ")
+    assert describe(story)["done"] == 3
+
+
+def test_what_holds_in_another_way_is_done_and_the_rest_is_not_needed(stage: Stage) -> None:
+    stage.add("A", push(stage, sign=False))
+    _, plan, _ = go(stage, typed)
+    assert results(plan) == {"A/ready": "done", "A/push": "done", "A/after": "not needed"}
+    assert plan.tasks[0].state == "proven"
+
+
+def test_remedy_is_asked_anew_when_what_it_relied_on_changed(stage: Stage) -> None:
+    root = stage.world.root
+    (root / "head").write_text("1")
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        head = (root / "head").read_text()
+        here = Condition(f"the head is {head}", f'[ "$(cat {root}/head)" = {head} ]')
+        line = f"echo {head} >{root}/A"
+        yield Step(f"A/push-{head}", "control", "push", (Run("exit 1"),), (here,), may="push", typed=line)
+
+    stage.add("A", remedy)
+
+    def person(line: str) -> None:
+        assert "echo 1" in line
+        (root / "head").write_text("2")
+        end = time.monotonic() + 10
+        while "echo 2" not in line_in(stage.said) and time.monotonic() < end:
+            time.sleep(0.02)
+        typed(f"{line_in(stage.said)}; echo 3 >{root}/head")
+
+    _, plan, _ = go(stage, person)
+    assert results(plan) == {"A/push-1": "not needed", "A/push-2": "done"}
+    assert plan.steps[0].reason == "while a person was waited for: it is not so any more that the head is 1"
+    assert (root / "A").read_text() == "2\n"
+
+
+def test_nobody_comes_in_time(stage: Stage) -> None:
+    stage.wait = 0.3
+    stage.add("A", stage.writer("A", may="deploy"))
+    stage.add("B", stage.writer("B"), ("A",))
+    stage.add("C", stage.writer("C"))
+    _, plan, _ = stage.go()
+    assert results(plan) == {"A/write": "manual", "B/write": "blocked", "C/write": "done"}
+    assert plan.steps[0].reason.startswith("nobody did it within 0.3 s. ")
+    (story,) = stories(stage.link)
+    assert not story.is_open
+    assert story.waiting is None
+
+
+def test_news_come_when_what_is_seen_changes(stage: Stage) -> None:
+    root = stage.world.root
+    stage.add("A", push(stage))
+    remedy = stage.remedies["z.A"]
+
+    def counting(ctx: RemedyContext) -> Iterator[Step]:
+        for step in remedy(ctx):
+            test = f"n=$(ls {root}/n* 2>/dev/null | wc -l); echo $n releases; [ -e {root}/pushed ]"
+            yield step if step.sign is None else Step(
+                step.id, step.host, step.sentence, step.acts, may="push", typed=step.typed, sign=Sign("new", test)
+            )
+
+    stage.remedies["z.A"] = counting
+
+    def person(line: str) -> None:
+        time.sleep(0.3)
+        (root / "n1").touch()
+        time.sleep(0.5)
+        typed(line)
+
+    go(stage, person)
+    assert [text.split(": ")[1] for text in stage.said if text.endswith(" releases")] == ["1 releases"]
+
+
+def test_plan_goes_on_behind_what_is_waited_for(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    stage.add("B", stage.writer("B"), ("A",))
+    plan = stage.runner().plan([Failing("A", "new"), Failing("B", "new")], {"A", "B"}, {})
+    assert results(plan) == {"A/write": "manual", "B/write": "planned"}
+    assert not plan.is_empty
+    assert plan.manual == {}
+    assert "prints the one line to type on new as" in plan.steps[0].reason
+
+
+def test_step_may_be_a_persons_whatever_the_inventory_allows(stage: Stage) -> None:
+    stage.wait = 0.0
+    stage.world.inv = stage.world.inv.changed({"may": ["deploy"]})
+    stage.add("A", stage.writer("A", may="deploy", person="it needs a secret", typed="make it"))
+    _, plan, _ = stage.go()
+    assert plan.steps[0].result == "manual"
+    assert plan.manual["A"].startswith("it needs a secret. To write A, type on new as ")
+    assert plan.manual["A"].endswith(":\n  make it")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("90s", 90.0), ("30m", 1800.0), ("1.5h", 5400.0)])
+def test_time_to_wait_is_typed_with_its_unit(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "-1m", "1d", "forever"])
+def test_any_other_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="90s, 30m or 2h"):
+        duration(text)
+
+
+def test_times_are_said_as_a_person_would() -> None:
+    assert [in_words(s) for s in (0.4, 59, 60, 600, 43200)] == ["0.4 s", "59 s", "1 min", "10 min", "12 h"]
+
+
+REMEDY = '''
+from converge.steps import Condition, Run, Step, Write
+
+def write(ctx):
+    root = ctx.inv.stages.root
+    yield Step("A-1/ready", "new", "make ready", (Write(f"{root}/ready", "x"),))
+    yield Step("A-1/push", "control", "push the word", (Run("exit 1"),), may="push", typed=f"echo good >{root}/word",
+        when=(Condition("the word is bad", f'[ "$(cat {root}/word)" = bad ]'),))
+    yield Step("A-1/after", "new", "go on", (Write(f"{root}/after", "x"),))
+'''
+
+
+@pytest.fixture
+def site(project: pytest.Pytester, inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    made = mending(project, build(tmp_path / "host", inventory, monkeypatch), "new", seconds=0)
+    (made.top / "mend/words.py").write_text(REMEDY)
+    return made
+
+
+def until_it_waits(session: subprocess.Popen[str]) -> str:
+    """The line that the session asks for."""
+    assert session.stdout is not None
+    seen = []
+    for line in session.stdout:
+        seen.append(line)
+        if "this step is a person's" in line:
+            return session.stdout.readline().strip()
+    raise AssertionError("".join(seen))
+
+
+def test_session_without_anybody_leaves_it_to_a_person_as_ever(site: Site) -> None:
+    out, _ = (session := site.begin()).communicate(timeout=90)
+    assert session.returncode == 1, out
+    assert "waiting" not in out
+    assert site.results() == ["done", "manual"]
+
+
+def test_session_that_waits_goes_on_when_it_was_done(site: Site) -> None:
+    session = site.begin("--wait", "1m")
+    assert typed(until_it_waits(session)).returncode == 0
+    out, _ = session.communicate(timeout=90)
+    assert session.returncode == 0, out
+    assert "done by hand" in out
+    again, _ = (later := site.begin()).communicate(timeout=90)
+    assert later.returncode == 0
+    assert "nothing to do" in again
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_session_that_ends_while_it_waits_is_gone_on_from(
+    site: Site, how: signal.Signals
+) -> None:
+    session = site.begin("--wait", "10m")
+    line = until_it_waits(session)
+    began = time.monotonic()
+    session.send_signal(how)
+    out, _ = session.communicate(timeout=90)
+    assert time.monotonic() - began < 60
+    if how is signal.SIGINT:
+        assert session.returncode == 2, out
+        assert site.results() == ["done", "not reached"]
+        assert "the journal stays open, it waits for a person to do A-1/push" in json.dumps(site.record()["notes"])
+    (story,) = stories(LocalLink())
+    assert story.is_open
+    assert story.waiting
+    assert story.waiting["step"] == "A-1/push"
+    assert describe(story)["end"] == f"open: waits for a person to do A-1/push, on this machine: {line}"
+    assert typed(line).returncode == 0
+    (site.world.root / "word").write_text("bad")
+    again = site.begin("--wait", "1m")
+    assert typed(until_it_waits(again)).returncode == 0
+    out, _ = again.communicate(timeout=90)
+    assert again.returncode == 0, out
+    assert "it waited for a person to do A-1/push at control" in json.dumps(site.record()["notes"])
+    assert all(not story.is_open for story in stories(LocalLink()))
