@@ -154,7 +154,7 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
 
 def tree_kept(before: Tree | None, after: Tree | None) -> Guard:
     """Whether no shared data was lost between two readings (None: it could not be read)."""
-    name = "shared data unchanged"
+    name = "shared data kept"
     if before is None or after is None:
         when = "before" if before is None else "after"
         return Guard(name, False, f"{name}: not known, the data could not be read {when} the run")

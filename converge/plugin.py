@@ -15,6 +15,7 @@ from converge.application import Application
 from converge.errors import ConvergeError, Exit
 from converge.fixtures import Place, instance_host, place_of
 from converge.judging import instances_of
+from converge.masking import mask
 from converge.record import Record, Survey, Verdict
 from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unknown_ids, refuse_unused
 from converge.session import Chosen, Session, new_id
@@ -278,8 +279,8 @@ class Engine:
                 self.config.option.attended = self.attended
                 self.ended = remediate(self.session, chosen, self.config.option, self.say)
         except ConvergeError as problem:
-            self.ended = (problem.exit_code, str(problem))
-            self.say(f"\n{problem}")
+            self.ended = (problem.exit_code, mask(str(problem)))
+            self.say(f"\n{self.ended[1]}")
             session.shouldstop = False
             return True
         return None

@@ -97,6 +97,7 @@ class Bundle:
     built_by: tuple[str, ...]
 
 
+# What lies elsewhere than where Ruby loads from, a gem's own test data for one, need not be a library at all.
 # /bin/sh goes along so that ldd always prints the name above each file's libraries.
 _BUNDLE = r"""
 command -v ldd >/dev/null || { echo "ldd is not installed" >&2; exit 69; }
@@ -110,7 +111,10 @@ if [ -n "$path" ] && [ -d "$path/ruby" ]; then
   find "$path/ruby" -name '*.so' -exec ldd /bin/sh {} + 2>&1 | awk '
     /^[^ \t].*:$/ { f = substr($0, 1, length($0) - 1); if (f ~ /\.so$/) n++; next }
     /^find: / { gsub(/\t/, " "); print "unread\t" $0; next }
-    /not a dynamic executable/ { if (f ~ /\.so$/) print "unread\t" f " is nothing that ldd can read here"; next }
+    /not a dynamic executable/ {
+      if (f ~ /\/(extensions|gems\/[^\/]+\/lib)\/.*\.so$/) print "unread\t" f " is nothing that ldd can read here"
+      next
+    }
     /not found/ { sub(/^[ \t]+/, ""); gsub(/\t/, " "); print "broken\t" f "\t" $0 }
     END { print "extensions\t" n + 0 }'
   grep -rhoE --include=gem_make.out --include=mkmf.log 'rubies/ruby-[0-9][0-9A-Za-z.-]*' \

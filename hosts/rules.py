@@ -11,6 +11,7 @@ HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 FILE_NAME = re.compile(r"[^/\s]+")
 UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@-]+")
+BRANCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
 VERSION = re.compile(r"\d+(\.\d+)+")
 
 Broken = tuple[str, str]
@@ -23,6 +24,7 @@ def broken(inv: Inventory) -> Iterator[Broken]:
     yield from _paths(inv)
     yield from _units(inv)
     yield from _application(inv)
+    yield from _repository(inv)
     yield from _web(inv)
 
 
@@ -100,6 +102,16 @@ def _application(inv: Inventory) -> Iterator[Broken]:
     for key, port in {"solr.port": inv.solr.port, "solr.stop_port": inv.solr.stop_port}.items():
         if not 0 < port < 65536:
             yield key, f"read {port}, allowed: 1 to 65535"
+
+
+def _repository(inv: Inventory) -> Iterator[Broken]:
+    repo = inv.repository
+    for key, name in {"repository.branch": repo.branch, "repository.legacy_branch": repo.legacy_branch}.items():
+        # git-check-ref-format(1), as far as a name could be taken for an option, a pattern or a path.
+        if not BRANCH_NAME.fullmatch(name) or ".." in name or name.endswith((".", "/", ".lock")):
+            yield key, f"read {name!r}, allowed: the name of a branch"
+    if repo.branch == repo.legacy_branch:
+        yield "repository.legacy_branch", f"{repo.branch} is the branch that is deployed; it cannot be one to retire"
 
 
 def _web(inv: Inventory) -> Iterator[Broken]:

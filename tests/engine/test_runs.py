@@ -41,7 +41,7 @@ def test_run_mends_in_order_and_proves(stage: Stage) -> None:
     assert [e.kind for e in story.entries] == [
         "plan", "intent", "result", "proof", "intent", "result", "proof", "end"
     ]  # fmt: skip
-    assert any("shared data unchanged" in text for text in made.record.guards)
+    assert any("shared data kept" in text for text in made.record.guards)
     assert stage.voids >= 4
 
 

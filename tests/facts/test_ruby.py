@@ -85,7 +85,10 @@ def test_what_ldd_cannot_read_is_no_finding(tmp_path: Path) -> None:
     with pytest.raises(Unobservable, match=r"a\.so is nothing that ldd can read"):
         ask(bundle, inventory(stages={"root": str(tmp_path)}))
     (gem / "a.so").write_bytes(Path("/bin/sh").read_bytes())
-    assert ask(bundle, inventory(stages={"root": str(tmp_path)})).extensions == 1
+    data = gem.parent / "test/data"
+    data.mkdir(parents=True)
+    (data / "b.so").write_text("nothing that Ruby loads\n")
+    assert ask(bundle, inventory(stages={"root": str(tmp_path)})).extensions == 2
 
 
 def test_gems_that_cannot_be_listed_are_not_all_well() -> None:
