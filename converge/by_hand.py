@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from converge.compile import described
 from converge.errors import UsageError
 from converge.journal import NAME, folder
-from converge.lock import mine_script
+from converge.lock import heard_script, mine_script
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
 from converge.shell import Rc
@@ -118,21 +118,22 @@ def lay_script(run: str, n: int) -> str:
     return f'J={folder(run)}; umask 077; mkdir -p "$J" && cat >"$J/{n}.new" && mv -T "$J/{n}.new" "$J/{n}.hand"'
 
 
-def hand_script(run: str, attempt: Attempt, launch: str, hostname: str, *, gated: bool) -> str:
-    """What a person runs.
+def hand_script(run: str, attempt: Attempt, launch: str, hostname: str, *, is_app: bool) -> str:
+    """What a person runs, which works only while the run holds its lock.
 
-    `launch` is what the executor would have sent. With `gated`, where the run's lock is, it works only while that is held.
+    `launch` is what the executor would have sent; `hostname` is empty for the control machine; the lock is where `is_app`.
     """
     label, n = " ".join(attempt.label.split()), attempt.n
     wrong = f'echo "nothing was done: this is for {hostname}, and here is $(uname -n)" >&2; exit {Rc.WRONG_HOST.value}'
     check = f'[ "$(uname -n)" = {shlex.quote(hostname)} ] || {{ {wrong}; }}'
+    held = mine_script(run) if is_app else heard_script(run) if hostname else ""
     late = f"run {run} does not wait for this any more: start a new one, and type its line"
     return f"""# {label}
 # Step {n} of run {run}, laid ready for a person. It works once, and only while that run waits for it.
 {check if hostname else ""}
 echo {shlex.quote(f"{label} (at most {in_words(attempt.limit)}) ...")}
 (
-{mine_script(run) if gated else ""}
+{held}
 {launch}
 )
 rc=$?

@@ -37,7 +37,8 @@ def test_deploy_starts_no_second_copy(our_units: OurUnits, sockets: Sockets, ups
     require(
         not old or app.name in serving or gate in app.drop_ins,
         expected=f"a closed gate, {gate}, as long as {' and '.join(old)} serves",
-        seen=f"no gate: a deploy ends with a restart of {app.name}, which would start it",
+        seen=f"no gate: a deploy ends with a restart of {app.name}, and only conditions in its unit file may keep that from"
+        " starting it",
         where=our_units.host,
     )
 

@@ -70,7 +70,7 @@ class Stage:
         return remedy
 
     def runner(self, run: str = "R1") -> Runner:
-        links: dict[str, Link] = {"new": self.link, "control": self.link}
+        links: dict[str, Link] = {"new": self.link, "old": self.link, "control": self.link}
         return Runner(
             inv=self.world.inv, links=links, prelude="", record=Record(run, "run", "demo", "0", 0.0),
             folder=str(self.world.top / "reports" / run), statements=self.statements, find=self.remedies.__getitem__,

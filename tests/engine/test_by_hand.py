@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -337,3 +340,36 @@ def test_session_that_ends_while_it_waits_is_gone_on_from(
     assert again.returncode == 0, out
     assert "it waited for a person to do A-1/push at control" in json.dumps(site.record()["notes"])
     assert all(not story.is_open for story in stories(LocalLink()))
+
+
+def test_session_at_a_terminal_waits_without_being_told(site: Site) -> None:
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "pytest", "verify", "--remediate", "--yes"]
+    session = subprocess.Popen(words, cwd=site.top, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    seen = b""
+    while b"waiting for that, at most 12 h" not in seen:
+        seen += os.read(ours, 4096)
+    session.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):
+        while os.read(ours, 4096):
+            pass
+    assert session.wait(60) == 2
+    os.close(ours)
+
+
+def test_line_on_another_host_does_nothing_either_without_its_run(stage: Stage) -> None:
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/old", "old", "write A", (Write(f"{stage.world.root}/A", "x"),), may="deploy")
+
+    stage.add("A", remedy)
+    lines = []
+    _, plan, _ = go(stage, lambda line: lines.append((line, typed(line))))
+    assert results(plan) == {"A/old": "done"}
+    line, first = lines[0]
+    assert first.returncode == 0
+    assert typed(line).returncode == 80
+    hint = stage.world.home / ".local/state/hkn-migration/holder"
+    hint.write_text('{"who": "ada", "run": "R1", "since": 1}')
+    os.utime(hint, (1, 1))
+    assert typed(line).returncode == 80, "the run died long ago"

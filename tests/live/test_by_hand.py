@@ -1,6 +1,7 @@
 """A migration in which nothing is allowed to the tool: a script types what it prints, as a person would beside it.
 
-The person also deploys before it is time, and closes the terminal in the middle.
+The person also closes the terminal in the middle, opens the gate, and deploys without; and somebody else deploys before
+the cutover.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +24,10 @@ import pytest
 from converge.errors import Exit
 from converge.statements import Outcome
 from lab.payload import capistrano
-from lab.payload.control import ControlCommandFailed
-from lab.payload.places import APP_UNIT, MIGRATE_UNIT
+from lab.payload.places import APP_UNIT, MIGRATE_UNIT, USER
 from tests.live.rig import TOP, Answer, Rig, environment, report_of, write_target
 from tests.live.snapshots import Snapshot, changes, kept_data, neighbours
-from tests.live.test_cutover import state
+from tests.live.test_cutover import ASK, state
 
 ASKED = re.compile(r"this step is a person's: .* Type (?:on this machine|on \S+ as \S+ \((?P<login>.*)\)):$")
 STEP = re.compile(r"^(\S+/\S+) at \S+: ")
@@ -92,8 +95,10 @@ class Terminal:
 class Story:
     """Everything that was seen on the way."""
 
-    early: str
     units: tuple[str, str, str]
+    visitors: tuple[int, int]
+    open_gate: str
+    outdated: str
     held: Answer
     runs: str
     done: Answer
@@ -103,14 +108,30 @@ class Story:
     data: tuple[Snapshot, Snapshot]
 
 
-def deploy_too_early(rig: Rig) -> str:
-    """``cap production deploy`` by somebody who asks nobody; how it ended."""
-    try:
-        with capistrano.checkout(rig.lab) as folder:
-            capistrano.deploy(rig.lab, folder, "production")
-    except ControlCommandFailed as problem:
-        return str(problem)
-    return ""
+def deploy_of_somebody_else(rig: Rig) -> None:
+    """``cap production deploy`` from a clone, by somebody who asks nobody."""
+    with capistrano.checkout(rig.lab) as folder:
+        capistrano.deploy(rig.lab, folder, "production")
+
+
+@contextmanager
+def visited(rig: Rig) -> Iterator[list[str]]:
+    """Asks the site meanwhile; what it answered: its status, and which stage served."""
+    answers: list[str] = []
+    over = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            said = rig.lab.app.run(ASK, check=False).stdout.lower()
+            good = said.startswith("http/") and " 200" in said.partition("\n")[0] and "x-hkn-stage: migrate" in said
+            answers.append("good" if good else said or "no answer")
+            over.wait(0.2)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    yield answers
+    over.set()
+    visitor.join()
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +143,6 @@ def story(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Story:
     before, data = neighbours(rig.lab), kept_data(rig.lab)
     terminal = Terminal(rig, target)
     terminal.begin()
-    first = terminal.asked()
-    main = state(rig, MIGRATE_UNIT, "MainPID")
-    early = deploy_too_early(rig)
-    units = (state(rig, APP_UNIT), main, state(rig, MIGRATE_UNIT, "MainPID"))
-    terminal.type(*first)
     while (asked := terminal.asked())[0] != "DEP-1/deploy":
         assert asked[0]
         terminal.type(*asked)
@@ -134,20 +150,50 @@ def story(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Story:
     held = rig.check("--id", "UNIT-5", target=str(target))
     words = [sys.executable, "-m", "converge", "runs", "--target", str(target)]
     runs = subprocess.run(words, cwd=TOP, capture_output=True, text=True, timeout=60, check=True).stdout
-    terminal.type(*asked)
+    found = re.search(r"`(mv \S+90-migration-gate.conf [^`]*)`", held.messages("UNIT-5"))
+    assert found, held.messages("UNIT-5")
+    open_gate = rig.lab.app.run(found[1], user=USER).stdout or state(rig, APP_UNIT, "DropInPaths")
+    with visited(rig) as answers:
+        terminal.type(*asked)
+        time.sleep(3)
     terminal.begin()
+    step, outdated = terminal.asked()
+    assert step == "UNIT-5/cutover"
+    main = state(rig, MIGRATE_UNIT, "MainPID")
+    deploy_of_somebody_else(rig)
+    units = (state(rig, APP_UNIT), main, state(rig, MIGRATE_UNIT, "MainPID"))
+    step, anew = terminal.asked()
+    assert step == "UNIT-5/cutover"
+    refused = subprocess.run(["/bin/sh", "-c", outdated], capture_output=True, text=True, timeout=60, check=False)
+    terminal.type(step, anew)
     done = terminal.finish()
     again = rig.check("--remediate", "--yes", target=str(target))
     last = (neighbours(rig.lab), kept_data(rig.lab))
+    visitors = (len(answers), answers.count("good"))
     return Story(
-        early, units, held, runs, done, tuple(terminal.typed), again, (before, last[0]), (data, last[1])
-    )
+        units, visitors, open_gate, f"{refused.returncode}: {refused.stderr}", held, runs, done, tuple(terminal.typed),
+        again, (before, last[0]), (data, last[1]),
+    )  # fmt: skip
 
 
-def test_a_deploy_before_its_time_starts_no_second_copy(story: Story) -> None:
+def test_a_deploy_without_the_gate_costs_no_visitor_anything(story: Story) -> None:
+    assert "gate" not in story.open_gate
+    asked, good = story.visitors
+    assert asked == good > 20
+
+
+def test_a_deploy_while_the_old_unit_serves_starts_no_second_copy(story: Story) -> None:
     app, before, after = story.units
     assert app == "inactive"
     assert before == after != "0"
+
+
+def test_what_was_laid_ready_for_another_release_is_refused_and_laid_ready_anew(story: Story) -> None:
+    assert story.outdated.startswith("75: ")
+    assert "not so any more: the current release is " in story.outdated
+    assert story.done.record
+    cutovers = [s.result for s in story.done.record.steps if s.id == "UNIT-5/cutover"]
+    assert cutovers == ["not needed", "done"]
 
 
 def test_a_run_that_died_leaves_its_gate_closed_and_the_check_says_how_it_is_opened(story: Story) -> None:
@@ -181,7 +227,7 @@ def test_each_step_of_a_persons_was_asked_for_once(story: Story) -> None:
 
 def test_the_cutover_by_hand_lost_no_page(story: Story) -> None:
     assert story.done.record
-    (step,) = [s for s in story.done.record.steps if s.id == "UNIT-5/cutover"]
+    _, step = [s for s in story.done.record.steps if s.id == "UNIT-5/cutover"]
     assert step.confirmed == "confirmed over a new connection"
     probe = story.done.record.probe
     assert probe

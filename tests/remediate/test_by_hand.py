@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -125,7 +127,7 @@ def test_deploy_is_harmless_behind_the_gate_or_when_the_apps_unit_serves() -> No
     gate = OURS.drop_in(OURS.app.name, units.GATE)
     old, new = served_by(LEGACY_RUNS.name), served_by(OURS.app.name)
     assert {owner.unit for owner in old.owners(UPSTREAM.chosen)} == {LEGACY_RUNS.name}
-    with pytest.raises(Fails, match=r"no gate: a deploy ends with a restart of hkn-rails.service, which would start it"):
+    with pytest.raises(Fails, match=r"no gate: a deploy ends with a restart of hkn-rails.service"):
         dep_5(replace(DOWN, app=replace(DOWN.app, drop_ins=())), old, UPSTREAM)
     dep_5(replace(DOWN, app=replace(DOWN.app, drop_ins=(gate,))), old, UPSTREAM)
     dep_5(replace(OURS, app=replace(OURS.app, drop_ins=())), new, UPSTREAM)
@@ -164,3 +166,15 @@ def test_push_by_hand_uses_the_inventorys_ssh_config(target: Inventory, tmp_path
         ["/bin/sh", "-c", push.typed.replace("git ", "printf '%s\\n' ", 1)], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert words[:2] == ["-c", "core.sshCommand=ssh -F '/x y/config'"]
+
+
+@pytest.mark.parametrize(("main", "rc"), [("0", 0), ("", 0), ("1", 0), ("mine", 1)])
+def test_unit_whose_process_listens_is_not_gated(main: str, rc: int, tmp_path: Path) -> None:
+    pid = str(os.getpid()) if main == "mine" else main
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/prod.sock")
+        listener.listen()
+        names = f"SOCKET_DIR={tmp_path}\nLISTEN={tmp_path}/prod.sock\nUNIT=a.service\n"
+        functions = f"prop() {{ echo {pid}; }}\nupstream() {{ echo {tmp_path}/other.sock; }}\n"
+        script = names + functions + deploy.SERVES_NOBODY
+        assert subprocess.run(["/bin/sh", "-c", script], check=False).returncode == rc
