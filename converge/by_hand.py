@@ -225,8 +225,8 @@ class Hands:
                     record.result, record.reason = "not needed", f"while a person was waited for: {seen.text}"
                     return "moved"
             now = time.monotonic()
-            if seen.text and (changed or now - told >= news):
-                self.say(f"  {in_words(now - began)}: {seen.text}")
+            if changed or now - told >= news:
+                self.say(f"  {in_words(now - began)}: still waiting for {step.id}{f': {seen.text}' if seen.text else ''}")
                 told, news = now, news if changed else 2 * news
             last = seen.text or last
             if self.stopped():

@@ -17,7 +17,7 @@ import pytest
 
 from converge import by_hand
 from converge.by_hand import duration, in_words
-from converge.errors import Exit, UsageError
+from converge.errors import ConnectionLost, Exit, UsageError
 from converge.journal import stories
 from converge.plan import Failing, Plan
 from converge.rollback import describe, plan_rollback, roll_back
@@ -206,6 +206,26 @@ def test_nobody_comes_in_time(stage: Stage) -> None:
     assert story.waiting is None
 
 
+def test_run_that_loses_its_lock_while_it_waits_ends_and_leaves_its_journal_open(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    made = stage.runner()
+    plan = made.plan([Failing("A", "new")], {"A"}, {})
+    made.start(plan)
+
+    def lose(_: str) -> None:
+        made.lock._lost = "its connection ended"
+
+    thread = meanwhile(stage, lose)
+    with pytest.raises(ConnectionLost, match="the lock was lost"):
+        made.execute(plan)
+    thread.join()
+    made.finish(13, "")
+    (story,) = stories(stage.link)
+    assert story.is_open
+    assert story.waiting
+    assert plan.steps[0].result == "manual"
+
+
 def test_news_come_when_what_is_seen_changes(stage: Stage) -> None:
     root = stage.world.root
     stage.add("A", push(stage))
@@ -227,7 +247,17 @@ def test_news_come_when_what_is_seen_changes(stage: Stage) -> None:
         typed(line)
 
     go(stage, person)
-    assert [text.split(": ")[1] for text in stage.said if text.endswith(" releases")] == ["1 releases"]
+    news = [text.partition(": ")[2] for text in stage.said if "still waiting" in text]
+    assert news == ["still waiting for A/push: 1 releases"]
+
+
+def test_news_come_less_and_less_often_while_nothing_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_hand, "NEWS", 0.1)
+    stage.wait = 1.5
+    stage.add("A", stage.writer("A", may="deploy"))
+    stage.go()
+    news = [text for text in stage.said if text.endswith(": still waiting for A/write")]
+    assert 2 <= len(news) <= 4
 
 
 def test_plan_goes_on_behind_what_is_waited_for(stage: Stage) -> None:
