@@ -134,6 +134,8 @@ def hand_script(run: str, attempt: Attempt, launch: str, hostname: str, *, is_ap
 echo {shlex.quote(f"{label} (at most {in_words(attempt.limit)}) ...")}
 (
 {held}
+# Two people may type it in the same moment.
+J={folder(run)}; [ ! -e "$J/{n}.sh" ] && mkdir "$J/{n}.typed" 2>/dev/null || exit {Rc.REPEATED.value}
 {launch}
 )
 rc=$?

@@ -132,6 +132,45 @@ def test_line_does_nothing_twice_elsewhere_or_without_its_run(stage: Stage) -> N
     assert "and here is elsewhere" in wrong.stderr
 
 
+def test_line_that_two_people_type_at_once_is_run_once(stage: Stage) -> None:
+    add = Run(f"echo x >>'{stage.world.top}'/acted; sleep 0.5; echo x | put {stage.world.root}/A 644")
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/write", "new", "write A", (add,), may="deploy")
+
+    stage.add("A", remedy)
+    ended = []
+
+    def both(line: str) -> None:
+        others = [subprocess.Popen(["/bin/sh", "-c", line], stderr=subprocess.DEVNULL) for _ in range(4)]
+        ended.extend(sorted(other.wait(30) for other in others))
+
+    _, plan, _ = go(stage, both)
+    assert ended == [0, 78, 78, 78]
+    assert results(plan) == {"A/write": "done"}
+    assert (stage.world.top / "acted").read_text() == "x\n"
+
+
+def test_person_who_leaves_after_typing_does_not_stop_the_step(stage: Stage) -> None:
+    slow = Run(f"echo x | put {stage.world.root}/begun 644; sleep 1; echo x | put {stage.world.root}/A 644")
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/write", "new", "write A", (slow,), may="deploy")
+
+    stage.add("A", remedy)
+
+    def leave(line: str) -> None:
+        terminal = subprocess.Popen(["/bin/sh", "-c", line], start_new_session=True)
+        while not stage.holds("begun"):
+            time.sleep(0.02)
+        os.killpg(terminal.pid, signal.SIGKILL)
+        terminal.wait()
+
+    _, plan, _ = go(stage, leave)
+    assert results(plan) == {"A/write": "done"}
+    assert stage.holds("A")
+
+
 def push(stage: Stage, sign: bool = True) -> Callable[[RemedyContext], Iterator[Step]]:
     """A remedy of which the second step is a person's, by a line of their own."""
     root = stage.world.root
