@@ -1,7 +1,8 @@
 """The prober's own process: asks for pages, searches, slow pages and saves at a steady pace, and prints each answer.
 
 ``python -m converge.asking`` reads its errand, one line of JSON, from standard input, and asks until that input ends: it
-does not outlive who sent it, and nothing that goes on there delays it. It imports little, so that it starts at once.
+does not outlive who sent it, and nothing that goes on there delays it. It imports little, so that it starts at once. Further
+lines, ``ease`` and ``go``, say whether it asks seldom or at its pace.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ import ssl
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 AGENT = "hkn-migration-prober/1"
 TIMEOUT = 5.0
+EASE = 10.0
+"""So many times longer are the pauses while nothing acts."""
 Kind = Literal["page", "slow", "search", "save"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request: when sent and answered (seconds since the epoch), status (0: none), what went wrong, who answered."""
+    """One request: when sent and answered (seconds since the epoch), status (0: none), what went wrong, who answered.
+
+    `eased` is how many seconds longer than at its pace nobody had asked.
+    """
 
     sent: float
     answered: float
@@ -31,6 +37,7 @@ class Sample:
     error: str = ""
     release: str = ""
     kind: Kind = "page"
+    eased: float = 0.0
 
     @property
     def is_good(self) -> bool:
@@ -122,27 +129,31 @@ def ask(way: Road, context: ssl.SSLContext | None, question: Question) -> Sample
         connection.close()
 
 
-def keep_asking(errand: Errand, question: Question, over: threading.Event, guard: threading.Lock) -> None:
-    """Ask one question until `over`; each answer is a line on standard output."""
+def keep_asking(
+    errand: Errand, question: Question, over: threading.Event, easy: threading.Event, guard: threading.Lock
+) -> None:
+    """Ask one question until `over`, seldom while `easy`; each answer is a line on standard output."""
     context = tls(errand.road)
-    due = time.monotonic()
+    due, eased = time.monotonic(), 0.0
     while not over.is_set():
-        line = json.dumps(asdict(ask(errand.road, context, question)))
+        line = json.dumps(asdict(replace(ask(errand.road, context, question), eased=eased)))
         with guard:
             print(line, flush=True)
         # After a slow answer the missed beats are not made up for: that would be a burst.
-        due = max(due + question.pace, time.monotonic() - question.pace)
+        eased = question.pace * (EASE - 1) if easy.is_set() else 0.0
+        due = max(due + question.pace, time.monotonic() - question.pace) + eased
         over.wait(max(0.0, due - time.monotonic()))
 
 
 def main() -> None:
     """Ask until standard input ends."""
     errand = Errand.parse(sys.stdin.readline())
-    over, guard = threading.Event(), threading.Lock()
-    threads = [threading.Thread(target=keep_asking, args=(errand, each, over, guard)) for each in errand.questions]
+    over, easy, guard = threading.Event(), threading.Event(), threading.Lock()
+    threads = [threading.Thread(target=keep_asking, args=(errand, each, over, easy, guard)) for each in errand.questions]
     for thread in threads:
         thread.start()
-    sys.stdin.read()
+    for word in sys.stdin:
+        (easy.set if word.strip() == "ease" else easy.clear)()
     over.set()
     for thread in threads:
         thread.join()

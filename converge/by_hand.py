@@ -161,7 +161,7 @@ class Hands:
     """Waits for a person, at most `limit` seconds for each step; 0 is not at all.
 
     `holds` judges statements anew: whether all of them hold, None where that cannot be read. `stopped` says that the run
-    is to end.
+    is to end; `ease` that nothing acts meanwhile, and that something does again.
     """
 
     def __init__(
@@ -171,9 +171,10 @@ class Hands:
         limit: float,
         holds: Callable[[Sequence[str]], bool | None],
         stopped: Callable[[], bool],
+        ease: Callable[[bool], None] = lambda _easy: None,
     ) -> None:
         self.executor, self.say, self.limit = executor, say, limit
-        self.holds, self.stopped = holds, stopped
+        self.holds, self.stopped, self.ease = holds, stopped, ease
         self.waits_for = ""
         """The step that was waited for when the run was stopped, or lost its connection; empty for none."""
 
@@ -192,7 +193,11 @@ class Hands:
         executor.journal.write("waiting", n=n, typed=typed, laid=attempt is not None, **facts)
         self._tell(step, typed)
         record.started = time.time()
-        ended = self._until(step, record, n, attempt)
+        self.ease(True)
+        try:
+            ended = self._until(step, record, n, attempt)
+        finally:
+            self.ease(False)
         if ended in {"over", "moved", "stopped"}:
             record.seconds = round(time.time() - record.started, 3)
         if ended != "stopped":
@@ -269,6 +274,7 @@ class Hands:
         return Look("moved", f"it is not so any more that {said}") if said and answer.rc == 0 else Look("nothing", text)
 
     def _followed(self, record: StepRecord, attempt: Attempt) -> Ended:
+        self.ease(False)
         self.say("  begun by hand")
         record.reason = ""
         self.executor.follow(attempt, record)

@@ -54,9 +54,10 @@ def summary(url: str, started: float, ended: float, samples: Sequence[Sample]) -
     pages = sorted((s for s in samples if s.kind in {"page", "slow"}), key=lambda s: s.sent)
     searches, saves = ([s for s in samples if s.kind == kind] for kind in ("search", "save"))
     # A slow page is long on its way by itself; who waits for it is not without an answer.
-    answers = sorted(s.answered for s in pages if s.is_good and s.kind == "page")
-    moments = [started, *answers, ended]
-    gap = max((b - a for a, b in pairwise(moments)), default=0.0)
+    answers = sorted((s.answered, s.eased) for s in pages if s.is_good and s.kind == "page")
+    moments = [(started, 0.0), *answers, (ended, 0.0)]
+    # That nobody asked is no gap.
+    gap = max((b - eased - a for (a, _), (b, eased) in pairwise(moments)), default=0.0)
     return Probe(
         url=url,
         started=started,
@@ -144,6 +145,13 @@ class Prober:
         self._process.stdin.flush()
         self._reader = threading.Thread(target=self._collect, args=(self._process,), name="prober", daemon=True)
         self._reader.start()
+
+    def ease(self, easy: bool) -> None:
+        """Ask seldom from now on, or at the usual pace again."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.write("ease\n" if easy else "go\n")
+                self._process.stdin.flush()
 
     def stop(self) -> Probe:
         """Stop asking; what was seen."""

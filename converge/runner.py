@@ -76,7 +76,7 @@ class Runner:
         self.lock = Lock(self.app)
         self.journal = Journal(record.id, self.app, self.folder / "journal.jsonl")
         self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder, self._dial, self._look_outside)
-        self.hands = Hands(self.executor, say, wait, self._holds, lambda: self._stop)
+        self.hands = Hands(self.executor, say, wait, self._holds, lambda: self._stop, self._ease)
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
         self._unproven: set[str] = set()
@@ -276,6 +276,10 @@ class Runner:
             record.result, record.reason = "refused", str(problem)
         self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
         return ended
+
+    def _ease(self, easy: bool) -> None:
+        if self.prober is not None:
+            self.prober.ease(easy)
 
     def _holds(self, ids: Sequence[str]) -> bool | None:
         self.void(CONTROL)

@@ -37,6 +37,12 @@ def test_outage_lasts_until_the_next_good_answer() -> None:
     assert probe.longest_gap == 4.5
 
 
+def test_that_nobody_asked_is_no_gap() -> None:
+    eased = Sample(3.0, 3.1, 200, eased=0.9)
+    assert summary("u", 0, 3.2, [good(1.0), good(2.1), eased]).longest_gap == 1.1
+    assert summary("u", 0, 9, [good(1.0), bad(2.0), Sample(8.0, 8.1, 200, eased=0.9)]).longest_gap == 6.2
+
+
 def test_site_that_never_answers_is_one_gap() -> None:
     probe = summary("u", 10, 20, [bad(11), bad(12)])
     assert probe.longest_gap == 10
@@ -103,6 +109,21 @@ def test_prober_asks_the_app_host_by_the_sites_name(inventory: Inventory, site: 
     assert probe.answered_by[0][1] == "20190423"
     assert probe.searches_sent == probe.searches_failed > 0
     assert {(host, agent) for _, host, agent in Site.seen} == {("app.example", AGENT)}
+
+
+def test_prober_asks_seldom_while_nothing_acts(inventory: Inventory, site: int) -> None:
+    prober = Prober(leading_to(inventory, site))
+    assert prober.start() == ""
+    prober.ease(True)
+    time.sleep(1.6)
+    asked = len(Site.seen)
+    prober.ease(False)
+    time.sleep(1.6)
+    probe = prober.stop()
+    assert asked <= 9
+    assert len(Site.seen) - asked > 9 - 1
+    assert probe.failed == 0
+    assert probe.longest_gap < 0.9
 
 
 def test_site_that_cannot_be_asked_is_said(inventory: Inventory) -> None:
