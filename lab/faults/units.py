@@ -37,6 +37,12 @@ def _legacy_unit_back(lab: Lab) -> None:
     units.put(lab, {MIGRATE_UNIT: units.migrate_unit()})
 
 
+def _legacy_unit_serves(lab: Lab) -> None:
+    units.put(lab, {MIGRATE_UNIT: units.from_repository(APP_UNIT, lab.app.name)})
+    lab.app.run(f"systemctl --user stop {APP_UNIT} && systemctl --user start {MIGRATE_UNIT}", user=USER)
+    site.wait(lab.app, solr=True)
+
+
 FAULTS: tuple[Fault, ...] = (
     fault(
         "unit-edited",
@@ -57,6 +63,12 @@ FAULTS: tuple[Fault, ...] = (
         "hkn-rails.service is stopped",
         "UNIT-5 RUBY-2 SOCK-2 SOCK-3 PID-1 WEB-1 WEB-2 SOLR-5 LOG-1",
         as_user(f"systemctl --user stop {APP_UNIT}"),
+    ),
+    fault(
+        "migrate-unit-serves",
+        "the migrate unit is back, and serves the release instead of hkn-rails.service",
+        "DEP-5 UNIT-4 UNIT-5 RUBY-2 SOCK-3 PID-1 LOG-1",
+        _legacy_unit_serves,
     ),
     fault(
         "started-by-hand",
