@@ -37,17 +37,23 @@ class Overlay:
         """What was changed."""
         return self.folder / "upper"
 
-    def mount(self, lowers: list[Path]) -> None:
-        """Mount it with an empty upper layer; ``lowers`` has the topmost first."""
+    def mount(self, lowers: list[Path], size: str | None = None) -> None:
+        """Mount it with an empty upper layer; ``lowers`` has the topmost first.
+
+        With ``size`` (as mount takes it, e.g. "400M") no more than that can be changed, and the changes are kept in memory:
+        such a layer cannot be frozen into a state.
+        """
         remove_tree(self.folder)
+        if size:
+            self.folder.mkdir(parents=True)
+            _mount("-t", "tmpfs", "-o", f"size={size},mode=755,inode32", "hkn-lab", str(self.folder))
         for part in (self.root, self.upper, self.folder / "work"):
             part.mkdir(parents=True)
+        # Without it a changed file would be on another device than its directory, as a mount point is.
+        one_device = ",xino=on" if size else ""
         # The root of an overlay has its owner and mode from the upper layer.
         self.upper.chmod(0o755)
-        words = ["mount", "-t", "overlay", "hkn-lab", "-o", overlay_options(lowers, self.folder), str(self.root)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise LabError(f"`{' '.join(words)}` failed: {done.stderr.strip()}. `dmesg | tail` may say more.")
+        _mount("-t", "overlay", "hkn-lab", "-o", overlay_options(lowers, self.folder) + one_device, str(self.root))
 
     def unmount(self) -> None:
         """Unmount it and whatever is mounted in it; safe to repeat."""
@@ -182,6 +188,12 @@ class Host:
         except FileNotFoundError:
             return "(it wrote nothing to its console)"
         return " | ".join(text.splitlines()[-lines:]) or "(it wrote nothing to its console)"
+
+
+def _mount(*words: str) -> None:
+    done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"`mount {' '.join(words)}` failed: {done.stderr.strip()}. `dmesg | tail` may say more.")
 
 
 def _nspawn_path(path: Path) -> str:

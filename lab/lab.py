@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lab import connection, images, layers, needs, network, seed
@@ -34,6 +35,8 @@ class Lab:
     machines    "werewolves" (Debian 12, legacy) and "vampires" (Debian 13, app)
     home        the shared /home as seen from outside, while the lab is up
     directory   .lab/NAME in the checkout: key, known_hosts, ssh_config, ca.pem, target.toml
+    sizes       how much may be changed in "home" or on a host (e.g. {"home": "400M"}), for disks that can be filled;
+                counts from the next boot into a state
     facts       what a state's build found out; kept with the state and written into target.toml, one TOML table
                 for each key whose value is a dict, e.g. facts["ruby"] = {"version": "3.3.8"}
     """
@@ -50,6 +53,7 @@ class Lab:
         self._folder = self.cache.path("labs", f"{name}-{self._ident}")
         self._hosts = {host: Host(host, f"hkl{self._ident}{host[0]}", self._folder / host) for host in ROLES}
         self._home = Overlay(self._folder / "home")
+        self.sizes: dict[str, str] = {}
         self._notes = Notes()
         self._record = Record.read(self.directory)
         self.home = self._home.root
@@ -222,24 +226,24 @@ class Lab:
         layers.freeze({tree: overlay.upper for tree, overlay in overlays.items()}, self._notes, target)
 
     def _enter(self, state: State, lowers: dict[str, list[Path]]) -> None:
-        self._boot(lowers)
+        self._boot(lowers, self.sizes)
         self.say(f"settling into the state {state.name}")
         state.settle(self)
         assert self._record is not None
         self._record.state = state.name
         self._record.write(self.directory)
 
-    def _boot(self, lowers: dict[str, list[Path]]) -> None:
+    def _boot(self, lowers: dict[str, list[Path]], sizes: Mapping[str, str] = MappingProxyType({})) -> None:
         """Both hosts anew on those layers, up to their users' managers."""
         self.say("booting werewolves and vampires")
         self._end_hosts()
         used = self._network()
         used.create()
-        self._home.mount(lowers["home"])
+        self._home.mount(lowers["home"], sizes.get("home"))
         public = seed.address_book(self.directory, self.addresses)
         known = connection.known_hosts(public, self.addresses, connection.FORGE)
         for name, host in self._hosts.items():
-            host.overlay.mount(lowers[name])
+            host.overlay.mount(lowers[name], sizes.get(name))
             seed.host(host.overlay.root, name, self.addresses, self.directory, known)
             host.boot(used.bridge, self.home)
         for host in self._hosts.values():

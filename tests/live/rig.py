@@ -75,6 +75,8 @@ class Rig:
     lab: Lab
     say: Callable[[str], None] = print
     folders: list[Path] = field(default_factory=list)
+    stands: str = ""
+    """What a test left standing, for the next one that begins there; `spoil` forgets it."""
     _state: str | None = None
 
     @property
@@ -98,7 +100,7 @@ class Rig:
 
     def spoil(self) -> None:
         """Note that the hosts are about to be changed."""
-        self._state = None
+        self._state, self.stands = None, ""
 
     def check(self, *arguments: str, target: str | None = None) -> Answer:
         """``pytest verify/ --target T ARGUMENTS`` in a process of its own."""

@@ -1,0 +1,142 @@
+"""Every blow at every boundary of a run's journal; what was tried before an interruption is not tried again.
+
+Used by script/chaos: ``python -m tests.chaos.sweep [--course full] [--blow kill] [--draw N] [--again]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lab.errors import LabError
+from lab.lab import Lab
+from tests.chaos.blows import BLOWS, SIZES
+from tests.chaos.trial import COURSES, Trial, attempt
+from tests.live.rig import TOP, Rig
+
+RESULTS = TOP / "reports/chaos.json"
+LOGS = TOP / "reports/chaos"
+Key = tuple[str, str, int]
+
+
+def main(words: Sequence[str]) -> int:
+    """Try what is left to try; 0 if every run that was struck ended well."""
+    parser = argparse.ArgumentParser(prog="script/chaos", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--course", choices=COURSES, action="append", help="only this run (default: all)")
+    parser.add_argument("--blow", choices=BLOWS, action="append", help="only this blow (default: all)")
+    parser.add_argument("--boundary", type=int, action="append", metavar="N", help="only this one, whatever is known of it")
+    parser.add_argument("--draw", type=int, metavar="K", help="K boundaries of each run, drawn, instead of all")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="what is drawn (default: by the clock)")
+    parser.add_argument("--again", action="store_true", help="forget earlier results")
+    parser.add_argument("--name", default="chaos", help="the lab's name (default: %(default)s)")
+    given = parser.parse_args(words)
+    known = {} if given.again else load(RESULTS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    try:
+        with (LOGS / "runs.log").open("a", encoding="utf-8") as log:
+            lab = Lab.open(given.name)
+            lab.sizes = dict(SIZES)
+            rig = Rig(lab, lambda text: print(text, file=log, flush=True))
+            lab.down()
+            try:
+                for course in given.course or COURSES:
+                    for blow in given.blow or BLOWS:
+                        for n in boundaries(course, blow, known, given):
+                            known[course, blow, n] = tried(rig, course, blow, n)
+                            save(RESULTS, known)
+            finally:
+                lab.down()
+    except KeyboardInterrupt:
+        print("interrupted: the next script/chaos goes on from here", file=sys.stderr)
+        return 130
+    except LabError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    finally:
+        Console().print(table(known))
+    return 1 if any(trial.problems for trial in known.values()) else 0
+
+
+def boundaries(course: str, blow: str, known: dict[Key, Trial], given: argparse.Namespace) -> Iterator[int]:
+    """The boundaries to strike at: those asked for, some drawn, or one after the other until a run has no more."""
+    if given.boundary:
+        yield from given.boundary
+        return
+    if given.draw:
+        most = max((n for (c, _, n), trial in known.items() if c == course and trial.struck), default=0)
+        if most == 0:
+            print(f"nothing is known of how many boundaries {course} has: a number is drawn up to {GUESS}")
+        print(f"drawn with --seed {given.seed}", flush=True)
+        yield from sorted(random.Random(f"{given.seed} {course} {blow}").sample(range(1, (most or GUESS) + 1), given.draw))
+        return
+    n = 1
+    while True:
+        trial = known.get((course, blow, n))
+        if trial is None or trial.problems:
+            yield n
+            trial = known[course, blow, n]
+        if not trial.struck and not trial.problems:
+            return
+        n += 1
+
+
+GUESS = 40
+
+
+def tried(rig: Rig, course: str, blow: str, n: int) -> Trial:
+    """One trial; a lab that fails in the middle is a problem of it, not the end of the sweep."""
+    print(f"{course} {blow} at {n} ... ", end="", flush=True)
+    began = time.monotonic()
+    try:
+        trial = attempt(rig, COURSES[course], BLOWS[blow], n, LOGS)
+    except (LabError, AssertionError) as problem:
+        spent = round(time.monotonic() - began, 1)
+        trial = Trial(course, blow, n, "?", problems=[f"{type(problem).__name__}: {problem}"], seconds=spent)
+        rig.spoil()
+    where = f" ({trial.struck})" if trial.struck else " (the run ended before)"
+    codes = ", then ".join(str(code) for code in (trial.ended, *trial.next))
+    print(f"{'; '.join(trial.problems) or 'ok'}{where}; exit {codes} ({trial.seconds:.0f} s)", flush=True)
+    return trial
+
+
+def load(file: Path) -> dict[Key, Trial]:
+    """What earlier sweeps found; empty if there was none."""
+    if not file.exists():
+        return {}
+    trials = [Trial(**data) for data in json.loads(file.read_text())]
+    return {(trial.course, trial.blow, trial.boundary): trial for trial in trials}
+
+
+def save(file: Path, known: dict[Key, Trial]) -> None:
+    """Keep the results, whole or not at all."""
+    beside = file.with_suffix(".new")
+    beside.write_text(json.dumps([asdict(known[key]) for key in sorted(known)], indent=1))
+    beside.replace(file)
+
+
+def table(known: dict[Key, Trial]) -> Table:
+    """All results, a line for each run and blow."""
+    drawn = Table("run", "blow", "boundaries", "ended well", "pages asked", "lost", "problems", title="struck runs")
+    for course in COURSES:
+        for blow in BLOWS:
+            rows = [t for (c, b, _), t in sorted(known.items()) if (c, b) == (course, blow) and t.struck]
+            bad = [f"{t.boundary} ({t.struck}): {'; '.join(t.problems)}" for t in rows if t.problems]
+            lost = sum("pages lost" in text for t in rows for text in t.problems)
+            counts = (len(rows), len(rows) - len(bad), sum(t.asked for t in rows), lost)
+            drawn.add_row(course, blow, *(str(count) for count in counts), "\n".join(bad))
+    return drawn
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

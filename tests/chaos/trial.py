@@ -1,0 +1,189 @@
+"""One blow at one boundary: what it did to the run, and whether the next run ends well with nothing lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converge.errors import Exit
+from converge.journal import NAME, parse
+from converge.prober import Prober
+from converge.record import Probe
+from converge.statements import Outcome
+from hosts.loader import load
+from lab.faults import FAULTS
+from lab.lab import Lab
+from lab.payload.places import USER
+from tests.chaos.blows import Blow, answers
+from tests.chaos.going import Going, lines_of, runs_of
+from tests.live.rig import Answer, Rig
+from tests.live.snapshots import Snapshot, changes, kept_data, neighbours
+
+TRIES = 6
+"""So many runs may say that a step of the struck one still acts, or that its lock is still held."""
+LATER = {Exit.LOCK_HELD, Exit.STATE_MOVED, Exit.UNREACHABLE}
+PASSING = ("process ", "socket ", "listener ")
+"""What a reboot renews of the neighbours."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run that is struck: the state it begins in, the faults laid in it, its arguments."""
+
+    name: str
+    state: str
+    faults: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+
+COURSES = {
+    course.name: course
+    for course in (
+        Course("full", "migrated"),
+        # Short, and yet of several steps: a unit is stopped, disabled and moved aside; another is enabled.
+        Course("short", "prod", ("migrate-unit-left", "not-enabled"), ("--id", "UNIT-3,UNIT-4")),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one blow; `problems` is empty if all was as it must be, `struck` if the run ended before."""
+
+    course: str
+    blow: str
+    boundary: int
+    struck: str = ""
+    ended: int = 0
+    next: list[int] = field(default_factory=list)
+    asked: int = 0
+    problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
+class Found:
+    """The problems of a trial, as they are found."""
+
+    problems: list[str] = field(default_factory=list)
+
+    def unless(self, holds: object, text: str) -> None:
+        """Note a problem."""
+        if not holds:
+            self.problems.append(text)
+
+
+def prepare(rig: Rig, course: Course) -> None:
+    """The lab in the state in which the run begins."""
+    # Where the last run mended all, what it mended is broken again.
+    if not (course.faults and rig.stands == course.name and rig.lab.running()):
+        rig.spoil()
+        rig.enter(course.state)
+    rig.spoil()
+    for name in course.faults:
+        FAULTS[name].apply(rig.lab)
+
+
+def attempt(rig: Rig, course: Course, blow: Blow, boundary: int, folder: Path) -> Trial:
+    """Strike a run once, mend what the blow left, and run again until a run says how it ended."""
+    began = time.monotonic()
+    prepare(rig, course)
+    before = (neighbours(rig.lab), kept_data(rig.lab))
+    found, struck, code, codes = Found(), None, 0, list[int]()
+    with asked(rig, folder) as probe:
+        going = Going(rig, folder / f"{course.name}-{blow.name}-{boundary:03}.log", course.arguments)
+        going.begin()
+        when = time.time()
+        try:
+            struck = going.reaches(boundary)
+            if struck is not None:
+                when = time.time()
+                blow.strike(going)
+            code = going.wait()
+        finally:
+            going.kill()
+            blow.mend(rig.lab)
+        window = (when, time.time()) if blow.outage else (0.0, 0.0)
+        found.unless("Traceback (most recent" not in going.said(), "the struck run ended with a traceback")
+        found.unless(code != Exit.INTERNAL, "the struck run called it a defect of its own")
+        if struck is not None:
+            codes = run_again(rig, course, found)
+    found.problems += lost(probe[0], window)
+    found.problems += damage(rig.lab, before, renewed=blow.outage)
+    rig.stands = "" if found.problems else course.name
+    spent = round(time.monotonic() - began, 1)
+    return Trial(course.name, blow.name, boundary, struck or "", code, codes, probe[0].sent, found.problems, spent)
+
+
+@contextmanager
+def asked(rig: Rig, folder: Path) -> Iterator[list[Probe]]:
+    """Ask the site all the while, from a process of our own; the list gets what was seen in the end."""
+    prober, seen = Prober(load(rig.target), folder / "requests.jsonl"), list[Probe]()
+    trouble = prober.start()
+    assert not trouble, trouble
+    try:
+        yield seen
+    finally:
+        seen.append(prober.stop())
+
+
+def run_again(rig: Rig, course: Course, found: Found) -> list[int]:
+    """Run until it is no longer too early; exit codes of all that were needed."""
+    codes = list[int]()
+    for _ in range(TRIES):
+        answer = rig.remediate(*course.arguments)
+        codes.append(answer.code)
+        if answer.code not in LATER:
+            break
+        idle(rig.lab)
+    if codes[-1] == Exit.ROLLED_BACK:
+        answer = rig.remediate(*course.arguments)
+        codes.append(answer.code)
+    found.unless(codes[-1] == Exit.HOLDS, f"the next run ended with {codes[-1]}: {ending(answer)}")
+    found.unless("Traceback (most recent" not in answer.out, "the next run ended with a traceback")
+    if answer.record:
+        left = answer.ids(*(o for o in Outcome if not o.is_well))
+        found.unless(not left, f"does not hold after the next run: {', '.join(sorted(left))}")
+    return codes
+
+
+def ending(answer: Answer) -> str:
+    """The last words of a session."""
+    return " | ".join(answer.out.strip().splitlines()[-4:])[-600:]
+
+
+def idle(lab: Lab) -> None:
+    """Return when no step acts on the app host any more."""
+    lock = f"${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}/{NAME}.act"
+    lab.app.run(f'[ ! -e "{lock}" ] || flock -w 300 "{lock}" true', user=USER, timeout=310)
+
+
+def lost(probe: Probe, window: tuple[float, float]) -> list[str]:
+    """Pages that were lost, those between the ends of `window` aside."""
+    begin, end = window
+    found = []
+    for outage in probe.outages:
+        if not (begin - 0.5 <= outage.start and outage.end <= end + 1.0):
+            found.append(f"{outage.failed} pages lost in {outage.end - outage.start:.2f} s: {outage.first_error}")
+    return found
+
+
+def damage(lab: Lab, before: tuple[Snapshot, Snapshot], *, renewed: bool) -> list[str]:
+    """What is not as it was: neighbours, the group's data, a journal without an end. A reboot renews processes."""
+    others, data = before
+    seen = neighbours(lab)
+    if renewed:
+        answers(lab)
+        others, seen = (
+            {name: text for name, text in snapshot.items() if not name.startswith(PASSING)} for snapshot in (others, seen)
+        )
+    found = [f"a neighbour changed: {line}" for line in changes(others, seen)]
+    kept = kept_data(lab)
+    found += [f"data is lost: {line}" for line in changes(data, {name: kept.get(name, "is gone") for name in data})]
+    for folder in sorted(runs_of(lab).iterdir()):
+        if (folder / "journal.jsonl").exists() and parse(folder.name, "\n".join(lines_of(folder / "journal.jsonl"))).is_open:
+            found.append(f"the journal of {folder.name} is still open")
+    return found
