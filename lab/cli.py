@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from lab import layers, needs
 from lab.cache import Cache, default_root
 from lab.errors import LabError, NeedsMissing, NotRunning, UnknownName
-from lab.lab import Lab
+from lab.lab import DEFAULT_STATE, Lab, Record
 from lab.machine import ACCOUNTS, Machine
 
 if TYPE_CHECKING:
@@ -97,10 +97,17 @@ class Steps:
 @app.command()
 def up(
     name: Name = "lab",
-    state: Annotated[str, typer.Option("--state", help="The state to boot into; `states` lists them.")] = "migrated",
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            help="The state to boot into, or to put a running lab into; `states` lists them.",
+            show_default=f"{DEFAULT_STATE}, or as a running lab is",
+        ),
+    ] = None,
     install: Annotated[bool, typer.Option("--install", help="Install with apt-get what this machine lacks.")] = False,
 ) -> None:
-    """Build what is missing, boot both hosts, wait until ready. On a running lab in that state: nothing."""
+    """Build what is missing, boot both hosts, wait until ready. On a running lab: nothing, unless --state names another."""
     since = time.monotonic()
     _interruptible()
     with Steps() as steps:
@@ -110,11 +117,12 @@ def up(
             needs.install(lab.cache, steps.say)
         changed = lab.up(state)
     if changed:
-        out.print(f"The lab is up in the state [bold]{state}[/] after {time.monotonic() - since:.1f} s.")
-        out.print(f"Check it with `pytest verify/{_target(name)}`; `python -m lab status` shows the hosts.", soft_wrap=True)
-    else:
-        said = f"The lab is running already, and nothing was done: it was put into the state [bold]{state}[/]."
-        out.print(said, soft_wrap=True)
+        into = state or DEFAULT_STATE
+        out.print(f"The lab is up in the state [bold]{into}[/] after {time.monotonic() - since:.1f} s.")
+        next_ = f"Check it with `pytest verify/{_target(name)}`; `python -m lab status{_named(name)}` shows the hosts."
+        out.print(next_, soft_wrap=True)
+    elif lab.record:
+        out.print(_left_alone(lab.record, name), soft_wrap=True)
 
 
 @app.command()
@@ -241,6 +249,14 @@ def check() -> None:
     out.print("This machine has what the lab needs.")
 
 
+def _left_alone(record: Record, name: str) -> str:
+    broken = f"and broken since by {', '.join(record.faults)}" if record.faults else "and no fault was put into it since"
+    return (
+        f"The lab is running already, and nothing was done: it was put into the state [bold]{record.state}[/], {broken}. "
+        f"`python -m lab state {record.state}{_named(name)}` gives a clean one."
+    )
+
+
 def _health(lab: Lab, machine: Machine) -> tuple[str, str, str]:
     try:
         system = machine.run("systemctl is-system-running", check=False, timeout=10).stdout.strip()
@@ -284,6 +300,10 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, no_wrap=heading in {"state", "fault", "host"}, overflow="fold")
     return table
+
+
+def _named(name: str) -> str:
+    return "" if name == "lab" else f" --name {name}"
 
 
 def _target(name: str) -> str:

@@ -104,7 +104,20 @@ def test_other_users_processes_are_hidden(lab: Lab) -> None:
 def test_up_on_a_running_lab_does_nothing(lab: Lab) -> None:
     leader = lab.app.leader()
     assert lab.up("bare") is False
+    lab.remember_fault("something")
+    assert lab.up() is False
     assert lab.app.leader() == leader
+
+
+def test_up_takes_a_running_lab_back_to_the_state_that_it_is_told(lab: Lab) -> None:
+    address = lab.app.address
+    lab.app.run("echo x >/etc/marker")
+    lab.remember_fault("something")
+    assert lab.up("bare") is True
+    assert lab.record
+    assert (lab.record.state, lab.record.faults) == ("bare", [])
+    assert lab.app.run("test -e /etc/marker", check=False).returncode == 1
+    assert lab.app.address == address
 
 
 def test_a_state_change_drops_what_was_changed(lab: Lab) -> None:
