@@ -52,6 +52,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Two real Debian hosts on this machine: boot them, put them into a state, break one thing, look around.",
+    epilog="All but states and faults need root. Commands end with 1 and one sentence when they cannot do what they were "
+    "asked (no lab is running, there is no such name), with 130 when interrupted; run, shell and logs as the command on "
+    "the host does.",
 )
 
 Name = Annotated[str, typer.Option("--name", help="Which lab; several run side by side.")]
@@ -126,7 +129,10 @@ def up(
 
 
 @app.command()
-def state(wanted: Annotated[str, typer.Argument(metavar="STATE")], name: Name = "lab") -> None:
+def state(
+    wanted: Annotated[str, typer.Argument(metavar="STATE", help="One of those that `states` lists.")],
+    name: Name = "lab",
+) -> None:
     """Put a running lab into a named state; all changes made on the hosts since are dropped."""
     since = time.monotonic()
     _interruptible()
@@ -145,8 +151,11 @@ def states() -> None:
 
 
 @app.command("break")
-def break_(fault: Annotated[str, typer.Argument(metavar="FAULT")], name: Name = "lab") -> None:
-    """Break exactly one thing; `faults` lists what can be broken."""
+def break_(
+    fault: Annotated[str, typer.Argument(metavar="FAULT", help="One of those that `faults` lists.")],
+    name: Name = "lab",
+) -> None:
+    """Break exactly one thing of a running lab; `state` drops it again, `status` shows what is broken."""
     lab, known = Lab.open(name), _faults()
     if fault not in known:
         raise UnknownName(f"There is no fault {fault!r}; `python -m lab faults` lists them.")
@@ -173,19 +182,21 @@ def faults() -> None:
 @app.command(context_settings={"ignore_unknown_options": True})
 def run(
     host: HostName,
-    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="One word goes to a shell as it is.")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="CMD", help="After a --, if it has options; one word goes to a shell as it is.")
+    ],
     name: Name = "lab",
     user: AsUser = False,
     other: AsOther = None,
 ) -> None:
-    """Run a command on a host as root and end with its status."""
+    """Run a command on a host, as root unless told otherwise: `run vampires --user -- systemctl --user status hkn-rails`."""
     machine = _machine(name, host)
     _become(machine, command[0] if len(command) == 1 else command, _user(user, other))
 
 
 @app.command()
 def shell(host: HostName, name: Name = "lab", user: AsUser = False, other: AsOther = None) -> None:
-    """Open a root shell on a host."""
+    """Open a shell on a host, root's unless told otherwise."""
     _become(_machine(name, host), ["/bin/bash", "-l"], _user(user, other), os.environ.get("TERM", "dumb"))
 
 
@@ -197,7 +208,7 @@ def logs(host: HostName, ctx: typer.Context, name: Name = "lab") -> None:
 
 @app.command()
 def status(name: Name = "lab") -> None:
-    """Show addresses, state and memory; ends with 1 when the lab is not running."""
+    """Show addresses, state, what is broken, and memory; ends with 1 when the lab is not running."""
     lab = Lab.open(name)
     if not lab.record:
         out.print(f"The lab {name!r} is down.")
@@ -216,7 +227,7 @@ def status(name: Name = "lab") -> None:
 
 @app.command("ssh-config")
 def ssh_config(name: Name = "lab") -> None:
-    """Print an ssh_config for the running lab: `python -m lab ssh-config >F; ssh -F F vampires`."""
+    """Print an ssh_config for the running lab: `python -m lab ssh-config >F; ssh -F F vampires` logs in as hkn."""
     lab = Lab.open(name)
     lab.require_running()
     print((lab.directory / "ssh_config").read_text(), end="")
