@@ -130,6 +130,13 @@ class Lab:
         seed.forget(self.directory)
         remove_tree(self.cache.root)
 
+    def built(self, name: str) -> bool:
+        """Whether all that the state of that name stands on is in the cache, so that entering it builds nothing."""
+        known, hashed = layers.all_states(), layers.source_hash()
+        line = layers.ancestry(layers.find(name, known), known)
+        folders = [layers.folder_name(line[depth:], hashed) for depth in range(len(line))]
+        return images.built(self.cache) and all(self.cache.has("states", folder) for folder in folders)
+
     def require_running(self) -> None:
         """Raise NotRunning unless both hosts are up."""
         if not self.running():
