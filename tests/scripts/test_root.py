@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[2]
-TOOLS = ("sh", "dirname", "cat", "cmp", "rm", "flock", "date", "find", "chown", "mkdir", "ln")
+TOOLS = ("sh", "dirname", "cat", "cmp", "rm", "flock", "date", "find", "chown", "mkdir", "ln", "mktemp")
 BOTH = pytest.mark.parametrize("script", ["demo", "test"])
 
 # Whatever is started writes down its words; $MACHINE is the folder of the stand-ins.
@@ -26,7 +26,9 @@ case "$*" in
 "-m venv "*)
     mkdir -p "$3/bin"
     for program in python ruff mypy; do ln -s "$MACHINE/bin/python3" "$3/bin/$program"; done ;;
-"-m pytest"*) exit "${PYTEST_ENDS:-0}" ;;
+"-m pytest"*)
+    echo "CI=${CI:-} HOME=${HOME:-} LAB_CACHE=${LAB_CACHE:-}" >"$MACHINE/environment"
+    exit "${PYTEST_ENDS:-0}" ;;
 --version) echo "Python 3.13.5" ;;
 esac
 """
@@ -75,7 +77,8 @@ class Machine:
 def machine(tmp_path: Path) -> Machine:
     """A fresh Debian with git and Python, as root and without python3-venv."""
     it = Machine(tmp_path)
-    shutil.copytree(TOP / "script", it.checkout / "script")
+    for room in ("script", ".ci"):
+        shutil.copytree(TOP / room, it.checkout / room)
     for name in ("requirements.txt", "requirements-dev.txt"):
         shutil.copyfile(TOP / name, it.checkout / name)
     (tmp_path / "bin").mkdir()
@@ -195,6 +198,20 @@ def test_ci_has_the_other_login_shells_too(machine: Machine) -> None:
     (machine.folder / "python3-venv").touch()
     machine.run("test", environment={"CI": "true"})
     assert any(call.endswith(" busybox mksh tcsh zsh") for call in machine.calls if call.startswith("apt-get"))
+
+
+def test_ci_runs_the_tests_as_the_root_that_it_is(machine: Machine) -> None:
+    (machine.folder / "python3-venv").touch()
+    machine.add("sudo", SUDO)
+    done = machine.run("../.ci/run", "tests/engine", environment={"PYTEST_ENDS": "5", "TMPDIR": str(machine.folder)})
+    assert done.returncode == 5
+    assert machine.calls[-1] == "python -m pytest tests/engine"
+    assert not [call for call in machine.calls if call.startswith("sudo")]
+    ci, home, cache = (machine.folder / "environment").read_text(encoding="utf-8").split()
+    folder = cache.removeprefix("LAB_CACHE=")
+    assert (ci, home) == ("CI=true", f"HOME={folder}/home")
+    assert Path(folder).parent == machine.folder
+    assert not Path(folder).exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
