@@ -6,6 +6,7 @@ the other's processes; and killing nspawn does not kill its host, while killing 
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +118,7 @@ class HostGroup:
 
     def memory(self) -> int:
         """Memory of all its processes in bytes; a page that processes share is counted in parts."""
-        total = 0
-        for listing in self.main.rglob("cgroup.procs"):
-            for pid in listing.read_text().split():
-                total += _proportional_memory(int(pid))
-        return total
+        return sum(_proportional_memory(pid) for folder, *_ in os.walk(self.main) for pid in _processes(Path(folder)))
 
 
 def _remove_folders(path: Path) -> None:
@@ -129,6 +126,14 @@ def _remove_folders(path: Path) -> None:
         for folder in sorted((p for p in path.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
             folder.rmdir()
         path.rmdir()
+
+
+def _processes(group: Path) -> list[int]:
+    """None where the group has gone meanwhile, as those of what runs for a moment do."""
+    try:
+        return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+    except OSError:
+        return []
 
 
 def _proportional_memory(pid: int) -> int:

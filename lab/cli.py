@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from lab import layers, needs
 from lab.cache import Cache, default_root
 from lab.errors import LabError, NeedsMissing, NotRunning, UnknownName
-from lab.lab import Lab
+from lab.lab import DEFAULT_STATE, Lab, Record
 from lab.machine import ACCOUNTS, Machine
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Two real Debian hosts on this machine: boot them, put them into a state, break one thing, look around.",
+    epilog="All but states and faults need root. Commands end with 1 and one sentence when they cannot do what they were "
+    "asked (no lab is running, there is no such name), with 130 when interrupted; run, shell and logs as the command on "
+    "the host does.",
 )
 
 Name = Annotated[str, typer.Option("--name", help="Which lab; several run side by side.")]
@@ -97,10 +100,17 @@ class Steps:
 @app.command()
 def up(
     name: Name = "lab",
-    state: Annotated[str, typer.Option("--state", help="The state to boot into; `states` lists them.")] = "migrated",
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            help="The state to boot into, or to put a running lab into; `states` lists them.",
+            show_default=f"{DEFAULT_STATE}, or as a running lab is",
+        ),
+    ] = None,
     install: Annotated[bool, typer.Option("--install", help="Install with apt-get what this machine lacks.")] = False,
 ) -> None:
-    """Build what is missing, boot both hosts, wait until ready. On a running lab in that state: nothing."""
+    """Build what is missing, boot both hosts, wait until ready. On a running lab: nothing, unless --state names another."""
     since = time.monotonic()
     _interruptible()
     with Steps() as steps:
@@ -110,15 +120,19 @@ def up(
             needs.install(lab.cache, steps.say)
         changed = lab.up(state)
     if changed:
-        out.print(f"The lab is up in the state [bold]{state}[/] after {time.monotonic() - since:.1f} s.")
-        out.print(f"Check it with `pytest verify/{_target(name)}`; `python -m lab status` shows the hosts.", soft_wrap=True)
-    else:
-        said = f"The lab is running already, and nothing was done: it was put into the state [bold]{state}[/]."
-        out.print(said, soft_wrap=True)
+        into = state or DEFAULT_STATE
+        out.print(f"The lab is up in the state [bold]{into}[/] after {time.monotonic() - since:.1f} s.")
+        next_ = f"Check it with `pytest verify/{_target(name)}`; `python -m lab status{_named(name)}` shows the hosts."
+        out.print(next_, soft_wrap=True)
+    elif lab.record:
+        out.print(_left_alone(lab.record, name), soft_wrap=True)
 
 
 @app.command()
-def state(wanted: Annotated[str, typer.Argument(metavar="STATE")], name: Name = "lab") -> None:
+def state(
+    wanted: Annotated[str, typer.Argument(metavar="STATE", help="One of those that `states` lists.")],
+    name: Name = "lab",
+) -> None:
     """Put a running lab into a named state; all changes made on the hosts since are dropped."""
     since = time.monotonic()
     _interruptible()
@@ -137,8 +151,11 @@ def states() -> None:
 
 
 @app.command("break")
-def break_(fault: Annotated[str, typer.Argument(metavar="FAULT")], name: Name = "lab") -> None:
-    """Break exactly one thing; `faults` lists what can be broken."""
+def break_(
+    fault: Annotated[str, typer.Argument(metavar="FAULT", help="One of those that `faults` lists.")],
+    name: Name = "lab",
+) -> None:
+    """Break exactly one thing of a running lab; `state` drops it again, `status` shows what is broken."""
     lab, known = Lab.open(name), _faults()
     if fault not in known:
         raise UnknownName(f"There is no fault {fault!r}; `python -m lab faults` lists them.")
@@ -165,19 +182,21 @@ def faults() -> None:
 @app.command(context_settings={"ignore_unknown_options": True})
 def run(
     host: HostName,
-    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="One word goes to a shell as it is.")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="CMD", help="After a --, if it has options; one word goes to a shell as it is.")
+    ],
     name: Name = "lab",
     user: AsUser = False,
     other: AsOther = None,
 ) -> None:
-    """Run a command on a host as root and end with its status."""
+    """Run a command on a host, as root unless told otherwise: `run vampires --user -- systemctl --user status hkn-rails`."""
     machine = _machine(name, host)
     _become(machine, command[0] if len(command) == 1 else command, _user(user, other))
 
 
 @app.command()
 def shell(host: HostName, name: Name = "lab", user: AsUser = False, other: AsOther = None) -> None:
-    """Open a root shell on a host."""
+    """Open a shell on a host, root's unless told otherwise."""
     _become(_machine(name, host), ["/bin/bash", "-l"], _user(user, other), os.environ.get("TERM", "dumb"))
 
 
@@ -189,7 +208,7 @@ def logs(host: HostName, ctx: typer.Context, name: Name = "lab") -> None:
 
 @app.command()
 def status(name: Name = "lab") -> None:
-    """Show addresses, state and memory; ends with 1 when the lab is not running."""
+    """Show addresses, state, what is broken, and memory; ends with 1 when the lab is not running."""
     lab = Lab.open(name)
     if not lab.record:
         out.print(f"The lab {name!r} is down.")
@@ -208,7 +227,7 @@ def status(name: Name = "lab") -> None:
 
 @app.command("ssh-config")
 def ssh_config(name: Name = "lab") -> None:
-    """Print an ssh_config for the running lab: `python -m lab ssh-config >F; ssh -F F vampires`."""
+    """Print an ssh_config for the running lab: `python -m lab ssh-config >F; ssh -F F vampires` logs in as hkn."""
     lab = Lab.open(name)
     lab.require_running()
     print((lab.directory / "ssh_config").read_text(), end="")
@@ -239,6 +258,14 @@ def check() -> None:
         out.print(escape(str(lacking)), soft_wrap=True)
         raise typer.Exit(1) from None
     out.print("This machine has what the lab needs.")
+
+
+def _left_alone(record: Record, name: str) -> str:
+    broken = f"and broken since by {', '.join(record.faults)}" if record.faults else "and no fault was put into it since"
+    return (
+        f"The lab is running already, and nothing was done: it was put into the state [bold]{record.state}[/], {broken}. "
+        f"`python -m lab state {record.state}{_named(name)}` gives a clean one."
+    )
 
 
 def _health(lab: Lab, machine: Machine) -> tuple[str, str, str]:
@@ -284,6 +311,10 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, no_wrap=heading in {"state", "fault", "host"}, overflow="fold")
     return table
+
+
+def _named(name: str) -> str:
+    return "" if name == "lab" else f" --name {name}"
 
 
 def _target(name: str) -> str:

@@ -70,6 +70,11 @@ _BUILDS: set[subprocess.Popen[bytes]] = set()
 IMAGES = {"werewolves": Image("bookworm"), "vampires": Image("trixie")}
 
 
+def built(cache: Cache) -> bool:
+    """Whether both hosts' images are in the cache."""
+    return all(cache.has("images", _folder(image)) for image in IMAGES.values())
+
+
 def ensure(cache: Cache, say: Callable[[str], None]) -> dict[str, Path]:
     """Both hosts' images by host name; the missing ones are built side by side (some 60 s each)."""
     missing = [image.suite for image in IMAGES.values() if not cache.has("images", _folder(image))]

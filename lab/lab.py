@@ -25,6 +25,7 @@ __all__ = ["Lab", "Record", "State"]
 
 Progress = Callable[[str], None]
 CHECKOUT = Path(__file__).resolve().parent.parent
+DEFAULT_STATE = "migrated"
 ROLES: dict[str, Role] = {"werewolves": "legacy", "vampires": "app"}
 NUMBERS = {"werewolves": 11, "vampires": 12}
 
@@ -91,15 +92,23 @@ class Lab:
         """Whether both hosts are up."""
         return all(host.leader() is not None for host in self._hosts.values())
 
-    def up(self, state: str = "migrated") -> bool:
-        """Build what is missing, boot both hosts into ``state``, wait until settled. False: it was so already."""
+    def up(self, state: str | None = None) -> bool:
+        """Build what is missing, boot both hosts into ``state``, wait until settled. False: nothing was done.
+
+        With None a running lab is left as it is, and one that is down boots into ``DEFAULT_STATE``. A running lab that
+        was put into the wanted state and has no fault is left too; what else was changed on its hosts is not known.
+        """
         with self._changing():
-            wanted = layers.find(state, layers.all_states())
-            if self._record and self._record.state == state and not self._record.faults and self.running():
+            wanted = layers.find(state or DEFAULT_STATE, layers.all_states())
+            # What a killed `up` left may run, and was never settled.
+            settled = self._record if self._record and self._record.state and self.running() else None
+            if settled and (state is None or (settled.state == state and not settled.faults)):
                 return False
-            needs.check(self.cache)
-            self.cache.check_fit()
-            self._clear()
+            if not settled:
+                # A running lab has shown that it fits, and uses the memory that would be missed.
+                needs.check(self.cache)
+                self.cache.check_fit()
+                self._clear()
             self._go(wanted)
             self.cache.prune(["images", "states"], days=3)
             return True
@@ -124,6 +133,13 @@ class Lab:
             raise Busy(f"The cache in {self.cache.root} is still used by {', '.join(others)}; take it down first.")
         seed.forget(self.directory)
         remove_tree(self.cache.root)
+
+    def built(self, name: str) -> bool:
+        """Whether all that the state of that name stands on is in the cache, so that entering it builds nothing."""
+        known, hashed = layers.all_states(), layers.source_hash()
+        line = layers.ancestry(layers.find(name, known), known)
+        folders = [layers.folder_name(line[depth:], hashed) for depth in range(len(line))]
+        return images.built(self.cache) and all(self.cache.has("states", folder) for folder in folders)
 
     def require_running(self) -> None:
         """Raise NotRunning unless both hosts are up."""

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,9 +52,29 @@ def traces(lab: Lab) -> list[str]:
     return found
 
 
-def command(*words: str) -> subprocess.Popen[str]:
+SLEEPER = """
+import time
+
+from lab import layers
+from lab.cli import app
+
+
+def build(lab):
+    lab.app.run("echo x >/etc/marker")
+    print("asleep", flush=True)
+    SLEEP
+
+
+sleeper = layers.State("sleeper", "for this test", None, build, layers.BARE.settle)
+layers.all_states = lambda: {"bare": layers.BARE, "sleeper": sleeper}
+app(prog_name="python -m lab")
+"""
+"""The lab's command line with one more state, whose build never ends."""
+
+
+def command(*words: str, program: Sequence[str] = ("-m", "lab")) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "lab", *words, "--name", NAME],
+        [sys.executable, *program, *words, "--name", NAME],
         cwd=CHECKOUT,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -104,7 +124,20 @@ def test_other_users_processes_are_hidden(lab: Lab) -> None:
 def test_up_on_a_running_lab_does_nothing(lab: Lab) -> None:
     leader = lab.app.leader()
     assert lab.up("bare") is False
+    lab.remember_fault("something")
+    assert lab.up() is False
     assert lab.app.leader() == leader
+
+
+def test_up_takes_a_running_lab_back_to_the_state_that_it_is_told(lab: Lab) -> None:
+    address = lab.app.address
+    lab.app.run("echo x >/etc/marker")
+    lab.remember_fault("something")
+    assert lab.up("bare") is True
+    assert lab.record
+    assert (lab.record.state, lab.record.faults) == ("bare", [])
+    assert lab.app.run("test -e /etc/marker", check=False).returncode == 1
+    assert lab.app.address == address
 
 
 def test_a_state_change_drops_what_was_changed(lab: Lab) -> None:
@@ -208,6 +241,32 @@ def test_an_interrupted_up_leaves_nothing(moment: float, number: signal.Signals)
         lab.down()
     assert process.returncode in (0, 130, -number), said
     assert traces(lab) == []
+
+
+@pytest.mark.parametrize("sleep", ["time.sleep(600)", 'lab.app.run("sleep 600", timeout=600)'], ids=["here", "host"])
+def test_an_interrupted_build_of_a_state_leaves_nothing(sleep: str) -> None:
+    process = command("up", "--state", "sleeper", program=("-c", SLEEPER.replace("SLEEP", sleep)))
+    lab = Lab.open(NAME)
+    try:
+        assert process.stdout
+        heard = []
+        for line in process.stdout:
+            heard.append(line)
+            if line == "asleep\n":
+                break
+        assert traces(lab), heard
+        # It says so just before it sleeps.
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, [*heard, said]
+        assert "nothing of what was begun is left behind" in said
+        assert traces(lab) == []
+        assert list(lab.cache.path("states", "").glob("*sleeper*")) == []
+    finally:
+        process.kill()
+        process.wait()
+        Lab.open(NAME).down()
 
 
 def test_what_a_killed_up_leaves_is_cleaned_by_the_next() -> None:

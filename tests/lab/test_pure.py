@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import connection, layers, needs, network, seed
+from lab import connection, images, layers, needs, network, seed
 from lab.cache import Cache, overlay_options, remove_tree
-from lab.cgroups import parse_mounts
+from lab.cgroups import Hierarchies, HostGroup, parse_mounts
 from lab.errors import CommandFailed, NeedsMissing, NetworkFailed, UnknownName
+from lab.images import Image
 from lab.lab import Lab
 from lab.layers import BARE, State
 from lab.machine import inner_words
@@ -45,6 +46,17 @@ def test_control_groups_of_a_unified_machine() -> None:
 def test_no_control_groups_is_said_with_its_mend() -> None:
     with pytest.raises(NeedsMissing, match="mount -t cgroup2"):
         parse_mounts("22 1 0:5 / /proc rw - proc proc rw\n")
+
+
+def test_the_memory_of_a_group_is_its_processes(tmp_path: Path) -> None:
+    group = HostGroup("host", Hierarchies(tmp_path, None))
+    assert group.memory() == 0
+    (tmp_path / "host/payload/leaf").mkdir(parents=True)
+    (tmp_path / "host/payload/leaf/cgroup.procs").write_text(f"{os.getpid()}\n")
+    assert group.memory() > 2**20
+    # One that was listed and is gone when it is read.
+    (tmp_path / "host/payload/cgroup.procs").symlink_to("gone")
+    assert group.memory() > 2**20
 
 
 def test_the_range_is_the_labs_own_and_stable() -> None:
@@ -85,6 +97,24 @@ def test_a_states_key_follows_what_it_is_built_from(tmp_path: Path) -> None:
     line = [state("new", None)]
     assert before != after
     assert layers.folder_name(line, before) != layers.folder_name(line, after)
+
+
+def test_a_state_is_built_when_all_that_it_stands_on_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"bare": BARE, "old": state("old", None), "new": state("new", "old")}
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(layers, "all_states", lambda: known)
+    monkeypatch.setattr(images, "IMAGES", {"one": Image("one"), "two": Image("two")})
+    lab = Lab.open("it")
+    needed = [("images", f"{name}-{image.key}") for name, image in images.IMAGES.items()]
+    for line in ([known["old"]], [known["new"], known["old"]]):
+        needed.append(("states", layers.folder_name(line, layers.source_hash())))
+    seen = []
+    for kind, name in needed:
+        seen.append([lab.built(one) for one in known])
+        (tmp_path / kind / name).mkdir(parents=True)
+    seen.append([lab.built(one) for one in known])
+    no, bare, old, new = [False] * 3, [True, False, False], [True, True, False], [True] * 3
+    assert seen == [no, no, bare, old, new]
 
 
 def test_the_target_is_what_an_inventory_reads() -> None:

@@ -13,10 +13,12 @@ from lab import needs
 from lab.cache import Cache, default_root
 from lab.errors import NeedsMissing
 from lab.lab import Lab
+from tests.live.figures import MEMORY, MIB, SECONDS, lines
 from tests.live.rig import Rig
 
 collect_ignore = [] if importlib.util.find_spec("lab.faults") else ["test_faults.py"]
 
+USED = pytest.StashKey[Rig]()
 NAME = os.environ.get("LIVE_LAB", "ci")
 
 
@@ -33,7 +35,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     lab = Lab.open(NAME, lambda text: print(f"lab: {text}", flush=True))
     # What a killed session left may be in any condition.
     lab.down()
-    used = Rig(lab)
+    used = request.config.stash[USED] = Rig(lab)
     yield used
     if not request.session.testsfailed:
         used.sweep()
@@ -53,7 +55,7 @@ def lab_in(rig: Rig) -> Callable[[str], Rig]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The time of each live test: together they have a budget."""
+    """The time of each live test: together they have a budget; and what the lab took for its states, which has one too."""
     spent: dict[str, float] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -63,3 +65,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section(f"live tests: {sum(spent.values()):.0f} s")
         for nodeid, seconds in spent.items():
             terminalreporter.write_line(f"{seconds:7.1f} s  {nodeid.split('tests/live/')[-1]}")
+    used = terminalreporter.config.stash.get(USED, None)
+    if used and (figures := lines(used.entries, used.weight)):
+        aim = f"{SECONDS} s, {MEMORY // MIB // 1024} GiB"
+        terminalreporter.section(f"entering a state of the lab (wanted of one that is in the cache: {aim})")
+        for line in figures:
+            terminalreporter.write_line(line)

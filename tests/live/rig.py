@@ -19,6 +19,7 @@ from converge.report.json import record_of
 from converge.statements import Outcome
 from lab.connection import merged, toml
 from lab.lab import Lab
+from tests.live.figures import Entry
 
 TOP = Path(__file__).resolve().parents[2]
 REPORT = re.compile(r"^report: (\S+)/report\.html$", re.MULTILINE)
@@ -77,6 +78,8 @@ class Rig:
     folders: list[Path] = field(default_factory=list)
     stands: str = ""
     """What a test left standing, for the next one that begins there; `spoil` forgets it."""
+    entries: list[Entry] = field(default_factory=list)
+    weight: dict[str, int] = field(default_factory=dict)
     _state: str | None = None
 
     @property
@@ -88,15 +91,23 @@ class Rig:
         """Put the lab into a named state, unless it is in it and nothing has changed it since."""
         if self._state == state:
             return
-        began = time.monotonic()
         self._state = None
+        built = not self.lab.built(state)
+        began = time.monotonic()
         if self.lab.running():
             self.lab.state(state)
         else:
             self.lab.down()
             self.lab.up(state)
+        seconds = time.monotonic() - began
         self._state = state
-        self.say(f"the lab is in the state {state} after {time.monotonic() - began:.1f} s")
+        self.entries.append(Entry(state, seconds, built, self.weigh()))
+        self.say(f"the lab is in the state {state} after {seconds:.1f} s")
+
+    def weigh(self) -> dict[str, int]:
+        """Look at what the hosts use of memory, in bytes; kept in ``weight``."""
+        self.weight = {name: self.lab.memory(name) for name in self.lab.machines}
+        return self.weight
 
     def spoil(self) -> None:
         """Note that the hosts are about to be changed."""
