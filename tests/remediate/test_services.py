@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +15,8 @@ import pytest
 from converge.compile import compile_step
 from converge.executor import host_fence
 from converge.readings import Reading
-from converge.steps import NothingToDo, RemedyContext, Signal, Step
+from converge.statements import Fails
+from converge.steps import Aside, NothingToDo, RemedyContext, Signal, Step
 from facts import logs, repo, room, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
@@ -28,6 +30,7 @@ from remediate import units as mend_units
 from tests.facts import test_sockets, test_solr, test_units
 from tests.remediate.world import context
 from tests.targets import inventory, parse
+from verify.test_units import test_legacy_units_are_gone as unit_4
 
 LEGACY = "hkn-rails-migrate.service"
 INV = inventory()
@@ -94,6 +97,28 @@ def steps(remedy: Callable[[RemedyContext], Iterator[Step]], folder: Path, **giv
 )
 def test_steps(remedy: Callable[[RemedyContext], Iterator[Step]], ids: list[str], tmp_path: Path) -> None:
     assert [step.id for step in steps(remedy, tmp_path)] == ids
+
+
+def test_what_is_left_of_a_legacy_unit_fails_and_is_moved_aside(tmp_path: Path) -> None:
+    left = f"{test_units.UNITS}/{LEGACY}.d"
+    folder = parse(units.unit_files, f"[hkn-rails.service]\n|[Unit]\n\n[links]\n[legacy]\nat={LEGACY}\t{left}\n")
+    nobody = replace(MASTERS, all=())
+    with pytest.raises(Fails, match=re.escape(left)):
+        unit_4(OURS, folder, nobody, INV)
+    first, *_ = steps(mend_units.retire_legacy, tmp_path, unit_files=folder)
+    assert (first.id, first.acts) == (f"UNIT-4/remove-{LEGACY}", (Aside(left),))
+    assert first.sentence == f"move {LEGACY}.d aside, which is left of {LEGACY}"
+    elsewhere = replace(context(INV, tmp_path, {**GIVEN, units.unit_files: folder}), at="werewolves")
+    with pytest.raises(NothingToDo, match="are shared"):
+        list(mend_units.retire_legacy(elsewhere))
+    unit_4(OURS, replace(folder, legacy={}), nobody, INV)
+
+
+def test_a_legacy_unit_file_that_is_a_link_is_moved_once(tmp_path: Path) -> None:
+    path = f"{test_units.UNITS}/{LEGACY}"
+    found = f"[{LEGACY}]\n|[Unit]\n\n[links]\nlink={path}\t/x/{LEGACY}\t/x/{LEGACY}\n[legacy]\nat={LEGACY}\t{path}\n"
+    first, *_ = steps(mend_units.retire_legacy, tmp_path, unit_files=parse(units.unit_files, found))
+    assert first.acts == (Aside(path),)
 
 
 def test_a_legacy_unit_that_runs_is_handed_over_and_its_cost_is_said(tmp_path: Path) -> None:
