@@ -14,8 +14,9 @@ from hosts.schema import Inventory
     severity=Severity.BLOCKER,
     on="live",
     seed=["BG"],
-    manual="The login went to another machine than the inventory means. Compare `ssh {inv.connect.user} HOST hostname`, the "
-    "addresses in {inv.file} and your ~/.ssh/config, and correct whichever is stale; nothing is to be changed on the hosts.",
+    manual="If only the release differs, correct `release` in {inv.file}. Otherwise the login went to another machine than "
+    "the inventory means: compare `ssh HOST hostname`, the addresses in {inv.file} and your ~/.ssh/config, and correct "
+    "whichever is stale. Nothing is to be changed on the hosts.",
 )
 def test_login_lands_on_the_intended_host(identity: Identity, inv: Inventory, at: str) -> None:
     """A login lands on the host, Debian release and account that the inventory names."""
@@ -28,8 +29,11 @@ def test_login_lands_on_the_intended_host(identity: Identity, inv: Inventory, at
     )
     require(
         host.release in {"auto", identity.release},
-        expected=f"release {host.release} of the inventory",
-        seen=f"VERSION_ID {identity.release or '(none)'}; either the inventory is stale, or this is another machine",
+        expected=f"release {host.release}, as the inventory says",
+        seen=f"VERSION_ID {identity.release}: it is the host of that name, and its word counts, so the inventory is probably"
+        " stale (the host was upgraded)"
+        if identity.release
+        else "no VERSION_ID",
         where=f"/etc/os-release on {at}, hosts.{at}.release of {inv.file or inv.name}",
     )
     account = inv.account

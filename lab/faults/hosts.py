@@ -28,6 +28,12 @@ def _serve_on_legacy(lab: Lab) -> None:
 FAULTS: tuple[Fault, ...] = (
     fault("other-host", "the app host calls itself dev-vampires", "HOST-1", as_root("hostname dev-vampires")),
     fault(
+        "host-upgraded",
+        "the app host has a newer Debian release than the inventory says",
+        "HOST-1",
+        as_root("sed -i --follow-symlinks 's/^VERSION_ID=.*/VERSION_ID=\"99\"/' /etc/os-release"),
+    ),
+    fault(
         "not-in-group",
         "hkn is no longer in the group that may run services on the app host",
         "HOST-2",

@@ -7,8 +7,10 @@ import re
 import pytest
 
 from converge.errors import Unobservable
+from converge.statements import Fails
 from facts.host import UNICORN, activity, home_mount, identity, user_manager
 from tests.targets import ask, inventory, parse
+from verify.test_host import test_login_lands_on_the_intended_host as host_1
 
 NO_BUS = "Failed to connect to bus: No such file or directory"
 
@@ -37,6 +39,16 @@ def test_user_manager_without_a_bus_is_an_answer(words: str, state: str) -> None
     assert seen.state == state
     assert seen.lingers
     assert seen.runtime_dir == "/run/user/5000"
+
+
+def test_a_host_that_was_upgraded_makes_the_inventory_the_stale_one() -> None:
+    inv = inventory()
+    out = "hostname=vampires\nrelease={}\nuser=hkn\nuid=5000\ngroups=hkn\n"
+    host_1(parse(identity, out.format("13")), inv, "vampires")
+    with pytest.raises(Fails, match=r"VERSION_ID 14: .* the inventory is probably stale \(the host was upgraded\)"):
+        host_1(parse(identity, out.format("14")), inv, "vampires")
+    with pytest.raises(Fails, match="no VERSION_ID"):
+        host_1(parse(identity, out.format("")), inv, "vampires")
 
 
 def test_home_mount() -> None:
