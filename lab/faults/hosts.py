@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from lab.faults.model import Fault, as_root, fault
+from lab.faults.model import Fault, as_root, as_user, fault
 from lab.lab import Lab
 from lab.payload.control import login
-from lab.payload.places import PROD, SOCKETS
+from lab.payload.places import HOME, LOGROTATE_UNIT, PROD, SOCKETS
+
+_ROTATION = f"{HOME}/logrotate/logrotate.conf"
 
 
 def _part_homes(lab: Lab) -> None:
@@ -40,6 +42,15 @@ FAULTS: tuple[Fault, ...] = (
         as_root("gpasswd -d hkn ocfapphost"),
     ),
     fault("no-linger", "hkn does not linger on the app host", "HOST-2", as_root("rm /var/lib/systemd/linger/hkn")),
+    fault(
+        "rotation-failed",
+        "the last log rotation failed, for want of its configuration",
+        "HOST-2",
+        as_user(
+            f"mv {_ROTATION} {_ROTATION}.away; systemctl --user start {LOGROTATE_UNIT} || true\n"
+            f"mv {_ROTATION}.away {_ROTATION}"
+        ),
+    ),
     fault("homes-apart", "the old host has another /home than the app host", "HOST-3", _part_homes),
     fault(
         "legacy-serves",
