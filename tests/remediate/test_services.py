@@ -16,11 +16,11 @@ from converge.compile import compile_step
 from converge.executor import host_fence
 from converge.readings import Reading
 from converge.statements import Fails
-from converge.steps import Aside, NothingToDo, RemedyContext, Signal, Step
+from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Signal, Step
 from facts import logs, repo, room, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
-from facts.ruby import Broken, Bundle, bundle
+from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_dirs, bundles_aside
 from remediate import cutover
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
@@ -225,6 +225,19 @@ def test_an_upgrade_that_began_since_keeps_its_pid_file(text: str | None, rc: in
     fence = replace(host_fence(INV, INV.app_host.name, "r"), hostname="", account="", attic=f"{tmp_path}/attic")
     script = compile_step(replace(step, acts=()), "", fence, "1")
     assert subprocess.run(["/bin/sh", "-c", script], check=False, capture_output=True).returncode == rc
+
+
+def test_what_uses_gems_that_were_moved_aside_is_left_to_a_person(tmp_path: Path) -> None:
+    inv = INV.changed({"ruby": INV.ruby.changed({"version": "3.3.8"})})
+    current = Bundle("/s/new", "/s/new", "3.3.8", ("3.3.0",), 1, (), ())
+    dirs = (BundleDir("/s/new", ()), BundleDir("/s/old", ()))
+    given = {**GIVEN, bundle: current, bundle_dirs: dirs, bundles_aside: (BundleDir("/a/kept", (13, 12)),)}
+    remedy = mend_ruby.retire_bundles(context(inv, tmp_path, given))
+    assert next(remedy).acts == (Aside("/s/old"),)
+    with pytest.raises(ByHand, match=r"`ps -fp 12,13`"):
+        next(remedy)
+    with pytest.raises(ByHand):
+        next(mend_ruby.retire_bundles(context(inv, tmp_path, {**given, bundle_dirs: dirs[:1]})))
 
 
 def test_gems_of_another_ruby_stay_while_a_process_uses_them(tmp_path: Path) -> None:
