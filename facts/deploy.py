@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
+from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from facts.tables import only_absences
-from facts.text import pairs
+from facts.text import every, pairs
 
 _LOGGED = re.compile(r"Branch (\S+) \(at (\w+)\) deployed as release (\d{14})")
 
@@ -15,13 +17,15 @@ _LOGGED = re.compile(r"Branch (\S+) \(at (\w+)\) deployed as release (\d{14})")
 @dataclass(frozen=True, slots=True)
 class Stage:
     """`current` is the text of the current link (empty: none). `logged_*` are of the last line of revisions.log, which
-    Capistrano writes only when a deploy came to its end."""
+    Capistrano writes only when a deploy came to its end. `lacking` is what the inventory wants in a release, and the current
+    one does not have."""
 
     current: str
     releases: tuple[str, ...]
     revision: str
     logged_release: str
     logged_line: str
+    lacking: tuple[str, ...] = ()
 
     @property
     def release(self) -> str:
@@ -39,15 +43,35 @@ class Stage:
         return bool(self.current) and self.release != self.logged_release
 
 
-@reading(r"""
+_STAGE = r"""
 printf 'current=%s\n' "$(readlink "$CURRENT")"
 printf 'releases=%s\n' "$(ls "$STAGE/releases" | grep -xE '[0-9]{14}' | tr '\n' ' ')"
 printf 'revision=%s\n' "$(cat "$CURRENT/REVISION")"
 printf 'logged=%s\n' "$(tail -n 1 "$STAGE/revisions.log")"
-""")
+"""
+
+
+def _ask_stage(c: Context) -> str:
+    """The reading's script; of each wanted file it prints the number and what there is of that name."""
+    asked = [_STAGE]
+    for number, names in enumerate(c.inv.stages.release_files):
+        for name in names.split("|"):
+            folder, _, pattern = f"/{name}".rpartition("/")
+            asked.append(
+                f'find -L "$CURRENT"{shlex.quote(folder)}/ -mindepth 1 -maxdepth 1 -type f -name {shlex.quote(pattern)} '
+                f"-printf 'file={number} %f\\n'"
+            )
+    return "\n".join([*asked, "echo end=end"])
+
+
+@reading(_ask_stage)
 def stage(raw: Raw, c: Context) -> Stage:
     """The target stage's releases."""
-    seen = pairs(only_absences(raw, c.at).lines)
+    lines = only_absences(raw, c.at).lines
+    seen = pairs(lines)
+    if "end" not in seen:
+        raise Unobservable(f"{c.at}: what was read of {c.inv.stage} is cut off")
+    there = {entry.split(" ")[0] for entry in every(lines, "file")}
     logged = _LOGGED.search(seen.get("logged", ""))
     return Stage(
         seen.get("current", ""),
@@ -55,4 +79,5 @@ def stage(raw: Raw, c: Context) -> Stage:
         seen.get("revision", "").strip(),
         logged[3] if logged else "",
         seen.get("logged", ""),
+        tuple(names for number, names in enumerate(c.inv.stages.release_files) if str(number) not in there),
     )

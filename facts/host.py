@@ -9,7 +9,7 @@ from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from converge.readings.modules import module
 from facts.tables import records
-from facts.text import number, observed, pairs
+from facts.text import every, number, observed, pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,16 @@ def identity(raw: Raw, c: Context) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class UserManager:
-    """The account's systemd. `state` is the word of ``is-system-running``, or ``unreachable`` with the reason in `words`."""
+    """The account's systemd. `state` is the word of ``is-system-running``, or ``unreachable`` with the reason in `words`.
+
+    `failed` are all its units in the state failed, whoever's they are.
+    """
 
     state: str
     words: str
     lingers: bool
     uid: int
+    failed: tuple[str, ...] = ()
 
     @property
     def runtime_dir(self) -> str:
@@ -57,8 +61,11 @@ class UserManager:
         return f"/run/user/{self.uid}"
 
 
+# A dot may stand before the name of a failed unit, which only newer versions leave out with --plain.
 @reading(r"""
 printf 'state=%s\n' "$(S is-system-running 2>&1 | tr '\n' ' ')"
+S list-units --state=failed --no-legend --plain --full --no-pager 2>/dev/null |
+  awk 'NF { print "failed=" ($1 ~ /[.]/ ? $1 : $2) }'
 if [ -e "/var/lib/systemd/linger/$ACCOUNT" ]; then echo lingers=yes; else echo lingers=no; fi
 printf 'uid=%s\n' "$(id -u)"
 """)
@@ -70,7 +77,7 @@ def user_manager(raw: Raw, c: Context) -> UserManager:
     words = seen.get("state", "").strip()
     state = words if words and " " not in words else "unreachable"
     uid = number(seen.get("uid", ""), "the uid", c.at)
-    return UserManager(state, words, seen.get("lingers") == "yes", uid)
+    return UserManager(state, words, seen.get("lingers") == "yes", uid, tuple(every(raw.lines, "failed")))
 
 
 class User(Protocol):

@@ -222,3 +222,28 @@ def bundle_dirs(raw: Raw, c: Context) -> tuple[BundleDir, ...]:
     return tuple(
         BundleDir(path, tuple(number(pid, "a process", c.at) for pid in pids.split())) for _, (path, pids) in rows[:-1]
     )
+
+
+# Whole folders of gems only: single gems that were moved aside to be built anew are no older bundle, and the application
+# may go on with what it had loaded of them until it restarts.
+_ASIDE = r"""
+{ grep -F " $ATTIC/" /proc/[0-9]*/maps /dev/null 2>/dev/null
+  ls -l /proc/[0-9]*/cwd 2>/dev/null | sed -n 's|.* \(/proc/[0-9]*/cwd\) -> \(.*\)|\1 \2/|p'
+} | awk -v attic=" $ATTIC/" '
+  (at = index($0, attic)) && match(path = substr($0, at + 1), /\/ruby\/[0-9.]+\/(gems|extensions|bundler)\//) {
+    split($0, words, "/"); print "used\t" substr(path, 1, RSTART - 1) "\t" words[3]
+  }' | sort -u
+printf 'end\tend\t\n'
+"""
+
+
+@reading(_ASIDE, limit=60.0)
+def bundles_aside(raw: Raw, c: Context) -> tuple[BundleDir, ...]:
+    """Folders of gems in the attic that a process of the account still uses."""
+    rows = list(records(observed(raw, c.at), c.at, used=2, end=2))
+    if not rows or rows[-1][0] != "end":
+        raise Unobservable(f"{c.at}: the list of bundles in the attic is cut off")
+    pids: dict[str, list[int]] = {}
+    for _, (path, pid) in rows[:-1]:
+        pids.setdefault(path, []).append(number(pid, "a process", c.at))
+    return tuple(BundleDir(path, tuple(sorted(found))) for path, found in pids.items())

@@ -191,11 +191,15 @@ class WantsLink:
 
 @dataclass(frozen=True, slots=True)
 class UnitsDir:
-    """The directory of the account's unit files, which all hosts share."""
+    """The directory of the account's unit files, which all hosts share.
+
+    `legacy` has all that bears a legacy unit's name, whatever it is: drop-in folders and copies too, not what is in them.
+    """
 
     path: str
     files: Mapping[str, UnitFile]
     links: tuple[WantsLink, ...]
+    legacy: Mapping[str, tuple[str, ...]]
 
     @property
     def dangling(self) -> tuple[WantsLink, ...]:
@@ -206,9 +210,15 @@ class UnitsDir:
         """Links by which other units ask for `unit`."""
         return tuple(link for link in self.links if link.path.rsplit("/", 1)[-1] == unit)
 
+    def left_of(self, unit: str) -> tuple[str, ...]:
+        """What else than its unit file and the links to it bears a legacy unit's name."""
+        known = {f"{self.path}/{unit}", *(link.path for link in self.wants(unit))}
+        return tuple(path for path in self.legacy.get(unit, ()) if path not in known)
 
+
+# Not whatever begins with the name: `a.service` would claim what belongs to `a-b.service`.
 @reading(
-    """
+    r"""
 cd "$UNITS" || exit 1
 for f in *.service *.timer *.socket; do
   [ -f "$f" ] || continue
@@ -217,21 +227,28 @@ done
 echo '[links]'
 find "$UNITS" -type l | sort | while read -r l; do
   t=; [ ! -e "$l" ] || t=$(readlink -f "$l")
-  printf 'link=%s\\t%s\\t%s\\n' "$l" "$(readlink "$l")" "$t"
+  printf 'link=%s\t%s\t%s\n' "$l" "$(readlink "$l")" "$t"
+done
+echo '[legacy]'
+for u in $LEGACY_UNITS; do
+  s=${u%.service}
+  find "$UNITS" -mindepth 1 \( -name "$s" -o -name "$s[!A-Za-z0-9_-]*" \) -prune -printf "at=$u\t%p\n" || exit 1
 done
 """
 )
 def unit_files(raw: Raw, c: Context) -> UnitsDir:
-    """Text of the account's unit files, and the symlinks beside them."""
+    """Text of the account's unit files, the symlinks beside them, and what bears a legacy unit's name."""
     found = sections(observed(raw, c.at).lines)
     folder = c.inv.units_dir
     files = {
         name: UnitFile(name, f"{folder}/{name}", "\n".join(line[1:] for line in lines if line.startswith("|")) + "\n")
         for name, lines in found.items()
-        if name != "links"
+        if name not in {"links", "legacy"}
     }
     links = [entry.split("\t") for entry in every(found.get("links", []), "link")]
-    return UnitsDir(folder, files, tuple(WantsLink(*parts) for parts in links if len(parts) == 3))
+    named = [entry.partition("\t") for entry in sorted(every(found.get("legacy", []), "at"))]
+    legacy = {unit: tuple(path for of, _, path in named if of == unit) for unit in c.inv.app.legacy_units}
+    return UnitsDir(folder, files, tuple(WantsLink(*parts) for parts in links if len(parts) == 3), legacy)
 
 
 @dataclass(frozen=True, slots=True)

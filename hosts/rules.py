@@ -71,8 +71,18 @@ def _paths(inv: Inventory) -> Iterator[Broken]:
     relative["solr.pid_file"] = [inv.solr.pid_file]
     for key, paths in relative.items():
         for path in paths:
-            if path.startswith(("/", "~")) or ".." in path.split("/") or not path:
+            if not _is_relative(path):
                 yield key, f"read {path!r}, allowed: a path relative to a release"
+    for names in inv.stages.release_files:
+        if not all(_is_relative(name) and not re.search(r"[*?\[].*/|/$", name) for name in names.split("|")):
+            yield "stages.release_files", (
+                f"read {names!r}, allowed: a path relative to a release, with * and ? in its last part only, and | between "
+                "alternatives"
+            )
+
+
+def _is_relative(path: str) -> bool:
+    return bool(path) and not path.startswith(("/", "~")) and ".." not in path.split("/")
 
 
 def _units(inv: Inventory) -> Iterator[Broken]:

@@ -76,6 +76,9 @@ class Stages(Model, frozen=True, kw_only=True):
     linked_dirs: list[str]
     linked_files: list[str]
     server: Annotated[str, Meta(description="the server that the target stage must name in its configuration")]
+    release_files: Annotated[
+        list[str], Meta(description="files that a release must have; * and ? in the last part, | between alternatives")
+    ] = []
 
 
 class Ruby(Model, frozen=True, kw_only=True):

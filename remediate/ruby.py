@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Unit
+from converge.steps import Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Step, Unit
 from facts.repo import repository
-from facts.ruby import Bundle, bundle, bundle_dirs, old_bundles, wanted_ruby
+from facts.ruby import Bundle, bundle, bundle_dirs, bundles_aside, old_bundles, wanted_ruby
 from facts.units import masters, our_units
 from remediate.cutover import starts_here
 from remediate.fs import real_folder, unused
@@ -107,11 +107,15 @@ def _gem(top: str, gem: str, built: str) -> list[str]:
 
 
 def retire_bundles(ctx: RemedyContext) -> Iterator[Step]:
-    """Move the folders of gems aside that the current release does not use, if no process uses them either."""
+    """Move the folders of gems aside that the current release does not use, if no process uses them either.
+
+    A process that uses some that were moved aside before is left to a person: it may be anybody's.
+    """
     current = ctx.read(bundle)
     dirs = ctx.read(bundle_dirs)
     old = old_bundles(dirs, current, wanted_ruby(ctx.inv, ctx.read(repository)))
-    if not current.path or not old:
+    used = ctx.read(bundles_aside)
+    if not current.path or not (old or used):
         raise NothingToDo("there are no older gems" if current.path else "it is not known which gems the release uses")
     for found in old:
         yield Step(
@@ -121,4 +125,10 @@ def retire_bundles(ctx: RemedyContext) -> Iterator[Step]:
             acts=(Aside(found.path),),
             when=(real_folder(found.path), unused(found.path)),
             may="retire",
+        )
+    if used:
+        pids = sorted({pid for found in used for pid in found.pids})
+        raise ByHand(
+            f"see what still uses gems that were moved aside (`ps -fp {','.join(map(str, pids))}`), and end it, or restart"
+            " the unit that runs it"
         )

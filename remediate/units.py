@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
+from converge.steps import Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
 from facts import repo, units
 from facts.processes import Process
 from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
@@ -135,7 +135,7 @@ def retire_legacy(ctx: RemedyContext) -> Iterator[Step]:
     app_host = ctx.inv.app_host.name
     at = ctx.at or app_host
     folder = ctx.read(units.unit_files)
-    if at != app_host and any(unit in folder.files or folder.wants(unit) for unit in ctx.inv.app.legacy_units):
+    if at != app_host and any(_files_of(unit, folder) for unit in ctx.inv.app.legacy_units):
         raise NothingToDo(f"the unit files are shared: the steps for {app_host} clear every host")
     for host in ctx.inv.live if at == app_host else [ctx.inv.hosts[at]]:
         yield from _stop_legacy(ctx, host.name)
@@ -172,23 +172,28 @@ def _graceful(ctx: RemedyContext, unit: str) -> str:
     return "\n".join([*lines, f"TimeoutStopSec={ctx.inv.app.stop_timeout + 8}", f"PIDFile=%t/{unit}.pid", ""])
 
 
+def _files_of(unit: str, folder: UnitsDir) -> list[str]:
+    """All of a legacy unit below the units' folder; what starts it comes first."""
+    file = [folder.files[unit].path] if unit in folder.files else []
+    links = (link.path for link in folder.wants(unit))
+    return list(dict.fromkeys([*links, *file, *folder.left_of(unit)]))  # the unit file may be a link itself
+
+
 def _remove_files(ctx: RemedyContext, folder: UnitsDir) -> Iterator[Step]:
     for unit in ctx.inv.app.legacy_units:
-        links = folder.wants(unit)
-        file = folder.files.get(unit)
-        acts: list[Act] = [Aside(link.path) for link in links]
-        conditions = [same_link(link.path, link.target) for link in links]
-        if file:
-            acts.append(Aside(file.path))
-            conditions.append(same_file(file.path, file.text))
-        if acts:
-            yield Step(
-                id=f"UNIT-4/remove-{unit}",
-                host=ctx.inv.app_host.name,
-                sentence=f"disable {unit} and move its file aside",
-                acts=tuple(acts),
-                when=tuple(conditions),
-            )
+        paths, file = _files_of(unit, folder), folder.files.get(unit)
+        if not paths:
+            continue
+        links = tuple(same_link(link.path, link.target) for link in folder.wants(unit))
+        names = ", ".join(path.removeprefix(f"{folder.path}/") for path in folder.left_of(unit))
+        move = f"disable {unit} and move its file aside" + (f", and {names}" if names else "")
+        yield Step(
+            id=f"UNIT-4/remove-{unit}",
+            host=ctx.inv.app_host.name,
+            sentence=move if file or links else f"move {names} aside, which is left of {unit}",
+            acts=tuple(Aside(path) for path in paths),
+            when=(*links, *([same_file(file.path, file.text)] if file else [])),
+        )
 
 
 def _forget(ctx: RemedyContext, host: str) -> Step:

@@ -51,7 +51,8 @@ def test_deploy_starts_no_second_copy(our_units: OurUnits, sockets: Sockets, ups
     remedy="deploy.deploy",
 )
 def test_current_release_is_the_branch(stage: Stage, repository: Repository, inv: Inventory, at: str) -> None:
-    """The target stage's current release is its newest, its deploy came to its end, and it has all that is to be merged."""
+    """The target stage's current release is its newest, its deploy came to its end, and it has all that is to be merged,
+    and the files that a deploy must leave."""
     require(
         bool(stage.current) and stage.release == stage.newest,
         expected=f"{inv.current} leads to the newest release {stage.newest or '(there is none)'}",
@@ -78,4 +79,10 @@ def test_current_release_is_the_branch(stage: Stage, repository: Repository, inv
         seen=f"{stage.revision[:8] or 'no REVISION'}, "
         + (f"without {', '.join(changed[:6])}" if changed else f"not among the branch's last {RECENT} commits"),
         where=f"{inv.current}/REVISION on {at}",
+    )
+    require(
+        not stage.lacking,
+        expected=f"a release that has {' and '.join(names.replace('|', ' or ') for names in stage.lacking)}",
+        seen="no such file: the deploy did not make it, or somebody took it away since",
+        where=f"{inv.current} on {at}",
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from converge.errors import TooYoung
 from converge.statements import Severity, require, statement
 from facts.host import Activity, HomeMount, Identity, User, UserManager
+from facts.units import STABLE
 from hosts.schema import Inventory
 
 
@@ -14,8 +16,9 @@ from hosts.schema import Inventory
     severity=Severity.BLOCKER,
     on="live",
     seed=["BG"],
-    manual="The login went to another machine than the inventory means. Compare `ssh {inv.connect.user} HOST hostname`, the "
-    "addresses in {inv.file} and your ~/.ssh/config, and correct whichever is stale; nothing is to be changed on the hosts.",
+    manual="If only the release differs, correct `release` in {inv.file}. Otherwise the login went to another machine than "
+    "the inventory means: compare `ssh HOST hostname`, the addresses in {inv.file} and your ~/.ssh/config, and correct "
+    "whichever is stale. Nothing is to be changed on the hosts.",
 )
 def test_login_lands_on_the_intended_host(identity: Identity, inv: Inventory, at: str) -> None:
     """A login lands on the host, Debian release and account that the inventory names."""
@@ -28,8 +31,11 @@ def test_login_lands_on_the_intended_host(identity: Identity, inv: Inventory, at
     )
     require(
         host.release in {"auto", identity.release},
-        expected=f"release {host.release} of the inventory",
-        seen=f"VERSION_ID {identity.release or '(none)'}; either the inventory is stale, or this is another machine",
+        expected=f"release {host.release}, as the inventory says",
+        seen=f"VERSION_ID {identity.release}: it is the host of that name, and its word counts, so the inventory is probably"
+        " stale (the host was upgraded)"
+        if identity.release
+        else "no VERSION_ID",
         where=f"/etc/os-release on {at}, hosts.{at}.release of {inv.file or inv.name}",
     )
     account = inv.account
@@ -47,21 +53,27 @@ def test_login_lands_on_the_intended_host(identity: Identity, inv: Inventory, at
     on="app",
     seed=["OS"],
     needs=["HOST-1"],
-    manual="Only the hosting staff can mend this. Ask them to put {inv.account.user} into the group {inv.account.group} on "
-    "{inv.app_host.hostname}, to let it linger (`loginctl enable-linger {inv.account.user}`), and to see why its user "
-    "manager does not run (`systemctl status user@UID.service`).",
+    manual="If a failed unit is named above, `systemctl --user status UNIT` says why; mend that, then let the manager "
+    "forget it: `systemctl --user reset-failed UNIT`. All else only the hosting staff can mend. Ask them to put "
+    "{inv.account.user} into the group {inv.account.group} on {inv.app_host.hostname}, to let it linger (`loginctl "
+    "enable-linger {inv.account.user}`), and to see why its user manager does not run (`systemctl status user@UID`).",
 )
 def test_user_manager_is_reachable_and_lingers(
     user_manager: UserManager, account: User, inv: Inventory, at: str
 ) -> None:
     """The account's user manager runs on the app host, lingers without a login, and the account is in the group for it."""
     name = inv.account.user
+    where = f"the user manager of {name} on {at}"
+    if user_manager.state == "starting":
+        raise TooYoung(f"{where}, which is still starting", STABLE)
     require(
-        user_manager.state in {"running", "degraded", "starting"},
-        expected="systemctl --user is-system-running says running (or degraded)",
+        user_manager.state in {"running", "degraded"},
+        expected="systemctl --user is-system-running says running (or degraded, by nothing of the application's)",
         seen=user_manager.words or "nothing",
-        where=f"the user manager of {name} on {at}",
+        where=where,
     )
+    ours = unjudged_failures(user_manager, inv)
+    require(not ours, expected="no failed unit of the application's", seen=f"failed: {', '.join(ours)}", where=where)
     require(
         user_manager.lingers,
         expected="lingering is on: services start at boot, and stay when the last login ends",
@@ -75,6 +87,17 @@ def test_user_manager_is_reachable_and_lingers(
         seen=f"groups {' '.join(groups)}",
         where=f"id -nG {name} on {at}",
     )
+
+
+def unjudged_failures(manager: UserManager, inv: Inventory) -> list[str]:
+    """Failed units of the target that no other statement tells of.
+
+    That the app's unit, a legacy one or the timer is not as it should be is said by UNIT-5, UNIT-4 and UNIT-9, whose
+    remedies mend it: a manager that is degraded by them must keep nothing from being started.
+    """
+    judged = {inv.app.unit, *inv.app.legacy_units, inv.app.logrotate_timer}
+    ours = {*judged, inv.app.logrotate_unit}
+    return [unit for unit in manager.failed if unit in ours - judged]
 
 
 @statement(

@@ -122,7 +122,12 @@ def test_bundle_is_complete(bundle: Bundle, bundle_check: BundleCheck, inv: Inve
     soak=True,
 )
 def test_old_gems_are_gone(
-    bundle_dirs: tuple[BundleDir, ...], bundle: Bundle, repository: Repository, inv: Inventory, at: str
+    bundle_dirs: tuple[BundleDir, ...],
+    bundles_aside: tuple[BundleDir, ...],
+    bundle: Bundle,
+    repository: Repository,
+    inv: Inventory,
+    at: str,
 ) -> None:
     """Beside the current release's gems there are no older ones (moved aside counts), and no process uses any."""
     version = wanted_ruby(inv, repository)
@@ -134,4 +139,10 @@ def test_old_gems_are_gone(
             found.path + (f" (used by {', '.join(map(str, found.pids))})" if found.pids else "") for found in old
         ),
         where=f"{inv.shared} on {at}",
+    )
+    require(
+        not bundles_aside,
+        expected="no process that uses gems which were moved aside",
+        seen="; ".join(f"{found.path} (used by {', '.join(map(str, found.pids))})" for found in bundles_aside),
+        where=f"{inv.attic} on {at}",
     )

@@ -113,6 +113,8 @@ def _is_gone(unit: UnitState, files: UnitsDir) -> None:
     links = [link.path for link in files.wants(unit.name)]
     require(not links, expected="no link that starts it", seen=", ".join(links), where=where)
     require(unit.name not in files.files, expected="no unit file", seen=f"{files.path}/{unit.name}", where=where)
+    left = files.left_of(unit.name)
+    require(not left, expected="nothing else of that name among the units", seen=", ".join(left), where=where)
     require(not unit.exists, expected="unknown to the user manager", seen=f"{unit.load} from {unit.fragment}", where=where)
 
 

@@ -56,6 +56,12 @@ FAULTS: tuple[Fault, ...] = (
         as_user(f"sed -i '$d' {PROD}/revisions.log"),
     ),
     fault(
+        "assets-missing",
+        "the current release has lost what was made of its assets",
+        "DEP-1",
+        as_user(f"rm {PROD}/current/public/assets/app.css"),
+    ),
+    fault(
         "logs-rotated-away",
         "the log was removed under the running application",
         "LOG-1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.faults.model import Fault, fault
 from lab.lab import Lab
+from lab.payload.control import login
 from lab.payload.places import ATTIC, HOME, SHARED, USER
 
 
@@ -41,10 +42,16 @@ def _old_bundle_left(lab: Lab) -> None:
     lab.app.run(f"cp -a {ATTIC}/bundle {SHARED}/bundle", user=USER)
 
 
+def _moved_gems_used(lab: Lab) -> None:
+    gems = f"{ATTIC}/bundle/ruby/3.1*/gems"
+    login(lab, lab.app.name, f"cd {gems} || exit 1; setsid sleep infinity </dev/null >/dev/null 2>&1 &")
+
+
 FAULTS: tuple[Fault, ...] = (
     fault("ruby-not-executable", "the Ruby of the site cannot be executed", "RUBY-1 RUBY-4", _ruby_not_executable),
     fault("ruby-replaced", "Ruby was installed anew under the running application", "RUBY-2", _ruby_replaced),
     fault("gem-of-old-host", "one gem's compiled part was built on the old host", "RUBY-3", _old_extension),
     fault("gem-missing", "a gem of the bundle is gone", "RUBY-4", _gem_missing),
     fault("old-bundle-left", "the old host's gems lie beside the current ones", "RUBY-5", _old_bundle_left),
+    fault("moved-gems-used", "a process works in the old host's gems, which were moved aside", "RUBY-5", _moved_gems_used),
 )

@@ -59,6 +59,12 @@ FAULTS: tuple[Fault, ...] = (
     ),
     fault("migrate-unit-left", "the migrate unit's file is there again", "UNIT-4", _legacy_unit_back),
     fault(
+        "migrate-drop-in-left",
+        "a folder with a drop-in of the migrate unit is left among the units",
+        "UNIT-4",
+        _reloaded(f"mkdir {MIGRATE_UNIT}.d; echo '[Service]' > {MIGRATE_UNIT}.d/limits.conf"),
+    ),
+    fault(
         "app-stopped",
         "hkn-rails.service is stopped",
         "UNIT-5 RUBY-2 SOCK-2 SOCK-3 PID-1 WEB-1 WEB-2 SOLR-5 LOG-1",

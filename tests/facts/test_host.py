@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from converge.errors import Unobservable
-from facts.host import UNICORN, activity, home_mount, identity, user_manager
+from converge.errors import TooYoung, Unobservable
+from converge.statements import Fails
+from facts.host import UNICORN, UserManager, activity, home_mount, identity, user_manager
 from tests.targets import ask, inventory, parse
+from verify.test_host import test_login_lands_on_the_intended_host as host_1
+from verify.test_host import test_user_manager_is_reachable_and_lingers as host_2
 
 NO_BUS = "Failed to connect to bus: No such file or directory"
 
@@ -37,6 +43,59 @@ def test_user_manager_without_a_bus_is_an_answer(words: str, state: str) -> None
     assert seen.state == state
     assert seen.lingers
     assert seen.runtime_dir == "/run/user/5000"
+
+
+def manager(state: str, *failed: str) -> UserManager:
+    """What the reading says of a manager in that state."""
+    lines = "".join(f"failed={unit}\n" for unit in failed)
+    return parse(user_manager, f"state={state}\n{lines}lingers=yes\nuid=5000\n")
+
+
+def judged(seen: UserManager) -> None:
+    """HOST-2 on that manager, the account being in its group."""
+    inv = inventory()
+    host_2(seen, SimpleNamespace(groups=[inv.account.group]), inv, "vampires")
+
+
+def test_a_manager_that_others_or_judged_units_degrade_is_well() -> None:
+    judged(manager("running"))
+    told_elsewhere = ("hkn-rails.service", "hkn-rails-migrate.service", "hkn-rails-logrotate.timer")
+    judged(manager("degraded", "hkn-dev.service", *told_elsewhere))
+
+
+def test_a_failed_unit_of_ours_that_nothing_else_judges_is_named() -> None:
+    with pytest.raises(Fails) as seen:
+        judged(manager("degraded", "hkn-dev.service", "hkn-rails-logrotate.service"))
+    assert "failed: hkn-rails-logrotate.service\n" in str(seen.value)
+
+
+def test_a_manager_that_still_starts_is_read_again() -> None:
+    with pytest.raises(TooYoung, match="still starting"):
+        judged(manager("starting"))
+
+
+def test_a_host_that_was_upgraded_makes_the_inventory_the_stale_one() -> None:
+    inv = inventory()
+    out = "hostname=vampires\nrelease={}\nuser=hkn\nuid=5000\ngroups=hkn\n"
+    host_1(parse(identity, out.format("13")), inv, "vampires")
+    with pytest.raises(Fails, match=r"VERSION_ID 14: .* the inventory is probably stale \(the host was upgraded\)"):
+        host_1(parse(identity, out.format("14")), inv, "vampires")
+    with pytest.raises(Fails, match="no VERSION_ID"):
+        host_1(parse(identity, out.format("")), inv, "vampires")
+
+
+def test_failed_units_as_the_manager_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(
+        "#!/bin/sh\ncase $* in\n"
+        "*is-system-running) echo degraded; exit 1 ;;\n"
+        "*list-units*) echo 'a.service loaded failed failed A'; echo '\u25cf b.timer loaded failed failed B' ;;\n"
+        "esac\n"
+    )
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = ask(user_manager, inventory())
+    assert (seen.state, seen.failed) == ("degraded", ("a.service", "b.timer"))
 
 
 def test_home_mount() -> None:

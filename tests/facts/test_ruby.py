@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from converge.errors import Unobservable
-from facts.ruby import Broken, Bundle, bundle, bundle_check, bundle_dirs, rubies
+from converge.statements import Fails
+from facts.repo import Repository
+from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_check, bundle_dirs, bundles_aside, rubies
 from remediate.ruby import unlinked
 from tests.targets import ask, inventory, parse
+from verify.test_ruby import test_old_gems_are_gone as ruby_5
 
 RUBIES = "/home/h/hk/hkn/.rvm/rubies/ruby-{}/bin/ruby"
 
@@ -126,6 +133,68 @@ def test_bundle_check() -> None:
     assert not parse(bundle_check, "rc=1\nwords=missing: rails = 1\n").is_complete
     with pytest.raises(Unobservable):
         parse(bundle_check, "")
+
+
+MAPS = """
+import mmap, sys
+with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+    print("mapped", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def mapping(library: Path) -> Iterator[int]:
+    """A process that has the file mapped, for as long as the context lasts."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    library.write_bytes(b"x" * 4096)
+    with subprocess.Popen(
+        [sys.executable, "-c", MAPS, str(library)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/"
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"mapped\n"
+        yield process.pid
+        process.communicate()
+
+
+def test_gems_that_were_moved_aside_are_seen_in_use(tmp_path: Path) -> None:
+    inv = inventory(account={"home": str(tmp_path)})
+    kept = tmp_path / "attic/20261125-1/007/1/kept"
+    assert ask(bundles_aside, inv) == ()
+    with mapping(kept / "ruby/2.5.0/gems/mysql2-0.5/lib/mysql2.so") as pid:
+        assert ask(bundles_aside, inv) == (BundleDir(str(kept), (pid,)),)
+    assert ask(bundles_aside, inv) == ()
+
+
+def test_a_process_that_works_in_gems_that_were_moved_aside_uses_them(tmp_path: Path) -> None:
+    solr = tmp_path / "attic/bundle.old/ruby/2.5.0/gems/sunspot_solr-2.2.7/solr"
+    solr.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"], cwd=solr) as process:
+        try:
+            seen = ask(bundles_aside, inventory(account={"home": str(tmp_path)}))
+        finally:
+            process.kill()
+    assert seen == (BundleDir(f"{tmp_path}/attic/bundle.old", (process.pid,)),)
+
+
+def test_single_gems_that_were_moved_aside_are_no_bundle(tmp_path: Path) -> None:
+    with mapping(tmp_path / "attic/20261125-1/003/1/kept/lib/unicorn_http.so"):
+        assert ask(bundles_aside, inventory(account={"home": str(tmp_path)})) == ()
+
+
+def test_bundles_in_the_attic_that_are_cut_off() -> None:
+    with pytest.raises(Unobservable, match="cut off"):
+        parse(bundles_aside, "used\t/a/kept\t12\n")
+
+
+def test_gems_count_as_gone_when_nothing_uses_what_was_moved_aside() -> None:
+    inv = inventory(ruby={"version": "3.3.8"})
+    current = Bundle("/s/bundle", "/s/bundle", "3.3.8", ("3.3.0",), 1, (), ())
+    repository = Repository("u", "master", "c" * 40, None, None, {}, (), (), ())
+    dirs = (BundleDir("/s/bundle", (7,)),)
+    ruby_5(dirs, (), current, repository, inv, "vampires")
+    with pytest.raises(Fails, match=r"seen: +/a/kept \(used by 12, 13\)"):
+        ruby_5(dirs, (BundleDir("/a/kept", (12, 13)),), current, repository, inv, "vampires")
 
 
 def test_bundle_dirs() -> None:

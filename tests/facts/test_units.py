@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from converge.errors import TooYoung, Unobservable
 from facts.units import LOOP, UnitFile, masters, our_units, rotation, unit_files
-from tests.targets import parse
+from tests.targets import ask, inventory, parse
 
 UNITS = "/home/h/hk/hkn/.config/systemd/user"
 RELEASE = "/home/h/hk/hkn/hkn-rails/prod/releases/20261123221302"
@@ -82,6 +84,25 @@ def test_unit_files_and_links() -> None:
     assert file.values("ExecStop") == ()
     assert [link.path for link in seen.dangling] == [f"{UNITS}/default.target.wants/old.service"]
     assert [link.target for link in seen.wants("hkn-rails.service")] == ["../hkn-rails.service"]
+
+
+def test_what_bears_a_legacy_units_name(tmp_path: Path) -> None:
+    folder = tmp_path / ".config/systemd/user"
+    legacy = "hkn-rails-migrate.service"
+    (folder / f"{legacy}.d").mkdir(parents=True)
+    (folder / f"{legacy}.d/hkn-rails-migrate.conf").touch()
+    (folder / "default.target.wants").mkdir()
+    for name in ("hkn-rails.service", legacy, f"{legacy}.bak", "hkn-rails-migrate.timer", "hkn-rails-migrate-other.service"):
+        (folder / name).touch()
+    (folder / f"default.target.wants/{legacy}").symlink_to(folder / legacy)
+    inv = inventory(account={"home": str(tmp_path)})
+    seen = ask(unit_files, inv)
+    names = [f"{legacy}.bak", f"{legacy}.d", "hkn-rails-migrate.timer"]
+    assert seen.left_of(legacy) == tuple(f"{folder}/{name}" for name in names)
+    assert sorted(seen.legacy[legacy]) == sorted(
+        [*seen.left_of(legacy), f"{folder}/{legacy}", f"{folder}/default.target.wants/{legacy}"]
+    )
+    assert "hkn-rails-migrate-other.service" in seen.files
 
 
 @pytest.mark.parametrize(

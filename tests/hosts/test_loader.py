@@ -218,6 +218,11 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("stages.root", "/home/hkn-rails/", "absolute path"),
         ("stages.linked_dirs", ["/log"], "relative to a release"),
         ("stages.linked_files", ["../x"], "relative to a release"),
+        ("stages.release_files", ["/x"], "relative to a release"),
+        ("stages.release_files", ["public/*/x"], "in its last part only"),
+        ("stages.release_files", ["public/x|"], "relative to a release"),
+        ("stages.release_files", ["public/"], "relative to a release"),
+        ("stages.release_files", ["x|../y"], "relative to a release"),
         ("stages.legacy", ["prod"], "cannot be one to retire"),
         ("app.unit", "hkn-rails", "ends in .service"),
         ("app.legacy_units", ["hkn-rails.service"], "cannot be one to retire"),
@@ -250,6 +255,10 @@ def test_a_host_called_control_is_refused() -> None:
     whole = data()
     whole["hosts"]["control"] = whole["hosts"].pop("werewolves")
     assert "taken" in mistake(whole)
+
+
+def test_files_that_a_release_must_have_may_be_left_out() -> None:
+    assert build([Layer(Path("mine.toml"), put("stages.release_files", None))], "mine").stages.release_files == []
 
 
 def test_a_right_one_is_an_inventory() -> None:

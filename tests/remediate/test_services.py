@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,11 +15,12 @@ import pytest
 from converge.compile import compile_step
 from converge.executor import host_fence
 from converge.readings import Reading
-from converge.steps import NothingToDo, RemedyContext, Signal, Step
+from converge.statements import Fails
+from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Signal, Step
 from facts import logs, repo, room, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
-from facts.ruby import Broken, Bundle, bundle
+from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_dirs, bundles_aside
 from remediate import cutover
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
@@ -28,6 +30,7 @@ from remediate import units as mend_units
 from tests.facts import test_sockets, test_solr, test_units
 from tests.remediate.world import context
 from tests.targets import inventory, parse
+from verify.test_units import test_legacy_units_are_gone as unit_4
 
 LEGACY = "hkn-rails-migrate.service"
 INV = inventory()
@@ -94,6 +97,28 @@ def steps(remedy: Callable[[RemedyContext], Iterator[Step]], folder: Path, **giv
 )
 def test_steps(remedy: Callable[[RemedyContext], Iterator[Step]], ids: list[str], tmp_path: Path) -> None:
     assert [step.id for step in steps(remedy, tmp_path)] == ids
+
+
+def test_what_is_left_of_a_legacy_unit_fails_and_is_moved_aside(tmp_path: Path) -> None:
+    left = f"{test_units.UNITS}/{LEGACY}.d"
+    folder = parse(units.unit_files, f"[hkn-rails.service]\n|[Unit]\n\n[links]\n[legacy]\nat={LEGACY}\t{left}\n")
+    nobody = replace(MASTERS, all=())
+    with pytest.raises(Fails, match=re.escape(left)):
+        unit_4(OURS, folder, nobody, INV)
+    first, *_ = steps(mend_units.retire_legacy, tmp_path, unit_files=folder)
+    assert (first.id, first.acts) == (f"UNIT-4/remove-{LEGACY}", (Aside(left),))
+    assert first.sentence == f"move {LEGACY}.d aside, which is left of {LEGACY}"
+    elsewhere = replace(context(INV, tmp_path, {**GIVEN, units.unit_files: folder}), at="werewolves")
+    with pytest.raises(NothingToDo, match="are shared"):
+        list(mend_units.retire_legacy(elsewhere))
+    unit_4(OURS, replace(folder, legacy={}), nobody, INV)
+
+
+def test_a_legacy_unit_file_that_is_a_link_is_moved_once(tmp_path: Path) -> None:
+    path = f"{test_units.UNITS}/{LEGACY}"
+    found = f"[{LEGACY}]\n|[Unit]\n\n[links]\nlink={path}\t/x/{LEGACY}\t/x/{LEGACY}\n[legacy]\nat={LEGACY}\t{path}\n"
+    first, *_ = steps(mend_units.retire_legacy, tmp_path, unit_files=parse(units.unit_files, found))
+    assert first.acts == (Aside(path),)
 
 
 def test_a_legacy_unit_that_runs_is_handed_over_and_its_cost_is_said(tmp_path: Path) -> None:
@@ -200,6 +225,19 @@ def test_an_upgrade_that_began_since_keeps_its_pid_file(text: str | None, rc: in
     fence = replace(host_fence(INV, INV.app_host.name, "r"), hostname="", account="", attic=f"{tmp_path}/attic")
     script = compile_step(replace(step, acts=()), "", fence, "1")
     assert subprocess.run(["/bin/sh", "-c", script], check=False, capture_output=True).returncode == rc
+
+
+def test_what_uses_gems_that_were_moved_aside_is_left_to_a_person(tmp_path: Path) -> None:
+    inv = INV.changed({"ruby": INV.ruby.changed({"version": "3.3.8"})})
+    current = Bundle("/s/new", "/s/new", "3.3.8", ("3.3.0",), 1, (), ())
+    dirs = (BundleDir("/s/new", ()), BundleDir("/s/old", ()))
+    given = {**GIVEN, bundle: current, bundle_dirs: dirs, bundles_aside: (BundleDir("/a/kept", (13, 12)),)}
+    remedy = mend_ruby.retire_bundles(context(inv, tmp_path, given))
+    assert next(remedy).acts == (Aside("/s/old"),)
+    with pytest.raises(ByHand, match=r"`ps -fp 12,13`"):
+        next(remedy)
+    with pytest.raises(ByHand):
+        next(mend_ruby.retire_bundles(context(inv, tmp_path, {**given, bundle_dirs: dirs[:1]})))
 
 
 def test_gems_of_another_ruby_stay_while_a_process_uses_them(tmp_path: Path) -> None:
