@@ -12,7 +12,7 @@ from converge import planfile
 from converge.by_hand import PATIENCE, duration
 from converge.errors import ConvergeError, Declined, Exit, UsageError
 from converge.judging import Instance
-from converge.plan import Failing, Plan
+from converge.plan import Failing, Plan, blocked_text
 from converge.record import StepRecord, Verdict
 from converge.runner import Runner
 from converge.session import Chosen, Session, person
@@ -54,6 +54,8 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
             session.record.kind = "check"
         say("nothing to do" if not plan.manual and not plan.tasks else "nothing that this tool may do is left to do")
         session.policy.manual.update(plan.manual)
+        if not option.plan:
+            session.policy.blocked = not_attempted(plan)
         return None
     if option.plan:
         return None
@@ -103,6 +105,7 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
     try:
         demanded = runner.execute(plan)
         session.policy.manual.update(plan.manual)
+        session.policy.blocked = not_attempted(plan)
         everything = session.everything()
         session.read_until_stable(everything, say)
         ended = verdict_of_run(session, everything, chosen, demanded)
@@ -113,6 +116,18 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
     finally:
         runner.finish(code, reason)
     return ended
+
+
+def not_attempted(plan: Plan) -> dict[Instance, str]:
+    """The instances whose remedies were not called because of what they need, with the reason; of a run that is over,
+    or of a plan of which nothing can be carried out.
+    """
+    found: dict[Instance, str] = {}
+    for task in plan.tasks:
+        waits = task.state == "planned" and task.blocked_by
+        if why := blocked_text(task.blocked_by) if waits else task.note if task.state == "blocked" else "":
+            found |= {Instance(id, task.host or None): why for id in task.statements}
+    return found
 
 
 def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demanded: Exit | None) -> tuple[Exit, str] | None:

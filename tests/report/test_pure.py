@@ -83,6 +83,7 @@ def test_the_parts_of_a_message() -> None:
     assert said("expected: a\nseen:     b\nmore b\nwhere:    c\ndo:       d") == {
         "expected": "a", "seen": "b\nmore b", "where": "c", "do": "d"
     }  # fmt: skip
+    assert said("where:    c\nwhy:      w") == {"where": "c", "why": "w"}
     assert said("could not be read: no bus") == {"seen": "could not be read: no bus"}
     assert said("") == {}
 
@@ -219,6 +220,33 @@ def test_what_is_left_says_what_to_type() -> None:
     verdict = record.verdicts[0]
     verdict.outcome, verdict.message = Outcome.MANUAL, "seen: x\ndo:       loginctl enable-linger"
     assert [item.text for item in left(record)] == ["loginctl enable-linger"]
+
+
+def test_what_is_left_is_said_once_for_all_that_wait_for_it() -> None:
+    record = samples.green_run()
+    cut = next(step for step in record.steps if step.id == "UNIT-5/cutover")
+    cut.result, cut.reason = "manual", "type on the app host:\n  sh step.sh"
+    enable = next(step for step in record.steps if step.id == "UNIT-3/enable")
+    enable.result, enable.reason = "blocked", "not attempted, because UNIT-5 is not proven"
+    for verdict in record.verdicts:
+        if verdict.id in {"UNIT-5", "SOCK-3"}:
+            verdict.outcome, verdict.message = Outcome.MANUAL, f"seen:     x\ndo:       {cut.reason}"
+        if verdict.id in {"UNIT-3", "UNIT-4"}:
+            verdict.outcome, verdict.message = Outcome.BLOCKED, f"seen:     {verdict.id}\nwhy:      {enable.reason}"
+    host = samples.HOST
+    assert [(item.title, item.text) for item in left(record)] == [
+        (f"UNIT-5 ({host}), SOCK-3 ({host}): manual", cut.reason),
+        (f"UNIT-3 ({host}), UNIT-4 ({host}): blocked", enable.reason),
+    ]
+    cut.reason = "something that no statement says"
+    assert left(record)[-1].title == f"step UNIT-5/cutover on {host}: manual"
+
+
+def test_what_was_not_attempted_is_left_also_where_nothing_could_be_done() -> None:
+    record = samples.red_check()
+    verdict = next(v for v in record.verdicts if v.id == "UNIT-3")
+    verdict.outcome, verdict.message = Outcome.BLOCKED, "seen: x\nwhy:      not attempted, because UNIT-5 is not proven"
+    assert [item.text for item in left(record)] == ["not attempted, because UNIT-5 is not proven"]
 
 
 def test_markdown_puts_the_verdict_first_and_ticks_boxes() -> None:
