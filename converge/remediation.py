@@ -12,6 +12,7 @@ from converge import planfile
 from converge.by_hand import PATIENCE, duration
 from converge.errors import ConvergeError, Declined, Exit, UsageError
 from converge.judging import Instance
+from converge.masking import mask
 from converge.plan import Failing, Plan, blocked_text
 from converge.record import StepRecord, Verdict
 from converge.runner import Runner
@@ -33,12 +34,11 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     everything = session.everything()
     saved = saved_plan(session, option)
     session.read_until_stable(everything, say, unmoved=True)
+    if session.situation.refuse:
+        return Exit.FAILS, refused(session, say)
     before = session.judge_all(everything)
     session.record.before = before
     session.record.kind = "plan" if option.plan else "run"
-    if session.situation.refuse:
-        text = "; ".join(session.situation.detail) or session.situation.name
-        return Exit.FAILS, f"remediation refused, this is like no situation it knows: {text}"
     runner = make_runner(session, say, option)
     plan = make_plan(runner, before, chosen)
     session.record.steps = plan.steps
@@ -64,6 +64,15 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
         if saved:
             only(saved, session, runner, plan)
     return act(session, runner, plan, chosen, say)
+
+
+def refused(session: Session, say: Say) -> str:
+    """Say why nothing is done in a situation that nobody foresaw: what follows is a check, and its report says so too."""
+    text = "; ".join(session.situation.detail) or session.situation.name
+    reason = mask(f"remediation refused, this is like no situation it knows: {text}")
+    session.record.notes.append(reason)
+    say(f"\n{reason}")
+    return reason
 
 
 def saved_plan(session: Session, option: Any) -> planfile.SavedPlan | None:
@@ -112,6 +121,9 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
         code, reason = (int(ended[0]), ended[1]) if ended else (0, "")
     except ConvergeError as problem:
         code, reason = int(problem.exit_code), str(problem)
+        raise
+    except Exception as problem:  # the journal must not call a defect an interruption
+        code, reason = int(Exit.INTERNAL), f"{type(problem).__name__}: {problem}"
         raise
     finally:
         runner.finish(code, reason)
