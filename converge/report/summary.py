@@ -179,6 +179,11 @@ def done(record: Record) -> list[Done]:
     return [Done(remedy, steps) for remedy, steps in found.items()]
 
 
+def results(record: Record) -> list[tuple[str, int]]:
+    """What became of the remedies, with how many, in the order in which each was first met."""
+    return list(Counter(each.result for each in done(record)).items())
+
+
 def headline(record: Record) -> Headline:
     """The verdict in one line."""
     bad, fixed = unwell(record.verdicts), mended(record)

@@ -23,7 +23,7 @@ from converge.report.timeline import chart
 from converge.statements import Outcome, Severity, Statement
 from tests.report import samples
 
-ALL = [samples.red_check, samples.green_run, samples.everything]
+ALL = [samples.red_check, samples.green_run, samples.unfinished_run, samples.everything]
 
 
 def test_the_verdict_of_a_red_check() -> None:
@@ -289,9 +289,20 @@ def test_a_page_of_hostile_text_has_no_tag_of_its_own() -> None:
 
 def test_the_first_screen_answers_in_this_order() -> None:
     text = first_screen(samples.red_check())
-    words = ["<h1>", "What is wrong", "What was done", "What is left", "line by line", "Every statement"]
+    words = ["<h1>", "What is wrong", "What is left", "What was done", "line by line", "Every statement"]
     places = [text.index(each) for each in words]
     assert places == sorted(places)
+
+
+def test_a_long_list_of_what_was_done_is_folded_with_what_became_of_it() -> None:
+    folded = first_screen(samples.unfinished_run())
+    results = ((18, "done"), (1, "manual"), (2, "blocked"))
+    chips = [f'<span class="chip {word}">{number} {word}</span>' for number, word in results]
+    assert f"<details><summary>21 remedies: {' '.join(chips)}" in folded
+    record = samples.green_run()
+    record.steps = record.steps[:5]
+    assert "<details><summary>" not in first_screen(record)
+    assert first_screen(record).count("<li><span") == 5
 
 
 def test_files_are_written_masked_and_whole(tmp_path: Path) -> None:
