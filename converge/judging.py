@@ -35,6 +35,8 @@ class Policy:
     today: date = field(default_factory=date.today)
     cut_over_on: date | None = None
     manual: dict[str, str] = field(default_factory=dict)
+    blocked: dict[Instance, str] = field(default_factory=dict)
+    """Instances whose remedy a run did not call, with the reason."""
 
 
 def instances_of(on: On, inv: Inventory) -> list[str | None]:
@@ -60,8 +62,8 @@ def arguments(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def grade(statement: Statement, inv: Inventory, policy: Policy) -> tuple[Outcome, str]:
-    """The outcome of a statement that fails, with what to add to its message."""
+def grade(statement: Statement, at: str | None, inv: Inventory, policy: Policy) -> tuple[Outcome, str]:
+    """The outcome of an instance that fails, with what to add to its message."""
     for waiver in inv.waivers:
         if waiver.id != statement.id:
             continue
@@ -83,18 +85,22 @@ def grade(statement: Statement, inv: Inventory, policy: Policy) -> tuple[Outcome
         return Outcome.ADVICE, "a minor statement: advice; --strict makes it a failure"
     if statement.manual is not None:
         return Outcome.MANUAL, "do:       " + statement.manual.format(inv=inv)
+    if why := policy.blocked.get(Instance(statement.id, at)):
+        return Outcome.BLOCKED, f"why:      {why}"
     return Outcome.FAILS, ""
 
 
-def classify(statement: Statement, inv: Inventory, problem: BaseException | None, policy: Policy) -> tuple[Outcome, str]:
+def classify(
+    statement: Statement, at: str | None, inv: Inventory, problem: BaseException | None, policy: Policy
+) -> tuple[Outcome, str]:
     """Outcome and message of an instance from what its function raised (None: it returned)."""
     if problem is None:
         return Outcome.HOLDS, ""
     if isinstance(problem, Unobservable | ConvergeError):
         return Outcome.UNOBSERVABLE, mask(f"could not be read: {problem}")
     if isinstance(problem, AssertionError):
-        outcome, remark = grade(statement, inv, policy)
-        if outcome is Outcome.FAILS and isinstance(problem, Fails) and problem.do:
+        outcome, remark = grade(statement, at, inv, policy)
+        if outcome in {Outcome.FAILS, Outcome.BLOCKED} and isinstance(problem, Fails) and problem.do:
             outcome = Outcome.MANUAL  # it says itself what only a person can do; its remedy does the rest
         text = str(problem) if isinstance(problem, Fails) else f"seen:     {problem}"
         return outcome, mask("\n".join(part for part in (text, remark) if part))
@@ -155,7 +161,7 @@ class Judge:
 
     def verdict(self, statement: Statement, at: str | None, problem: BaseException | None, nodeid: str = "") -> Verdict:
         """The verdict for what evaluating the statement raised."""
-        outcome, message = classify(statement, self.store.inv, problem, self.policy)
+        outcome, message = classify(statement, at, self.store.inv, problem, self.policy)
         return Verdict(
             id=statement.id,
             host=at or "",

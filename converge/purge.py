@@ -60,7 +60,7 @@ def purge(
     """Delete what is kept of these runs, as a run `mine` of its own; one that cannot be purged does not stop the others.
 
     Raises:
-        LockHeld, StateMoved: another run is going on, or a step of one.
+        LockHeld: another run is going on, or a step of one.
         ConnectionLost: what became of the step that acted is not known.
     """
     where = inv.app_host.name

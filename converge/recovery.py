@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from converge.errors import Exit, StateMoved
+from converge.errors import Exit, LockHeld
 from converge.executor import GRACE
 from converge.journal import Journal, Story, fate_script, stories
 from converge.readings.store import CONTROL
+from converge.record import StepRecord
 from converge.transport import Link
+
+
+def left_behind(number: int, steps: Sequence[StepRecord]) -> str:
+    """What a run says that ends in the middle: of the step that it leaves by `number` (0: it was between two), if any."""
+    name = f"step {number}" if number else "it"
+    acting = [step for step in steps if step.result == "unknown"]
+    if not (number and acting):
+        return f"the journal stays open, {name} was left: the next run looks what became of it"
+    step = acting[-1]
+    return (
+        f"{name} ({step.id} at {step.host}: {step.sentence}) was left while it acted, and may still be going on, by itself; "
+        "the journal stays open: no other run begins before the end of that step, and the next one looks what became of it"
+    )
 
 
 def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str]:
     """Find out by looking what became of runs without an end, and close their journals; a sentence for each.
 
     Raises:
-        StateMoved: a step of such a run still acts.
+        LockHeld: a step of such a run still acts, or may. The app host's own lock says so of its own steps alone.
     """
     notes = []
     for story in stories(app):
@@ -43,7 +57,7 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     """What became of a step of which no result is written, in words.
 
     Raises:
-        StateMoved: it still acts, or may.
+        LockHeld: it still acts, or may.
     """
     n, host = int(intent["n"]), str(intent["host"])
     name = f"step {n} ({intent.get('step', '')} at {host})"
@@ -53,13 +67,13 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     if host == CONTROL and who.partition("@")[2] != socket.gethostname():
         left = float(intent["at"]) + float(intent.get("limit", 0.0)) + GRACE - time.time()
         if left > 0:
-            raise StateMoved(
+            raise LockHeld(
                 f"{name} of run {story.id} was begun on the machine of {who}, which cannot be asked from here, and may "
                 f"still act: run again there, or in {left / 60:.0f} min"
             )
         return f"{name}: not known from here, it ran on the machine of {who}"
     answer = links[host].exec(fate_script(story.id, n), limit=15).out.decode(errors="replace").strip()
     if answer == "acting":
-        raise StateMoved(f"{host}: {name} of run {story.id} still acts: run again after its end")
+        raise LockHeld(f"{host}: {name} of run {story.id} still acts: run again after its end")
     ends = {"never": "it never began", "cut": "it was cut off while it acted, and may have done a part"}
     return f"{name}: {ends.get(answer, 'it was done' if answer == '0' else f'it ended with status {answer}')}"

@@ -14,6 +14,12 @@ from converge.statements import REGISTRY, import_statements
 FOREIGN = ("hosts", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory", "force_ansible")
 """testinfra's connection flags: our targets are inventories."""
 
+RERUNNERS = (
+    *("rerunfailures", "flaky", "pytest-retry"),
+    *("pytest_rerunfailures", "flaky.flaky_pytest_plugin", "pytest_retry", "pytest_retry.retry_plugin"),
+)
+"""Names under which plugins that run failing tests again are known to pytest: where installed, and if loaded with -p."""
+
 
 def refuse_unused(config: pytest.Config, folder: str) -> None:
     """Refuse our flags where no statement is asked for: pytest would run other tests as if they had not been typed."""
@@ -56,10 +62,20 @@ def refuse_foreign(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--collect-only connects to nothing: it cannot be combined with {both}")
     if getattr(option, "dist", "no") != "no":
         raise pytest.UsageError(f"-n spreads a check over processes; {both} has one order of acts: leave out -n")
-    if option.remediate and (getattr(option, "reruns", None) or config.pluginmanager.hasplugin("flaky")):
-        raise pytest.UsageError("--remediate runs each statement once on a fresh reading: switch the rerun plugin off")
+    if option.remediate:
+        _refuse_reruns(config)
     option.maxfail = 0  # -x and --lf must not shorten what is looked at after an act
     option.lf = option.failedfirst = option.stepwise = option.stepwise_skip = False
+
+
+def _refuse_reruns(config: pytest.Config) -> None:
+    # It is enough that it is there: a mark in a test, or an ini file, arms it without having been typed.
+    if active := [name for name in RERUNNERS if config.pluginmanager.hasplugin(name)]:
+        off = " ".join(f"-p no:{name}" for name in active)
+        raise pytest.UsageError(
+            f"--remediate judges each statement once, on a fresh reading, and a plugin that runs tests again is active "
+            f"({', '.join(active)}): switch it off with {off}"
+        )
 
 
 def _refuse_strange_values(config: pytest.Config) -> None:

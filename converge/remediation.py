@@ -12,7 +12,8 @@ from converge import planfile
 from converge.by_hand import PATIENCE, duration
 from converge.errors import ConvergeError, Declined, Exit, UsageError
 from converge.judging import Instance
-from converge.plan import Failing, Plan
+from converge.masking import mask
+from converge.plan import Failing, Plan, blocked_text
 from converge.record import StepRecord, Verdict
 from converge.runner import Runner
 from converge.session import Chosen, Session, person
@@ -33,12 +34,11 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     everything = session.everything()
     saved = saved_plan(session, option)
     session.read_until_stable(everything, say, unmoved=True)
+    if session.situation.refuse:
+        return Exit.FAILS, refused(session, say)
     before = session.judge_all(everything)
     session.record.before = before
     session.record.kind = "plan" if option.plan else "run"
-    if session.situation.refuse:
-        text = "; ".join(session.situation.detail) or session.situation.name
-        return Exit.FAILS, f"remediation refused, this is like no situation it knows: {text}"
     runner = make_runner(session, say, option)
     plan = make_plan(runner, before, chosen)
     session.record.steps = plan.steps
@@ -54,6 +54,8 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
             session.record.kind = "check"
         say("nothing to do" if not plan.manual and not plan.tasks else "nothing that this tool may do is left to do")
         session.policy.manual.update(plan.manual)
+        if not option.plan:
+            session.policy.blocked = not_attempted(plan)
         return None
     if option.plan:
         return None
@@ -62,6 +64,15 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
         if saved:
             only(saved, session, runner, plan)
     return act(session, runner, plan, chosen, say)
+
+
+def refused(session: Session, say: Say) -> str:
+    """Say why nothing is done in a situation that nobody foresaw: what follows is a check, and its report says so too."""
+    text = "; ".join(session.situation.detail) or session.situation.name
+    reason = mask(f"remediation refused, this is like no situation it knows: {text}")
+    session.record.notes.append(reason)
+    say(f"\n{reason}")
+    return reason
 
 
 def saved_plan(session: Session, option: Any) -> planfile.SavedPlan | None:
@@ -103,6 +114,7 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
     try:
         demanded = runner.execute(plan)
         session.policy.manual.update(plan.manual)
+        session.policy.blocked = not_attempted(plan)
         everything = session.everything()
         session.read_until_stable(everything, say)
         ended = verdict_of_run(session, everything, chosen, demanded)
@@ -110,9 +122,24 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
     except ConvergeError as problem:
         code, reason = int(problem.exit_code), str(problem)
         raise
+    except Exception as problem:  # the journal must not call a defect an interruption
+        code, reason = int(Exit.INTERNAL), f"{type(problem).__name__}: {problem}"
+        raise
     finally:
         runner.finish(code, reason)
     return ended
+
+
+def not_attempted(plan: Plan) -> dict[Instance, str]:
+    """The instances whose remedies were not called because of what they need, with the reason; of a run that is over,
+    or of a plan of which nothing can be carried out.
+    """
+    found: dict[Instance, str] = {}
+    for task in plan.tasks:
+        waits = task.state == "planned" and task.blocked_by
+        if why := blocked_text(task.blocked_by) if waits else task.note if task.state == "blocked" else "":
+            found |= {Instance(id, task.host or None): why for id in task.statements}
+    return found
 
 
 def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demanded: Exit | None) -> tuple[Exit, str] | None:

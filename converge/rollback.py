@@ -79,7 +79,7 @@ def roll_back(
     What somebody changed since is left as it is and reported; a way back that fails ends it.
 
     Raises:
-        LockHeld, StateMoved: another run is going on, or a step of one.
+        LockHeld: another run is going on, or a step of one.
         ConnectionLost: what became of the step that acted is not known.
     """
     app = links[inv.app_host.name]

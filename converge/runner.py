@@ -19,7 +19,7 @@ from converge.plan import Failing, Plan, Task, block, blocked_text, by_hand_text
 from converge.prober import Prober
 from converge.readings import Reader
 from converge.record import Record, StepRecord, Verdict
-from converge.recovery import close_open_runs
+from converge.recovery import close_open_runs, left_behind
 from converge.shell import Rc
 from converge.statements import Outcome, Statement
 from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step
@@ -111,7 +111,7 @@ class Runner:
         """Take the lock, find out what became of runs without an end, look at the guards, open the journal, start to probe.
 
         Raises:
-            LockHeld: another run is going on; says whose.
+            LockHeld: another run is going on, or a step that one left; says whose.
             StateMoved: somebody deploys.
             JournalError: the journal cannot be written.
             GuardFailed: the shared data cannot be counted.
@@ -164,8 +164,8 @@ class Runner:
             if self.prober is not None:
                 self.record.probe = self.prober.stop()
             if self._left or self.executor.in_flight:
-                left = f"step {self.executor.in_flight}" if self.executor.in_flight else "it"
-                self.record.notes.append(f"the journal stays open, {left} was left: the next run looks what became of it")
+                self.record.notes.append(text := left_behind(self.executor.in_flight, self.record.steps))
+                self.say(text)
             elif step := self.hands.waits_for:
                 waits = f"it waits for a person to do {step}"
                 self.record.notes.append(f"the journal stays open, {waits}: the next run goes on from what it finds")

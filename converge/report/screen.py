@@ -35,6 +35,10 @@ SECTIONS = "<!-- here are the targets' sections -->"
 """Where the sections of a survey come into the page, one after the other as they are made."""
 
 
+FOLD = 6
+"""Remedies that are listed as they are: more of them would push what is left for a person off the first screen."""
+
+
 def _fit(value: Any) -> Any:
     if value is None:
         return ""
@@ -120,6 +124,8 @@ def first_screen(record: Record, prefix: str = "") -> str:
         "wrong": summary.groups(summary.was_wrong(record)),
         "mended": summary.mended(record),
         "done": summary.done(record),
+        "results": summary.results(record),
+        "fold": FOLD,
         "left": summary.left(record),
         "remediable": summary.remediable(record),
         "later": summary.later(record),

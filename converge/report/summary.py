@@ -28,7 +28,7 @@ ORDER = (
 """Outcomes from the most to the least urgent."""
 
 _SEVERITIES = ("blocker", "major", "minor")
-_LABEL = re.compile(r"^(expected|seen|where|do): +", re.MULTILINE)
+_LABEL = re.compile(r"^(expected|seen|where|do|why): +", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def groups(verdicts: Iterable[Verdict]) -> list[Group]:
 
 
 def said(message: str) -> dict[str, str]:
-    """The parts of a failing statement's message: expected, seen, where, do; all of it as ``seen`` if it has none."""
+    """The parts of a failing statement's message: expected, seen, where, do, why; all of it as ``seen`` if it has none."""
     marks = list(_LABEL.finditer(message))
     if not marks:
         return {"seen": message.strip()} if message.strip() else {}
@@ -177,6 +177,11 @@ def done(record: Record) -> list[Done]:
     for step in record.steps:
         found.setdefault(step.remedy, []).append(step)
     return [Done(remedy, steps) for remedy, steps in found.items()]
+
+
+def results(record: Record) -> list[tuple[str, int]]:
+    """What became of the remedies, with how many, in the order in which each was first met."""
+    return list(Counter(each.result for each in done(record)).items())
 
 
 def headline(record: Record) -> Headline:
@@ -224,26 +229,36 @@ def _abnormal(record: Record) -> str:
 
 
 def left(record: Record) -> list[Left]:
-    """What a person still has to do, the urgent first; empty if nothing."""
-    found = [_left_verdict(verdict) for verdict in unwell(record.verdicts) if not _followed(verdict, record)]
+    """What a person still has to do, the urgent first, each thing once; empty if nothing."""
+    found = _left_verdicts(verdict for verdict in unwell(record.verdicts) if not _followed(verdict, record))
+    told = "\n".join(item.text for item in found)
     for step in record.steps:
         if step.result in {"failed", "refused", "unknown", "rolled back", "manual", "blocked"}:
             # What a person types stands on its own lines; anything else is a sentence.
-            text = step.reason or (step.commands if step.result == "manual" else step.err)
+            text = (step.reason or (step.commands if step.result == "manual" else step.err)).strip()
+            if step.result in {"manual", "blocked"} and text and text in told:
+                continue  # said of its statements
             where = f" on {step.host}" if step.host else ""
-            found.append(Left(f"step {step.id}{where}: {step.result}", text.strip(), anchor_of("step", step.id)))
+            found.append(Left(f"step {step.id}{where}: {step.result}", text, anchor_of("step", step.id)))
     return found
 
 
-def _left_verdict(verdict: Verdict) -> Left:
-    parts = said(verdict.message)
-    text = parts.get("do") or parts.get("seen", "")
-    return Left(f"{name_of(verdict)}: {verdict.outcome.value}", text, anchor_of(verdict.id, verdict.host))
+def _left_verdicts(verdicts: Iterable[Verdict]) -> list[Left]:
+    """An entry for all verdicts of one outcome with one text: one step of a person's may be for many statements."""
+    found: dict[tuple[Outcome, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        parts = said(verdict.message)
+        text = parts.get("do") or parts.get("why") or parts.get("seen", "")
+        found.setdefault((verdict.outcome, text), []).append(verdict)
+    return [
+        Left(f"{', '.join(map(name_of, each))}: {outcome.value}", text, anchor_of(each[0].id, each[0].host))
+        for (outcome, text), each in found.items()
+    ]
 
 
 def _followed(verdict: Verdict, record: Record) -> bool:
     """Whether the statement will be mended with its cause, or by its own remedy in a run that is still to come."""
-    if verdict.outcome in {Outcome.MANUAL, Outcome.UNOBSERVABLE}:
+    if verdict.outcome in {Outcome.MANUAL, Outcome.BLOCKED, Outcome.UNOBSERVABLE}:
         return False
     return record.kind != "run" and bool(verdict.remedy)
 

@@ -63,3 +63,51 @@ def test_twice_stops_now_and_the_next_run_finds_out_what_became_of_it(site: Site
     out, _ = again.communicate(timeout=90)
     assert again.returncode == 0, out
     assert any("ended without an end" in file.read_text() for file in (site.top / "reports").glob("*/run.json"))
+
+
+APART = """
+class Apart(LocalLink):
+    def exec(self, script, *, limit, stdin=b""):
+        return super().exec(f"XDG_RUNTIME_DIR={HERE}/apart; export XDG_RUNTIME_DIR; {script}", limit=limit, stdin=stdin)
+
+    def talk(self, script):
+        return super().talk(f"XDG_RUNTIME_DIR={HERE}/apart; export XDG_RUNTIME_DIR; {script}")
+
+converge.session.connect = lambda inv, host, ask=None: Apart()
+"""
+"""Hosts whose locks are not this machine's: there a step on this machine is not seen by the lock."""
+
+
+@pytest.mark.parametrize("site", ["control"], indirect=True)
+def test_twice_in_a_step_on_this_machine_keeps_the_next_run_out_until_its_end(site: Site) -> None:
+    conftest = site.top / "conftest.py"
+    conftest.write_text(conftest.read_text() + APART)
+    (site.top / "apart").mkdir()
+    remedy = site.top / "mend/words.py"
+    remedy.write_text(remedy.read_text().replace("SECONDS = 'control', 4", "SECONDS = 'control', 7"))
+    session = site.begin()
+    site.until(lambda: site.found("waited.begun"))
+    session.send_signal(signal.SIGINT)
+    assert session.stdout is not None
+    while "stopping after" not in session.stdout.readline():
+        pass
+    session.send_signal(signal.SIGINT)
+    out, _ = session.communicate(timeout=90)
+    assert session.returncode == 2, out
+    assert "step 1 (A-1/wait at control: wait) was left while it acted, and may still be going on, by itself" in out
+    assert "no other run begins before the end of that step" in site.record()["notes"][-1]
+    (story,) = stories(LocalLink())
+    assert story.is_open
+    early = site.begin()
+    out, _ = early.communicate(timeout=90)
+    assert not site.found("waited"), "the step must outlast this run for it to prove anything"
+    assert early.returncode == 10, out
+    assert f"control: step 1 (A-1/wait at control) of run {story.id} still acts: run again after its end" in out
+    assert len(stories(LocalLink())) == 1, "the next run left nothing"
+    site.until(lambda: site.found("waited"))
+    time.sleep(0.5)
+    remedy.write_text(remedy.read_text().replace("SECONDS = 'control', 7", "SECONDS = 'control', 0"))
+    again = site.begin()
+    out, _ = again.communicate(timeout=90)
+    assert again.returncode == 0, out
+    assert (site.world.root / "word").read_text() == "good"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from converge.errors import StateMoved
+from converge.errors import LockHeld
 from converge.journal import Journal, JournalError, line, parse, stories
 from converge.recovery import close_open_runs
 from converge.transport import LocalLink
@@ -105,5 +105,5 @@ def test_next_run_does_not_go_on_beside_a_step_that_still_acts(world: World) -> 
     old.write("intent", n=1, step="A/1", host="new", sentence="do it")
     started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     (folder(world, "R1") / "1.started").write_text(f"{os.getpid()} {started}\n")
-    with pytest.raises(StateMoved, match="still acts"):
+    with pytest.raises(LockHeld, match="still acts"):
         close_open_runs({"new": world.link}, world.link, "R2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import xml.etree.ElementTree as ET
 from datetime import date, timedelta
 from pathlib import Path
@@ -188,6 +189,59 @@ def test_remediate_counts_only_when_typed(project: Project, monkeypatch: pytest.
     result = run(project)
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*counts only when it is typed*"])
+
+
+@pytest.mark.parametrize("flags", ["--remediate", "--remediate --yes", "--brief"])
+def test_what_acts_does_not_count_from_an_ini_file_either(project: Project, flags: str) -> None:
+    ini = Path(str(project.path)) / "tox.ini"
+    ini.write_text(ini.read_text().replace("addopts =", f"addopts = {flags}"))
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*{flags.partition(' ')[0]} counts only when it is typed*"])
+    assert not (Path(str(project.path)) / "connected").exists()
+
+
+def test_yes_from_an_ini_file_does_not_answer_for_who_typed_the_rest(project: Project) -> None:
+    ini = Path(str(project.path)) / "tox.ini"
+    ini.write_text(ini.read_text().replace("addopts =", "addopts = --yes"))
+    result = run(project, "--remediate")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--yes counts only when it is typed*"])
+
+
+def installed(project: Project, name: str) -> None:
+    """A package that pytest finds by itself and loads under this name."""
+    top = Path(str(project.path))
+    (top / "rerunner.py").write_text("")
+    info = top / "rerunner-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rerunner\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[pytest11]\n{name} = rerunner\n")
+
+
+@pytest.mark.parametrize("name", ["rerunfailures", "flaky", "pytest-retry"])
+def test_remediate_is_refused_beside_a_plugin_that_runs_tests_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    installed(project, name)
+    monkeypatch.setenv("PYTHONPATH", f"{project.path}:{os.environ['PYTHONPATH']}")
+    assert run(project).ret == 0, "a check may be run again"
+    (Path(str(project.path)) / "connected").unlink()
+    result = run(project, "--remediate", "--yes")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*a plugin that runs tests again is active ({name}): switch it off with -p no:{name}"])
+    assert not (Path(str(project.path)) / "connected").exists()
+    off = run(project, "--remediate", "--yes", "-p", f"no:{name}")
+    assert off.ret == 0
+    off.stdout.fnmatch_lines(["nothing to do"])
+
+
+@pytest.mark.parametrize("module", ["pytest_rerunfailures", "pytest_retry"])
+def test_so_it_is_beside_one_that_is_loaded_by_hand(project: Project, module: str) -> None:
+    (Path(str(project.path)) / f"{module}.py").write_text("")
+    result = run(project, "--remediate", "--yes", "-p", module)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*switch it off with -p no:{module}"])
 
 
 @pytest.mark.parametrize("flags", [["--remediate", "--collect-only"], ["--plan", "--collect-only"]])

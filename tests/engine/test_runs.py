@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from converge.errors import ConnectionLost, Exit, StateMoved, Unobservable
+from converge.errors import ConnectionLost, Exit, LockHeld, StateMoved, Unobservable
 from converge.guards import GuardFailed, Tree
 from converge.journal import JournalError, line, parse, stories
 from converge.lock import Lock, holder
@@ -172,7 +172,7 @@ def test_step_begun_on_another_machine_is_waited_for_until_it_must_have_ended() 
     story = parse("R1", text)
     (intent,) = story.dangling()
     link = LocalLink()
-    with pytest.raises(StateMoved, match=r"begun on the machine of bob@elsewhere.* may still act: run again there, or in"):
+    with pytest.raises(LockHeld, match=r"begun on the machine of bob@elsewhere.* may still act: run again there, or in"):
         fate({"control": link}, story, intent)
     assert "not known from here" in fate({"control": link}, story, {**intent, "at": time.time() - 3600})
 

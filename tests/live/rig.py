@@ -24,7 +24,7 @@ from tests.live.figures import Entry
 TOP = Path(__file__).resolve().parents[2]
 REPORT = re.compile(r"^report: (\S+)/report\.html$", re.MULTILINE)
 WRITTEN = re.compile(r"Generated html report: file://(\S+/reports/\S+)/report\.html ")
-FAILING = (Outcome.FAILS, Outcome.MANUAL, Outcome.ADVICE)
+FAILING = (Outcome.FAILS, Outcome.MANUAL, Outcome.ADVICE, Outcome.BLOCKED)
 LIMIT = 420.0
 """Seconds that one session may take."""
 

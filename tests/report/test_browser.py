@@ -121,6 +121,18 @@ def test_the_page_runs_nothing_of_a_hosts_and_asks_nobody(sample: str, browser: 
     assert not browser.find_elements("css selector", intruders)
 
 
+@pytest.mark.parametrize("sample", ["red_check", "green_run", "unfinished_run"])
+def test_what_a_reader_asks_first_is_on_the_first_screen(sample: str, browser: Any, tmp_path: Path) -> None:
+    browser.get(written(tmp_path / "session", sample).as_uri())
+    assert browser.execute_script("return innerWidth") == 1280
+
+    def bottom(selector: str) -> float:
+        return float(browser.execute_script(f"return document.querySelector('{selector}').getBoundingClientRect().bottom"))
+
+    places = {each: bottom(each) for each in (".band", ".wrong .item:last-child", ".left", ".done h2")}
+    assert {each: place for each, place in places.items() if not 0 < place <= 900} == {}
+
+
 def test_the_page_is_readable_without_its_script(browser: Any, tmp_path: Path) -> None:
     file = written(tmp_path / "session", "red_check")
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})

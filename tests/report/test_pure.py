@@ -23,7 +23,7 @@ from converge.report.timeline import chart
 from converge.statements import Outcome, Severity, Statement
 from tests.report import samples
 
-ALL = [samples.red_check, samples.green_run, samples.everything]
+ALL = [samples.red_check, samples.green_run, samples.unfinished_run, samples.everything]
 
 
 def test_the_verdict_of_a_red_check() -> None:
@@ -83,6 +83,7 @@ def test_the_parts_of_a_message() -> None:
     assert said("expected: a\nseen:     b\nmore b\nwhere:    c\ndo:       d") == {
         "expected": "a", "seen": "b\nmore b", "where": "c", "do": "d"
     }  # fmt: skip
+    assert said("where:    c\nwhy:      w") == {"where": "c", "why": "w"}
     assert said("could not be read: no bus") == {"seen": "could not be read: no bus"}
     assert said("") == {}
 
@@ -221,6 +222,33 @@ def test_what_is_left_says_what_to_type() -> None:
     assert [item.text for item in left(record)] == ["loginctl enable-linger"]
 
 
+def test_what_is_left_is_said_once_for_all_that_wait_for_it() -> None:
+    record = samples.green_run()
+    cut = next(step for step in record.steps if step.id == "UNIT-5/cutover")
+    cut.result, cut.reason = "manual", "type on the app host:\n  sh step.sh"
+    enable = next(step for step in record.steps if step.id == "UNIT-3/enable")
+    enable.result, enable.reason = "blocked", "not attempted, because UNIT-5 is not proven"
+    for verdict in record.verdicts:
+        if verdict.id in {"UNIT-5", "SOCK-3"}:
+            verdict.outcome, verdict.message = Outcome.MANUAL, f"seen:     x\ndo:       {cut.reason}"
+        if verdict.id in {"UNIT-3", "UNIT-4"}:
+            verdict.outcome, verdict.message = Outcome.BLOCKED, f"seen:     {verdict.id}\nwhy:      {enable.reason}"
+    host = samples.HOST
+    assert [(item.title, item.text) for item in left(record)] == [
+        (f"UNIT-5 ({host}), SOCK-3 ({host}): manual", cut.reason),
+        (f"UNIT-3 ({host}), UNIT-4 ({host}): blocked", enable.reason),
+    ]
+    cut.reason = "something that no statement says"
+    assert left(record)[-1].title == f"step UNIT-5/cutover on {host}: manual"
+
+
+def test_what_was_not_attempted_is_left_also_where_nothing_could_be_done() -> None:
+    record = samples.red_check()
+    verdict = next(v for v in record.verdicts if v.id == "UNIT-3")
+    verdict.outcome, verdict.message = Outcome.BLOCKED, "seen: x\nwhy:      not attempted, because UNIT-5 is not proven"
+    assert [item.text for item in left(record)] == ["not attempted, because UNIT-5 is not proven"]
+
+
 def test_markdown_puts_the_verdict_first_and_ticks_boxes() -> None:
     text = markdown(samples.green_run())
     assert text.startswith("## ✅ The site stands as it should again")
@@ -261,9 +289,20 @@ def test_a_page_of_hostile_text_has_no_tag_of_its_own() -> None:
 
 def test_the_first_screen_answers_in_this_order() -> None:
     text = first_screen(samples.red_check())
-    words = ["<h1>", "What is wrong", "What was done", "What is left", "line by line", "Every statement"]
+    words = ["<h1>", "What is wrong", "What is left", "What was done", "line by line", "Every statement"]
     places = [text.index(each) for each in words]
     assert places == sorted(places)
+
+
+def test_a_long_list_of_what_was_done_is_folded_with_what_became_of_it() -> None:
+    folded = first_screen(samples.unfinished_run())
+    results = ((18, "done"), (1, "manual"), (2, "blocked"))
+    chips = [f'<span class="chip {word}">{number} {word}</span>' for number, word in results]
+    assert f"<details><summary>21 remedies: {' '.join(chips)}" in folded
+    record = samples.green_run()
+    record.steps = record.steps[:5]
+    assert "<details><summary>" not in first_screen(record)
+    assert first_screen(record).count("<li><span") == 5
 
 
 def test_files_are_written_masked_and_whole(tmp_path: Path) -> None:
