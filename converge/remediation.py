@@ -56,6 +56,9 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
         session.policy.manual.update(plan.manual)
         if not option.plan:
             session.policy.blocked = not_attempted(plan)
+            if runner.look_back():
+                # A step of such a run may have ended since all was read.
+                session.read_until_stable(everything, say)
         return None
     if option.plan:
         return None

@@ -13,8 +13,8 @@ from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor
 from converge.foresight import Foresight, Prefetch
 from converge.interrupts import first_interrupt
-from converge.journal import Journal
-from converge.lock import Lock
+from converge.journal import Journal, stories
+from converge.lock import Lock, holder
 from converge.plan import Failing, Plan, Task, block, blocked_text, by_hand_text, call, fill, sketch
 from converge.prober import Prober
 from converge.readings import Reader
@@ -128,6 +128,29 @@ class Runner:
         self.prober = Prober(self.inv, self.folder / "requests.jsonl")
         if trouble := self.prober.start():
             self.record.notes.append(trouble)
+
+    def look_back(self) -> bool:
+        """Where nothing is to be done: find out what became of runs without an end all the same; whether there was one.
+
+        The run that goes on now, if any, is left alone, and nothing is written where every run has its end.
+
+        Raises:
+            LockHeld: a step of such a run still acts, so that what was read may change.
+        """
+        if not any(story.is_open for story in stories(self.app)):
+            return False
+        if now := holder(self.app):
+            self.record.notes.append(f"another run is going on: {now}")
+            return False
+        self.lock.acquire(self.who, self.record.id)
+        try:
+            found = close_open_runs(self.links, self.app, self.record.id)
+        finally:
+            self.lock.release()
+        self.record.notes += found
+        for text in found:
+            self.say(text)
+        return True
 
     def execute(self, plan: Plan) -> Exit | None:
         """Run the plan's tasks; what became of the steps goes into the record. The exit code that it demands, None for none.

@@ -158,6 +158,32 @@ def test_second_run_tells_what_became_of_the_first(stage: Stage) -> None:
     assert "run R1 of ada ended without an end: every step that it began had ended" in second.record.notes
 
 
+def test_run_with_nothing_to_do_closes_the_journal_of_one_that_died(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    assert stage.runner("R0").look_back() is False
+    stage.link.at = "A/write"
+    with pytest.raises(ConnectionLost):
+        stage.go()
+    stage.link.at = ""
+    second = stage.runner("R2")
+    assert second.look_back() is True
+    assert "run R1 of ada ended without an end: every step that it began had ended" in second.record.notes
+    assert [(story.id, story.is_open) for story in stories(stage.link)] == [("R1", False)]
+    assert second.look_back() is False
+    assert holder(stage.link) is None
+
+
+def test_run_with_nothing_to_do_leaves_the_one_that_is_going_on_alone(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    first = stage.runner()
+    first.start(first.plan([Failing("A", "new")], {"A"}, {}))
+    second = stage.runner("R2")
+    assert second.look_back() is False
+    assert any("another run is going on: ada" in text for text in second.record.notes)
+    assert [story.is_open for story in stories(stage.link)] == [True]
+    first.finish(0, "")
+
+
 def test_step_that_was_left_keeps_its_journal_open(stage: Stage) -> None:
     stage.add("A", stage.writer("A"))
     stage.link.at = "A/write"
