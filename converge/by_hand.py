@@ -253,13 +253,9 @@ class Hands:
 
     def _look(self, step: Step, n: int, attempt: Attempt | None) -> Look:
         executor = self.executor
-        if step.sign:
-            done = executor.links[step.sign.host].exec(f"{executor.prelude}\n{step.sign.test}", limit=60)
-            text = " ".join(done.out.decode(errors="replace").split())
-            if done.rc == 0:
-                return Look("done", text)
-        else:
-            text = ""
+        is_done, text = self._sign(step)
+        if is_done:
+            return Look("done", text)
         begun = f'[ ! -e {folder(executor.journal.run)}/{n}.sh ] || {{ echo begun; exit; }}\n' if attempt else ""
         tests = "".join(
             f"(\n{c.test}\n) >/dev/null 2>&1 </dev/null || {{ printf '%s\\n' {shlex.quote(c.sentence)}; exit; }}\n"
@@ -271,7 +267,18 @@ class Hands:
         said = answer.out.decode(errors="replace").strip()
         if begun and said == "begun":
             return Look("begun")
-        return Look("moved", f"it is not so any more that {said}") if said and answer.rc == 0 else Look("nothing", text)
+        if not said or answer.rc != 0:
+            return Look("nothing", text)
+        # It may have been done between the two questions: that is no move.
+        is_done, text = self._sign(step)
+        return Look("done", text) if is_done else Look("moved", f"it is not so any more that {said}")
+
+    def _sign(self, step: Step) -> tuple[bool, str]:
+        """Whether the step's sign shows that it was done, and what was seen; never without a sign."""
+        if not step.sign:
+            return False, ""
+        seen = self.executor.links[step.sign.host].exec(f"{self.executor.prelude}\n{step.sign.test}", limit=60)
+        return seen.rc == 0, " ".join(seen.out.decode(errors="replace").split())
 
     def _followed(self, record: StepRecord, attempt: Attempt) -> Ended:
         self.ease(False)
