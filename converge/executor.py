@@ -18,7 +18,7 @@ from converge.journal import Journal, JournalError, append_script, folder, line
 from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
 from converge.masking import mask
 from converge.record import StepRecord
-from converge.shell import MARK, Rc
+from converge.shell import MARK, NICED, Rc
 from converge.steps import Step
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
@@ -104,7 +104,8 @@ def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
     n = attempt.n
     form = '{"v": 1, "kind": "result", "at": %s, "n": %s, "rc": %s}\\n'
     result = f"printf {shlex.quote(form)} \"$(date +%s)\" {n} \"$rc\" >>\"$J/journal.jsonl\"" if journalled else ":"
-    return f"""J={folder(run)}
+    return f"""{NICED if attempt.host != CONTROL else ""}
+J={folder(run)}
 umask 077
 # Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
 trap : TERM HUP INT

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
 from converge.journal import NAME, STATE
-from converge.shell import Rc
+from converge.shell import NICED, Rc
 from converge.transport import Link
 from converge.transport.stream import Stream, Talks
 
@@ -77,7 +77,8 @@ hinted() {{ # NOW: whether a holder on another host touched the hint lately
 def holding_script(info: str, run: str) -> str:
     """Shell that takes the lock, says ``locked``, and holds it while it hears beats; `info` is the holder's JSON."""
     mine = shlex.quote(f'"run": {json.dumps(run)},')
-    return f"""{RUNTIME}
+    return f"""{NICED}
+{RUNTIME}
 {_HINTED}
 [ -d "$XDG_RUNTIME_DIR" ] || {{ echo "no $XDG_RUNTIME_DIR"; exit 14; }}
 umask 077

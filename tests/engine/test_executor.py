@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -61,6 +62,12 @@ def test_step_is_written_down_before_and_after(world: World, executor: Executor)
     assert {p.name for p in state(world).iterdir()} >= {"1.sh", "1.undo.sh", "1.out", "1.err", "1.rc", "1.started"}
     mirror = [json.loads(text) for text in (world.top / "mirror").read_text().splitlines()]
     assert [(m["kind"], m["n"]) for m in mirror] == [("intent", 1), ("result", 1)]
+
+
+def test_step_on_a_host_gives_way_to_others_and_one_on_this_machine_does_not(world: World, executor: Executor) -> None:
+    shown = (Run("ps -o ni= -p $$"),)
+    assert int(executor.run_step(step(world, acts=shown), "a.b", ["A"]).out) == max(10, os.nice(0))
+    assert int(executor.run_step(step(world, acts=shown, host="control"), "a.b", ["A"]).out) == os.nice(0)
 
 
 def test_output_and_reason_of_a_failure_come_back(world: World, executor: Executor) -> None:
