@@ -131,6 +131,8 @@ class Lock:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self.who = "unknown"
+        """The person who took it last."""
         self._stream: Stream | None = None
         self._quit = threading.Event()
         self._lost = ""
@@ -144,6 +146,7 @@ class Lock:
         """
         if not isinstance(self.link, Talks):
             raise LockUnavailable(f"{self.link.name}: this link cannot hold a lock")
+        self.who = who
         info = json.dumps({"who": who, "run": run, "since": round(time.time(), 1), "pid": 0, "host": ""})
         stream = self.link.talk(holding_script(info, run))
         answer = _first_line(stream)

@@ -68,6 +68,7 @@ def test_purge_deletes_it_writes_it_down_and_closes_the_way_back(stage: Stage) -
     assert (stage.world.root / "A").exists()
     first, second = stories(stage.link)
     assert describe(second)["of"] == "purge"
+    assert any("run R2, step 1, by ada: delete what is kept of run R1" in text for text in stage.world.said)
     assert [i["step"] for i in second.intents()] == ["purge-R1"]
     assert second.results()[1]["rc"] == 0
     assert [b.stays for b in plan_rollback(first)] == ["what it moved aside was deleted by the purge R2"]
