@@ -58,12 +58,13 @@ def test_looking_at_the_lock_writes_nothing(world: World) -> None:
     assert list((world.top / "run").iterdir()) == before
 
 
-def test_lock_goes_with_its_holder(world: World) -> None:
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_lock_goes_with_its_holder(world: World, signal: str) -> None:
     lock = Lock(world.link)
     lock.acquire("ada", "R1")
     seen = holder(world.link)
     assert seen is not None
-    subprocess.run(["kill", "-9", str(seen.pid)], check=True)
+    subprocess.run(["kill", "-s", signal, str(seen.pid)], check=True)
     assert _soon(lambda: holder(world.link) is None)
     lock.release()
 
