@@ -9,7 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from converge.errors import UsageError
 from converge.executor import host_fence, key_of
+from converge.guards import Guard, GuardFailed
 from converge.journal import Story
+from converge.shell import NICED
 from converge.transport import Link
 from hosts.schema import Inventory
 
@@ -78,7 +80,7 @@ def look(link: Link, inv: Inventory) -> Listing:
         UsageError: an attic is a symlink, or could not be read.
     """
     words = " ".join(map(shlex.quote, attics(inv)))
-    done = link.exec(f"set -- {words}\n{LISTING}", limit=300)
+    done = link.exec(f"{NICED}\nset -- {words}\n{LISTING}", limit=300)
     lines = done.out.decode(errors="backslashreplace").splitlines()
     if done.rc != 0 or not lines or lines[-1] != "end":
         seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
@@ -92,6 +94,31 @@ def look(link: Link, inv: Inventory) -> Listing:
         else:
             strange.append(fields[0])
     return Listing(tuple(entries), tuple(dict.fromkeys(strange)))
+
+
+class AtticFull(GuardFailed):
+    """The attics hold more than the inventory allows, and the run would move more aside."""
+
+
+def has_room(link: Link, inv: Inventory) -> Guard:
+    """What the attics hold, for a run that moves more aside.
+
+    Raises:
+        AtticFull: it is more than the inventory allows.
+        GuardFailed: it could not be told.
+    """
+    try:
+        kib = sum(entry.kib for entry in look(link, inv).entries)
+    except UsageError as problem:
+        raise GuardFailed(str(problem)) from None
+    most = inv.limits.attic_gib
+    if kib > most * 1024**2:
+        raise AtticFull(
+            f"{link.name}: the attic holds {size(kib)}, more than {most:g} GiB (limits.attic_gib of "
+            f"{inv.file or 'the inventory'}), and this run would move more aside: nothing was done. What is older than the "
+            f"soak is deleted by `python -m converge purge --target {inv.name}`"
+        )
+    return Guard("room in the attic", True, f"room in the attic: it holds {size(kib)} of {most:g} GiB")
 
 
 def by_run(listing: Listing, stories: Iterable[Story], soak: int, today: date) -> tuple[list[Kept], list[Entry]]:

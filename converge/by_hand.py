@@ -15,7 +15,7 @@ from converge.journal import NAME, folder
 from converge.lock import heard_script, mine_script
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
-from converge.shell import Rc
+from converge.shell import NICED, Rc
 from converge.steps import Run, Step
 from hosts.schema import Inventory
 
@@ -131,6 +131,7 @@ def hand_script(run: str, attempt: Attempt, launch: str, hostname: str, *, is_ap
     return f"""# {label}
 # Step {n} of run {run}, laid ready for a person. It works once, and only while that run waits for it.
 {check if hostname else ""}
+{NICED if hostname else ""}
 echo {shlex.quote(f"{label} (at most {in_words(attempt.limit)}) ...")}
 (
 {held}

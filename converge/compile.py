@@ -15,6 +15,9 @@ from converge.steps import Act, Aside, Link, Mode, Run, Signal, Step, Unit, Writ
 
 GUARDED = re.compile(r"(?:^|[\s;&|(!])(?:put|relink|aside|chmode|unit)\s", re.MULTILINE)
 
+ASIDE = re.compile(r"(?:^|[\s;&|(!])aside\s+['/~]", re.MULTILINE)
+"""Of a program that moves a path aside that it names outright."""
+
 RUNTIME = "$XDG_RUNTIME_DIR"
 """May begin a path: the account's runtime directory on the step's host."""
 
@@ -182,6 +185,11 @@ def described(act: Act) -> str:
             return f"kill -s {signal} {pid}    # only while it is the process that runs: {cmdline}"
         case Run(script):
             return textwrap.dedent(script).strip()
+
+
+def moves_aside(step: Step) -> bool:
+    """Whether the step may put something large into the attic: what programs of a cutover move aside are names and PIDs."""
+    return any(isinstance(act, Aside) or (isinstance(act, Run) and ASIDE.search(act.script)) for act in step.acts)
 
 
 def _in_words(act: Act) -> str:

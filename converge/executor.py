@@ -6,10 +6,11 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from converge import notices
 from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
 from converge.compile import Fence, compile_step, compile_undo, render
 from converge.detached import Confirmation, RolledBack, environment, outcome_script, unit_script
@@ -18,7 +19,7 @@ from converge.journal import Journal, JournalError, append_script, folder, line
 from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
 from converge.masking import mask
 from converge.record import StepRecord
-from converge.shell import MARK, Rc
+from converge.shell import MARK, NICED, Rc
 from converge.steps import Step
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
@@ -58,7 +59,7 @@ def control_fence(workdir: str, attic: str, run: str) -> Fence:
 class Attempt:
     """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
 
-    With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed.
+    With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed. `who` is whose run it is.
     """
 
     n: int
@@ -68,6 +69,12 @@ class Attempt:
     limit: float
     label: str
     confirm: bool = False
+    who: str = "unknown"
+
+    @property
+    def is_on_a_host(self) -> bool:
+        """Whether others work where it acts."""
+        return self.host != CONTROL
 
 
 def key_of(n: int, step: str) -> str:
@@ -104,13 +111,21 @@ def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
     n = attempt.n
     form = '{"v": 1, "kind": "result", "at": %s, "n": %s, "rc": %s}\\n'
     result = f"printf {shlex.quote(form)} \"$(date +%s)\" {n} \"$rc\" >>\"$J/journal.jsonl\"" if journalled else ":"
-    return f"""J={folder(run)}
+    title = notices.title(run, n, attempt.who, attempt.label)
+    state = notices.state(
+        run, n, attempt.who, attempt.label, puts_back=attempt.confirm, undoable=attempt.undo is not None
+    )
+    return f"""{NICED if attempt.is_on_a_host else ""}
+J={folder(run)}
 umask 077
 # Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
 trap : TERM HUP INT
 {environment(n) if attempt.confirm else ""}
+{notices.ALOUD if attempt.is_on_a_host else "aloud() { :; }"}
 end() {{
   rc=$1
+  printf 'ended with status %s\\n' "$rc" >>"$J/{n}.state"
+  aloud {shlex.quote(title)}": ended with status $rc"
   {result}
   printf '%s\\n' "$rc" >"$J/{n}.rc.new" && mv -T "$J/{n}.rc.new" "$J/{n}.rc"
   exit 0
@@ -122,6 +137,8 @@ if [ -d "$XDG_RUNTIME_DIR" ]; then
   flock -n 8 || {{ echo '{MARK}busy: another step acts on this host' >"$J/{n}.err"; end {Rc.BUSY.value}; }}
   printf '%s\\n' {shlex.quote(f"{run}, step {n}: {attempt.label}")} >{ACT_LOCK}.info
 fi
+printf '%s\\n' {shlex.quote(state)} >"$J/{n}.state"
+aloud {shlex.quote(f"{title}: begins")}
 timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-
 rc=$?
 case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
@@ -242,7 +259,8 @@ class Executor:
             self.in_flight = 0
             raise ConnectionLost(f"{attempt.host}: {record.reason}: nothing more is done")
         if attempt.host != self.inv.app_host.name:
-            self.journal.write("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason)
+            words = self._aloud(attempt, f"ended with status {done.rc}")
+            self.journal.write("result", words, n=attempt.n, rc=done.rc, result=record.result, reason=record.reason)
         else:
             self.journal.note(line("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason))
         self.in_flight = 0
@@ -256,6 +274,7 @@ class Executor:
             JournalError: it could not be written.
         """
         attempt = self._attempt(step)
+        attempt = replace(attempt, who=f"{attempt.who}, typed by hand")
         self.lock.check()
         intent = line("intent", **_facts(attempt, record)) if attempt.host == self.inv.app_host.name else ""
         host = self.inv.hosts.get(attempt.host)
@@ -280,8 +299,10 @@ class Executor:
     def done_by_hand(self, n: int, step: Step, record: StepRecord) -> None:
         """Write down a step that a person did in their own way, of which only what became of it was seen."""
         none = f"none: it was done by hand; {record.undo.removeprefix('none: ')}"
-        facts = _facts(Attempt(n, step.host, "", None, step.limit, step.sentence), record) | {"undo": none}
-        self.journal.write("intent", **facts)
+        attempt = Attempt(n, step.host, "", None, step.limit, step.sentence, who=self.lock.who)
+        facts = _facts(attempt, record) | {"undo": none}
+        said = notices.title(self.journal.run, n, attempt.who, step.sentence)
+        self.journal.write("intent", notices.aloud(f"{said}: done by hand"), **facts)
         self.journal.write("result", n=n, rc=0, result=record.result, reason=record.reason)
 
     def fence(self, host: str) -> Fence:
@@ -304,7 +325,7 @@ class Executor:
     def run_script(self, id: str, host: str, script: str, label: str, undo: str, limit: float = 300.0) -> StepRecord:
         """Run a script that guards itself, once, as a step of this run that has no way back; `undo` says why."""
         self.count += 1
-        attempt = Attempt(self.count, host, script, None, limit, label)
+        attempt = Attempt(self.count, host, script, None, limit, label, who=self.lock.who)
         record = StepRecord(id, "", [], host, label, "", [], undo, None)
         record.started = time.time()
         return self._settled(record, attempt, self._perform(attempt, record))
@@ -325,7 +346,13 @@ class Executor:
         script = compile_step(step, self.prelude, fence, key)
         undo = compile_undo(step, self.prelude, fence, key)
         self.count += 1
-        return Attempt(self.count, step.host, script, undo, step.limit, step.sentence, step.confirm is not None)
+        confirm = step.confirm is not None
+        return Attempt(self.count, step.host, script, undo, step.limit, step.sentence, confirm, self.lock.who)
+
+    def _aloud(self, attempt: Attempt, words: str) -> str:
+        """Shell for the app host that says of a step on this machine what steps on a host say there themselves."""
+        said = notices.title(self.journal.run, attempt.n, attempt.who, attempt.label)
+        return "" if attempt.is_on_a_host else notices.aloud(f"{said}: {words}")
 
     def _confirmation(self, attempt: Attempt) -> Confirmation:
         if self.dial is None:
@@ -349,7 +376,7 @@ class Executor:
             self.journal.note(intent)
         else:
             self.lock.prove(self.journal.run)
-            self.journal.write("intent", **facts)
+            self.journal.write("intent", self._aloud(attempt, "begins"), **facts)
         script = launch_script(self.journal.run, attempt, intent)
         self.in_flight = attempt.n
         if intent:
@@ -367,7 +394,7 @@ class Executor:
         if attempt.host == self.inv.app_host.name:
             self.journal.note(line("intent", **facts))  # the host's own was written by what the person ran
         else:
-            self.journal.write("intent", **facts)
+            self.journal.write("intent", self._aloud(attempt, "begins"), **facts)
         script = outcome_script(self.journal.run, attempt.n, attempt.limit + GRACE)
         if not attempt.confirm:
             return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)

@@ -7,6 +7,8 @@ import shlex
 from dataclasses import dataclass
 
 from converge.errors import ConvergeError, Exit, Unobservable, UsageError
+from converge.room import parse_room, room_script
+from converge.shell import NICED
 from converge.transport import Link
 from hosts.schema import Inventory
 
@@ -19,6 +21,10 @@ class GuardFailed(ConvergeError):
     """What a run must know before it may act could not be read; nothing was done."""
 
     exit_code = Exit.FAILS
+
+
+class TooManyEntries(Unobservable):
+    """A tree is larger than the inventory lets anybody walk."""
 
 
 FORBIDDEN = {
@@ -136,16 +142,26 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
     """Count the data that users made on the app host; again, if a file went while it was counted.
 
     Raises:
+        TooManyEntries: it has more files and folders than the inventory lets anybody walk.
         Unobservable: it could not be counted.
     """
-    folders = " ".join(shlex.quote(folder) for folder in data_folders(inv))
-    count = "awk '/unread/ { bad = 1 } { n++; b += $1 } END { if (bad) exit 1; printf \"%d %d\\n\", n, b }'"
+    folders, most = " ".join(shlex.quote(folder) for folder in data_folders(inv)), inv.limits.entries
+    count = (
+        f"awk 'NR > {most} {{ many = 1 }} /unread/ {{ bad = 1 }} /^[0-9]/ {{ n++; b += $1 }} "
+        'END { if (many) print "many"; else if (bad) exit 1; else printf "%d %d\\n", n, b }\''
+    )
     # A folder that does not exist yet holds nothing; one that cannot be read is not known, and must not count as empty.
-    each = 'for d; do [ ! -d "$d" ] || find "$d" -type f -printf "%s\\n" || echo unread; done'
-    script = f"set -- {folders}; {{ {each}; }} | {count}"
+    walk = 'find "$d" -type f -printf "%s\\n" -o -printf ".\\n"'
+    each = f'for d; do [ ! -d "$d" ] || {walk} || echo unread; done'
+    script = f"{NICED}\nset -- {folders}; {{ {each}; }} | head -n {most + 1} | {count}"
     for _ in range(3):
         done = link.exec(script, limit=60)
         words = done.out.decode(errors="replace").split()
+        if words == ["many"]:
+            raise TooManyEntries(
+                f"the shared data below {inv.shared} has more than {most} entries (limits.entries of "
+                f"{inv.file or 'the inventory'})"
+            )
         if done.rc == 0 and len(words) == 2 and all(word.isdigit() for word in words):
             return Tree(int(words[0]), int(words[1]))
     seen = (done.err.decode(errors="replace").strip().splitlines() or [f"status {done.rc}"])[0]
@@ -189,34 +205,12 @@ def nobody_deploys(link: Link, inv: Inventory) -> Guard:
     return Guard(name, True, f"{name}: no deploy is at work in {inv.stage}")
 
 
-MEMORY = r""": "${XDG_RUNTIME_DIR:=/run/user/$(id -u)}"; export XDG_RUNTIME_DIR
-awk '/^MemAvailable/ { print "available", $2 }' /proc/meminfo
-for u in $CV_UNITS; do
-  p=$(systemctl --user show "$u" -p MainPID | cut -d= -f2-)
-  [ "${p:-0}" -gt 1 ] || continue
-  grep -l "/$u\$" /proc/[0-9]*/cgroup 2>/dev/null | while IFS= read -r f; do
-    awk '/^Pss:/ { print "used", $2 }' "${f%/cgroup}/smaps_rollup" 2>/dev/null
-  done
-done
-exit 0
-"""
-
-
 def room_for_two(link: Link, inv: Inventory) -> Guard:
     """Whether the app host has memory for a second copy of the application. Advice: the brief cutover needs none."""
     name = "room for two copies"
-    units = " ".join([inv.app.unit, *inv.app.legacy_units])
-    done = link.exec(f"CV_UNITS={shlex.quote(units)}\n{MEMORY}", limit=20)
-    return memory_verdict(name, done.out.decode(errors="replace"))
-
-
-def memory_verdict(name: str, text: str) -> Guard:
-    """The guard's verdict from lines ``available KIB`` and ``used KIB``."""
-    available, used = 0, 0
-    for key, _, value in (line.partition(" ") for line in text.splitlines()):
-        available += int(value) if key == "available" else 0
-        used += int(value) if key == "used" else 0
-    if not available:
-        return Guard(name, False, f"{name}: the host's free memory could not be read")
-    seen = f"{available // 1024} MiB available, the application uses {used // 1024} MiB"
-    return Guard(name, available > used, f"{name}: {seen}")
+    done = link.exec(room_script(inv), limit=20)
+    try:
+        room = parse_room(done.out.decode(errors="replace"), link.name, inv)
+    except Unobservable as problem:
+        return Guard(name, False, f"{name}: not known, {problem}")
+    return Guard(name, room.holds_two, f"{name}: {room}")

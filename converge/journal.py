@@ -1,8 +1,9 @@
 """The journal of a run, written ahead: intent, then result, then proof. The one on the app host is the truth.
 
 A run's folder on the host where a step acts is ``~/.local/state/hkn-migration/runs/ID`` (0700) and holds for step N its
-script ``N.sh``, the way back ``N.undo.sh``, its outputs ``N.out`` and ``N.err``, and ``N.rc`` once it has ended. The app
-host's has ``journal.jsonl`` besides, one JSON object a line, of which the control machine keeps a mirror.
+script ``N.sh``, the way back ``N.undo.sh``, ``N.state``, which says in words what it does and what stopping it does, its
+outputs ``N.out`` and ``N.err``, and ``N.rc`` once it has ended. The app host's has ``journal.jsonl`` besides, one JSON
+object a line, of which the control machine keeps a mirror.
 """
 
 from __future__ import annotations
@@ -142,15 +143,15 @@ class Journal:
     def __init__(self, run: str, link: Link, mirror: Path | None = None) -> None:
         self.run, self.link, self.mirror = run, link, mirror
 
-    def write(self, kind: Kind, **data: Any) -> None:
-        """Add a line on the host, then to the mirror.
+    def write(self, kind: Kind, then: str = "", /, **data: Any) -> None:
+        """Add a line on the host, then to the mirror; `then` is shell that runs there after it, whatever becomes of that.
 
         Raises:
             JournalError: the host did not take it (disk full, home read-only).
             ConnectionLost: the connection ended.
         """
         text = line(kind, **data)
-        done = self.link.exec(append_script(self.run, [text]), limit=30)
+        done = self.link.exec(append_script(self.run, [text]) + (f"( {then} )\nexit 0\n" if then else ""), limit=30)
         if done.rc != 0:
             seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
             where = f"the journal of run {self.run} on {self.link.name}"

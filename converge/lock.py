@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
 from converge.journal import NAME, STATE
-from converge.shell import Rc
+from converge.shell import NICED, Rc
 from converge.transport import Link
 from converge.transport.stream import Stream, Talks
 
@@ -77,7 +77,8 @@ hinted() {{ # NOW: whether a holder on another host touched the hint lately
 def holding_script(info: str, run: str) -> str:
     """Shell that takes the lock, says ``locked``, and holds it while it hears beats; `info` is the holder's JSON."""
     mine = shlex.quote(f'"run": {json.dumps(run)},')
-    return f"""{RUNTIME}
+    return f"""{NICED}
+{RUNTIME}
 {_HINTED}
 [ -d "$XDG_RUNTIME_DIR" ] || {{ echo "no $XDG_RUNTIME_DIR"; exit 14; }}
 umask 077
@@ -130,6 +131,8 @@ class Lock:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self.who = "unknown"
+        """The person who took it last."""
         self._stream: Stream | None = None
         self._quit = threading.Event()
         self._lost = ""
@@ -143,6 +146,7 @@ class Lock:
         """
         if not isinstance(self.link, Talks):
             raise LockUnavailable(f"{self.link.name}: this link cannot hold a lock")
+        self.who = who
         info = json.dumps({"who": who, "run": run, "since": round(time.time(), 1), "pid": 0, "host": ""})
         stream = self.link.talk(holding_script(info, run))
         answer = _first_line(stream)

@@ -21,10 +21,8 @@ from hosts.schema import Inventory
 __all__ = ["AGENT", "Prober", "Road", "Sample", "questions", "road", "summary"]
 
 TOP = Path(__file__).resolve().parent.parent
-PACE = 0.1
-SEARCH_PACE = 1.0
-SAVE_PACE = 2.0
-SLOW_PACE = 0.5
+SEARCH, SAVE, SLOW = 10, 20, 5
+"""So many times seldomer than for pages it asks for what costs the application more."""
 SLOW_LIMIT = 60.0
 
 
@@ -40,12 +38,12 @@ def road(inv: Inventory) -> Road:
 
 def questions(inv: Inventory) -> list[Question]:
     """What is asked, and how often; slow pages and saves only where the inventory names one."""
-    web = inv.web
-    found = [Question("page", web.probe_path, PACE), Question("search", web.search_path, SEARCH_PACE)]
+    web, pace = inv.web, 1 / inv.limits.probe_per_second
+    found = [Question("page", web.probe_path, pace), Question("search", web.search_path, SEARCH * pace)]
     if web.slow_path:
-        found.append(Question("slow", web.slow_path, SLOW_PACE, SLOW_LIMIT))
+        found.append(Question("slow", web.slow_path, SLOW * pace, SLOW_LIMIT))
     if web.save_path:
-        found.append(Question("save", web.save_path, SAVE_PACE))
+        found.append(Question("save", web.save_path, SAVE * pace))
     return found
 
 

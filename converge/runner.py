@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from converge import attic, guards
 from converge import compile as words
-from converge import guards
 from converge.by_hand import Ended, Hands, by_hand, is_a_persons
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor
@@ -79,6 +79,8 @@ class Runner:
         self.hands = Hands(self.executor, say, wait, self._holds, lambda: self._stop, self._ease)
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
+        self._aside: set[str] = set()
+        """Steps of the plan that move something aside."""
         self._unproven: set[str] = set()
         self._seen: dict[str, Verdict] = {}
         self._demands: set[Exit] = set()
@@ -114,12 +116,12 @@ class Runner:
             LockHeld: another run is going on, or a step that one left; says whose.
             StateMoved: somebody deploys.
             JournalError: the journal cannot be written.
-            GuardFailed: the shared data cannot be counted.
+            GuardFailed: the shared data cannot be counted, or the attic is full and the plan moves more aside.
         """
         self.lock.acquire(self.who, self.record.id)
         try:
             self.record.notes += close_open_runs(self.links, self.app, self.record.id)
-            self._guards_before()
+            self._guards_before(plan)
             steps = [{"id": s.id, "host": s.host, "sentence": s.sentence} for s in plan.steps]
             self.journal.write("plan", who=self.who, target=self.inv.name, version=self.record.version, steps=steps)
         except BaseException:
@@ -368,6 +370,8 @@ class Runner:
 
     def _render(self, step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
         record = words.render(step, remedy, statements)
+        if words.moves_aside(step) and step.host != CONTROL:
+            self._aside.add(step.id)
         if is_a_persons(step, self.inv):
             record.result, record.reason = "manual", by_hand(step, self.inv, waits=self.hands.limit > 0)
             return record
@@ -377,18 +381,24 @@ class Runner:
             record.result, record.reason = "refused", str(problem)
         return record
 
-    def _guards_before(self) -> None:
+    def _guards_before(self, plan: Plan) -> None:
         deploying = guards.nobody_deploys(self.app, self.inv)
         room = guards.room_for_two(self.app, self.inv)
         self.record.guards += [deploying.text, room.text if room.holds else f"{room.text} (the brief cutover needs none)"]
         if not deploying.holds:
             raise StateMoved(f"{self.inv.app_host.name}: {deploying.text}")
+        mine = {"planned", "manual"} if plan.waits else {"planned"}
+        if any(record.id in self._aside and record.result in mine for record in plan.steps):
+            self.record.guards.append(attic.has_room(self.app, self.inv).text)
         try:
             self._tree = guards.read_tree(self.app, self.inv)
         except Unobservable as problem:
+            mend = f"let {self.inv.account.user} read all of it"
+            if isinstance(problem, guards.TooManyEntries):
+                mend = "look what lies there, and allow as many if they belong there"
             raise guards.GuardFailed(
                 f"{self.inv.app_host.name}: {problem}: nothing was done, since afterwards nobody could tell whether "
-                f"something was lost: let {self.inv.account.user} read all of it"
+                f"something was lost: {mend}"
             ) from None
 
     def _guards_after(self) -> None:

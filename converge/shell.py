@@ -31,6 +31,10 @@ class Rc(IntEnum):
 MARK = "::converge:"
 """What the lines begin with in which a script says why it ended, on stderr."""
 
+NICED = "renice -n 10 -p $$ >/dev/null 2>&1"
+"""At the head of what is sent to a host: others work there. It is inherited and nobody can take it back, so what is to stay
+must be started by the user manager, which is not niced."""
+
 _CORE = r"""
 umask 022
 CV_LATE=

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from facts.tables import only_absences, records
-from facts.text import number, observed
+from facts.text import number, observed, within_entries
 from hosts.schema import Inventory
 
 DIRECTORY, LINK = "directory", "symbolic link"
@@ -115,12 +115,13 @@ def _ask_stray_links(c: Context) -> str:
     for name in c.inv.stages.legacy:
         for pattern in (f"*{base}/{name}", f"*{base}/{name}/*", f"*../{name}", f"*../{name}/*"):
             tests += [f"-lname {shlex.quote(pattern)}", "-o"]
-    test = " ".join(tests[:-1]) or "-false"
+    test, most = " ".join(tests[:-1]) or "-false", c.inv.limits.entries
     return (
         'set --; for d in "$SHARED" "$CURRENT/" "$UNITS"; do [ ! -d "$d" ] || set -- "$@" "$d"; done\n'
         "[ $# -gt 0 ] || exit 0\n"
         'find "$@" \\( -path "$SHARED/bundle*" -o -path "*/tmp/cache/*" \\) -prune -o '
-        f"-type l \\( {test} \\) -printf 'link\\t%p\\t%l\\n'\n"
+        f"-type l \\( {test} \\) -printf 'link\\t%p\\t%l\\n' -o -printf '.\\n' | "
+        f"head -n {most + 1} | awk '$0 != \".\" {{ print }} END {{ if (NR > {most}) print \"over\" }}'\n"
         "exit 0"
     )
 
@@ -128,6 +129,7 @@ def _ask_stray_links(c: Context) -> str:
 @reading(_ask_stray_links, limit=60.0)
 def stray_links(raw: Raw, c: Context) -> tuple[StrayLink, ...]:
     """Symlinks below the shared folder, the current release and the unit files that lead through a legacy stage."""
+    within_entries(raw.out.endswith("over\n"), f"what lies below {c.inv.shared} and the current release", c)
     rows = records(only_absences(raw, c.at), c.at, link=2)
     return tuple(StrayLink(path.replace("//", "/"), target) for _, (path, target) in rows)
 
@@ -162,6 +164,8 @@ class StrandedData:
 
 _COMPARE = r"""
 compare() { # FOLDER SHARED-FOLDER
+  most=$((most - $(find "$1" | head -n "$((most + 1))" | wc -l)))
+  [ "$most" -ge 0 ] || { echo over; exit 0; }
   printf 'folder\t%s\n' "$1"
   find "$1" -type f -exec sh -c 'top=$1 to=$2; shift 2; for f; do
     there=$to/${f#"$top"/}
@@ -180,7 +184,7 @@ eval "set -- $names"
     [ "$stage" != "$STAGE" ] && real "$stage/shared" && real "$stage/shared/$name" || continue
     compare "$stage/shared/$name" "$SHARED/$name"
   done
-done; } | awk -v shown="$shown" '/^folder/ { print; next } { n++ } n <= shown { print } END { print "count\t" n + 0 }'
+done; } | awk -v shown="$shown" '/^(folder|over)/ { print; next } { n++ } n <= shown { print } END { print "count\t" n + 0 }'
 """
 
 
@@ -191,7 +195,7 @@ def data_folders(inv: Inventory) -> list[str]:
 
 def _ask_stranded(c: Context) -> str:
     names = " ".join(map(shlex.quote, data_folders(c.inv)))
-    return f"names={shlex.quote(names)}; shown={SHOWN}\n{_COMPARE}"
+    return f"names={shlex.quote(names)}; shown={SHOWN}; most={c.inv.limits.entries}\n{_COMPARE}"
 
 
 @reading(_ask_stranded, limit=120.0)
@@ -201,6 +205,7 @@ def stranded(raw: Raw, c: Context) -> StrandedData:
     Nothing below tmp/ is looked at.
     """
     folders, files, count = [], [], -1
+    within_entries("over" in raw.lines, "what lies in folders of releases where links should be", c)
     if raw.err.strip():
         raise Unobservable(f"{c.at}: {raw.err.strip().splitlines()[-1]}")
     for kind, fields in records(observed(raw, c.at), c.at, folder=1, missing=2, differs=2, count=1):

@@ -12,7 +12,7 @@ from converge.readings import Context, Raw, reading
 from facts.repo import Repository
 from facts.repo_files import gemfile_ruby, plain_version
 from facts.tables import records
-from facts.text import number, observed, pairs
+from facts.text import number, observed, pairs, within_entries
 from hosts.schema import Inventory
 
 
@@ -108,9 +108,14 @@ printf 'configured\t%s\npath\t%s\n' "$configured" "$path"
 printf 'ruby\t%s\n' "$(sed -n "s/^ *ruby[ (]*['\"]\([^'\"]*\).*/\1/p" "$CURRENT/Gemfile" 2>/dev/null | head -n 1)"
 if [ -n "$path" ] && [ -d "$path/ruby" ]; then
   ls "$path/ruby" | awk '{ print "abi\t" $0 }'
-  find "$path/ruby" -name '*.so' -exec ldd /bin/sh {} + 2>&1 | awk '
-    /^[^ \t].*:$/ { f = substr($0, 1, length($0) - 1); if (f ~ /\.so$/) n++; next }
+  walked=$(find "$path/ruby" -name '*.so' -print -o -printf '\n' 2>&1 | head -n "$((most + 1))" | awk -v most="$most" '
     /^find: / { gsub(/\t/, " "); print "unread\t" $0; next }
+    /./ { print "so\t" $0 }
+    END { if (NR > most) print "over\t" most }')
+  printf '%s\n' "$walked" | awk '/^(unread|over)\t/'
+  case $walked in *over"$(printf '\t')$most") exit 0 ;; esac
+  printf '%s\n' "$walked" | awk 'sub(/^so\t/, "")' | tr '\n' '\0' | xargs -0 -r ldd /bin/sh 2>&1 | awk '
+    /^[^ \t].*:$/ { f = substr($0, 1, length($0) - 1); if (f ~ /\.so$/) n++; next }
     /not a dynamic executable/ {
       if (f ~ /\/(extensions|gems\/[^\/]+\/lib)\/.*\.so$/) print "unread\t" f " is nothing that ldd can read here"
       next
@@ -124,20 +129,22 @@ printf 'end\tend\n'
 """
 
 
-@reading(_BUNDLE, limit=90.0)
+@reading(lambda c: f"most={c.inv.limits.entries}\n{_BUNDLE}", limit=90.0)
 def bundle(raw: Raw, c: Context) -> Bundle:
     """The current release's gems, and whether what is compiled in them links on this host."""
     single = {"configured": "", "path": "", "ruby": "", "extensions": "0"}
     several: dict[str, list[str]] = {"abi": [], "builder": []}
     broken: dict[str, str] = {}
     ended = False
-    widths = dict.fromkeys([*single, *several, "unread", "end"], 1)
+    widths = dict.fromkeys([*single, *several, "unread", "over", "end"], 1)
     rows = records(observed(raw, c.at), c.at, broken=2, **widths)
     for kind, fields in rows:
         if kind in single:
             single[kind] = fields[0]
         elif kind in several:
             several[kind].append(fields[0])
+        elif kind == "over":
+            within_entries(True, f"the bundle {single['path']}", c)
         elif kind == "unread":
             raise Unobservable(f"{c.at}: {fields[0]}")
         elif kind == "broken":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from converge.errors import Unobservable
-from converge.readings import Raw
+from converge.readings import Context, Raw
 
 _NO_BUS = ("Failed to connect to bus", "Failed to get D-Bus connection", "Failed to connect to user scope bus")
 _SPAN = re.compile(r"([\d.]+)\s*([a-zµ]+)")
@@ -62,6 +62,19 @@ def number(text: str, what: str, at: str) -> int:
         return int(text)
     except ValueError:
         raise Unobservable(f"{at}: expected a number for {what}, read {text!r}") from None
+
+
+def within_entries(over: bool, what: str, c: Context) -> None:
+    """Go on if a reading did not have to walk more than the inventory allows.
+
+    Raises:
+        Unobservable: it had to.
+    """
+    if over:
+        raise Unobservable(
+            f"{c.at}: {what} has more than {c.inv.limits.entries} entries "
+            f"(limits.entries of {c.inv.file or 'the inventory'}), and was not read to its end"
+        )
 
 
 def time_span(text: str) -> float:

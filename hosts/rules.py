@@ -14,6 +14,9 @@ UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@-]+")
 BRANCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
 VERSION = re.compile(r"\d+(\.\d+)+")
 
+FASTEST = 20.0
+"""Pages a second: as many as the hoster lets one visitor ask for by the public name."""
+
 Broken = tuple[str, str]
 """The key, and what is wrong with it."""
 
@@ -26,6 +29,7 @@ def broken(inv: Inventory) -> Iterator[Broken]:
     yield from _application(inv)
     yield from _repository(inv)
     yield from _web(inv)
+    yield from _limits(inv)
 
 
 def _hosts(inv: Inventory) -> Iterator[Broken]:
@@ -140,3 +144,15 @@ def _web(inv: Inventory) -> Iterator[Broken]:
     for key, path in {"web.slow_path": inv.web.slow_path, "web.save_path": inv.web.save_path}.items():
         if path and not path.startswith("/"):
             yield key, f"read {path!r}, allowed: a path that starts with /, or nothing"
+
+
+def _limits(inv: Inventory) -> Iterator[Broken]:
+    limits = inv.limits
+    if limits.entries < 1:
+        yield "limits.entries", f"read {limits.entries}, allowed: 1 or more"
+    if not 0 < limits.attic_gib < float("inf"):
+        yield "limits.attic_gib", f"read {limits.attic_gib:g}, allowed: a number of GiB above 0"
+    if limits.spare_mib < 0:
+        yield "limits.spare_mib", f"read {limits.spare_mib}, allowed: 0 or more"
+    if not 0 < limits.probe_per_second <= FASTEST:
+        yield "limits.probe_per_second", f"read {limits.probe_per_second:g}, allowed: above 0, at most {FASTEST:g}"

@@ -134,6 +134,15 @@ class Repository(Model, frozen=True, kw_only=True):
     reviewed_url: Annotated[str | None, Meta(description="where changes are reviewed, if not at url")] = None
 
 
+class Limits(Model, frozen=True, kw_only=True):
+    """What the tool may take of hosts that it shares with others."""
+
+    entries: Annotated[int, Meta(description="files and folders that anything may walk at a time")] = 200_000
+    attic_gib: Annotated[float, Meta(description="GiB in the attic above which a run moves nothing more aside")] = 4.0
+    spare_mib: Annotated[int, Meta(description="MiB of memory that must stay free for others beside two copies")] = 512
+    probe_per_second: Annotated[float, Meta(description="pages that the prober asks for; the rest is less often")] = 10.0
+
+
 class Waiver(Model, frozen=True, kw_only=True):
     """A statement that may fail for a while."""
 
@@ -158,6 +167,7 @@ class Inventory(Model, frozen=True, kw_only=True):
     soak_days: Annotated[int, Meta(ge=0, description="days after the cutover before old things are retired")]
     may: Annotated[list[Permission], Meta(description="what the tool may do by itself")]
     waivers: list[Waiver] = []
+    limits: Limits = Limits()
     name: Annotated[str, Meta(description="the target's name; filled in by the loader")] = ""
     file: Annotated[str, Meta(description="the file it was read from; filled in by the loader")] = ""
 

@@ -39,10 +39,34 @@ exit 1
 """
 
 
+# The user manager puts what it starts into a group of its own, with its own priority: a scope is niced as its step is, and
+# nobody can take that back. Rake leaves Solr behind as a daemon, the PID file names another process than the last one, and
+# Solr is not to end with its wrapper: so no main process is guessed. What the manager starts it with is not our environment.
+_SERVICE = r"""
+said=$CV_STEP/solr.said name=hkn-solr-$CV_RUN-${CV_KEY%%-*}
+in_service() {
+  systemd-run --user --quiet --unit="$name" --service-type=forking --setenv=PATH="$PATH" "$@" \
+    /bin/sh -c 'exec >"$0" 2>&1; exec "$@"' "$said" RAKE
+}
+begun() { [ -e "$said" ]; }
+in_service --collect --description="hkn-migration: Solr, started by run $CV_RUN; it stays" \
+  -p GuessMainPID=no -p TimeoutStartSec=100 ||
+  { ! begun && in_service; } || { ! begun && systemd-run --user --scope --quiet -- RAKE; }
+rc=$?
+cat "$said" 2>/dev/null
+exit $rc
+"""
+
+
 def rake(release: str, task: str) -> str:
     """Shell that runs a rake task of a release as the application's own start script would: with its Ruby and bundle."""
     words = f'. ~/.rvm/scripts/rvm; cd "$1" && RAILS_ENV=production exec bundle exec rake {shlex.quote(task)}'
     return f"bash -c {shlex.quote(words)} rake {shlex.quote(release)} </dev/null"
+
+
+def start_script(release: str) -> str:
+    """Shell that starts Solr from a release as a service of its own; where the manager knows none, in a scope."""
+    return _SERVICE.replace("RAKE", rake(release, "sunspot:solr:start"))
 
 
 def is_still(process: Process) -> Condition:
@@ -76,9 +100,7 @@ def start_steps(ctx: RemedyContext, id: str, release: str, seen: Solr, after: st
     acts: list[Act] = []
     if seen.pid_file_exists and not seen.pid_is_true:
         acts.append(Aside(seen.pid_file))
-    # A scope of its own, so that Solr outlives the login and the program that started it.
-    scope = f"systemd-run --user --scope --quiet -- {rake(release, 'sunspot:solr:start')}"
-    acts += [Run(scope), Run(_WAIT_CORE)]
+    acts += [Run(start_script(release)), Run(_WAIT_CORE)]
     yield Step(
         id=id,
         host=ctx.inv.app_host.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import subprocess
 import sys
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from converge.detached import STOP, unit_name
 from converge.errors import Exit
+from converge.journal import NAME
+from converge.lock import ACT_LOCK, HINT, LOCK, SILENCE
+from converge.notices import state
 from converge.statements import Outcome
 
 TOP = Path(__file__).resolve().parents[1]
@@ -86,6 +91,32 @@ def test_the_runbook_has_every_line_of_the_page_and_no_statement_that_does_not_e
     assert named <= set(known)
     for number in range(1, 13):
         assert re.search(rf"^## .*\bC{number}\b", text, re.MULTILINE), f"no section for C{number}"
+
+
+def test_what_the_runbook_lets_staff_look_at_and_stop_is_what_there_is() -> None:
+    text = text_of("docs/runbook.md")
+    patterns = set(re.findall(r"systemctl --user (?:list-units|stop) '([^']+)'", text))
+    assert patterns
+    for pattern in patterns:
+        assert fnmatch.fnmatch(unit_name("20190423T020000Z-ab12", 7), pattern)
+        assert not fnmatch.fnmatch("hkn-solr-20190423T020000Z-ab12-007.service", pattern), "Solr would be stopped with a run"
+    assert f"journalctl --user -t {NAME}" in text
+    for file in (LOCK, f"{LOCK}.info", ACT_LOCK, f"{ACT_LOCK}.info"):
+        assert file.replace('"', "") in text
+    assert HINT.replace('"$HOME"', "~") in text
+    assert f"{SILENCE} s" in text
+    assert f"at most {STOP // 60} min" in text
+
+
+def test_the_runbooks_way_to_find_steps_without_an_end_finds_them(tmp_path: Path) -> None:
+    lines = re.findall(r"^grep -L '[^']*' \*/\*\.state \| xargs -r tail -n \+1", text_of("docs/runbook.md"), re.MULTILINE)
+    (line,) = lines
+    (tmp_path / "R1").mkdir()
+    words = state("R1", 1, "ada", "write it", puts_back=False, undoable=True)
+    (tmp_path / "R1/1.state").write_text(f"{words}\n")
+    (tmp_path / "R1/2.state").write_text(f"{words}\nended with status 0\n")
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.count("stopping it: ") == 1
 
 
 def test_the_worked_example_is_accepted_by_the_engine() -> None:

@@ -13,11 +13,13 @@ import shlex
 from collections.abc import Sequence
 
 from converge.readings import Raw
+from converge.shell import NICED
 
 TIMED_OUT = (124, 137)
 """Exit statuses of timeout(1): the limit was reached; it then had to be killed."""
 
 FRAME = """\
+{niced}
 mark() {{
   read -r up _ </proc/uptime
   printf '\\n%s%s %s %s %s\\n' {a} {b} "$1" "$2" "$up"
@@ -37,7 +39,7 @@ def new_nonce() -> str:
 
 def script(questions: Sequence[tuple[str, float]], prelude: str, nonce: str) -> str:
     """The script that answers all `questions` (snippet, limit in seconds) in order."""
-    head = FRAME.format(a=nonce[:16], b=nonce[16:], prelude=shlex.quote(prelude))
+    head = FRAME.format(niced=NICED, a=nonce[:16], b=nonce[16:], prelude=shlex.quote(prelude))
     body = "".join(f"ask {i} {limit:g} {shlex.quote(text)}\n" for i, (text, limit) in enumerate(questions))
     return head + body
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from facts.room import Room
+from converge.room import Room
 from facts.sockets import Sockets
 
 Strategy = Literal["switch", "rename", "brief"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -27,6 +28,12 @@ def test_the_prelude_is_known_to_every_reading() -> None:
     assert first is not None
     assert second is not None
     assert (first.out, second.out) == ("1\n", "two\n")
+
+
+def test_readings_give_way_to_others() -> None:
+    (raw,) = ask("ps -o ni= -p $$")
+    assert raw is not None
+    assert int(raw.out) == max(10, os.nice(0))
 
 
 @pytest.mark.parametrize(

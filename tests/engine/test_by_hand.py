@@ -87,6 +87,11 @@ def test_step_is_laid_ready_run_by_hand_and_gone_on_from(stage: Stage) -> None:
         "plan", "waiting", "intent", "result", "proof", "intent", "result", "proof", "end"
     ]  # fmt: skip
     assert any("demo.toml does not allow this tool to deploy (may = []). Type on new as" in text for text in stage.said)
+    said = [text.removeprefix("-t hkn-migration: run R1, step ") for text in stage.world.said]
+    assert said[:3] == [
+        "1, by ada, typed by hand: write A: begins", "1, by ada, typed by hand: write A: ended with status 0",
+        "2, by ada: write B: begins",
+    ]  # fmt: skip
 
 
 def test_step_by_hand_can_be_taken_back(stage: Stage) -> None:
@@ -196,6 +201,7 @@ def test_line_of_a_persons_own_is_seen_by_its_sign(stage: Stage) -> None:
     (story,) = stories(stage.link)
     stays = {back.step: back.stays for back in plan_rollback(story)}
     assert stays["A/push"].startswith("none: it was done by hand; ")
+    assert "-t hkn-migration: run R1, step 2, by ada: push: done by hand" in stage.world.said
     assert describe(story)["done"] == 3
 
 

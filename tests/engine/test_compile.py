@@ -11,7 +11,7 @@ import pytest
 
 from converge.compile import described, render
 from converge.errors import Unobservable
-from converge.guards import NotAllowed, lint, memory_verdict, read_tree, tree_kept
+from converge.guards import NotAllowed, TooManyEntries, lint, read_tree, room_for_two, tree_kept
 from converge.guards import Tree as Counted
 from converge.shell import Rc
 from converge.steps import Act, Aside, Condition, Link, Mode, Run, Signal, Step, Unit, Write
@@ -374,13 +374,31 @@ def test_data_that_cannot_be_counted_is_not_counted_as_nothing(world: World) -> 
     assert read_tree(world.link, world.inv) == Counted(0, 0)
 
 
+def test_shared_data_of_more_entries_than_are_allowed_is_not_counted_to_its_end(world: World) -> None:
+    for number in range(20):
+        (Path(world.inv.shared) / "private" / f"file {number}").write_text("12")
+    exact = world.inv.changed({"limits": world.inv.limits.changed({"entries": 21})})
+    assert read_tree(world.link, exact) == Counted(20, 40)
+    less = world.inv.changed({"limits": world.inv.limits.changed({"entries": 20})})
+    with pytest.raises(TooManyEntries, match=r"has more than 20 entries \(limits.entries of demo.toml\)"):
+        read_tree(world.link, less)
+
+
 def test_guards_of_a_run_say_what_they_saw() -> None:
     assert tree_kept(Counted(2, 10), Counted(3, 12)).holds
     lost = tree_kept(Counted(2, 10), Counted(1, 12))
     assert not lost.holds
     assert "LOST" in lost.text
     assert not tree_kept(None, Counted(1, 1)).holds
-    assert memory_verdict("room", "available 4096\nused 1024\nused 1024\n").text == (
-        "room: 4 MiB available, the application uses 2 MiB"
-    )
-    assert not memory_verdict("room", "").holds
+
+
+def test_room_for_two_leaves_others_what_the_inventory_keeps_for_them(world: World) -> None:
+    modest = world.inv.changed({"limits": world.inv.limits.changed({"spare_mib": 0})})
+    assert room_for_two(world.link, modest).holds
+    greedy = world.inv.changed({"limits": world.inv.limits.changed({"spare_mib": 1 << 30})})
+    seen = room_for_two(world.link, greedy)
+    assert not seen.holds
+    assert f"{1 << 30} MiB must stay free for others" in seen.text
+    (world.top / "bin" / "awk").write_text("#!/bin/sh\nexit 1\n")
+    (world.top / "bin" / "awk").chmod(0o755)
+    assert "not known" in room_for_two(world.link, modest).text

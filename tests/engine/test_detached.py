@@ -19,6 +19,8 @@ from hosts.schema import Inventory
 from tests.engine.world import World, build
 
 PROGRAM = r"""
+cat "$CV_STATE"
+echo "what it does now" >"$CV_STATE"
 echo changed >"$HOME/site"
 : >"$CV_CONFIRM.asked"
 n=50
@@ -80,10 +82,19 @@ STEP = Step("A/1", "new", "hand it over", (Run(PROGRAM),), limit=20.0, confirm=5
 def test_what_is_confirmed_over_a_new_connection_stays(world: World, make: Callable[..., Executor]) -> None:
     dialled = Dialled()
     record = make(LocalLink(), dial=dialled).run_step(STEP, "r", ["A"])
-    assert (record.result, record.out.strip()) == ("done", "handed over")
+    assert (record.result, record.out.splitlines()[1:]) == ("done", ["handed over"])
     assert record.confirmed == "confirmed over a new connection"
     assert dialled.made == 1
     assert (world.home / "site").read_text() == "changed\n"
+
+
+def test_state_is_the_programs_own_once_it_has_something_to_say(world: World, make: Callable[..., Executor]) -> None:
+    record = make(LocalLink(), dial=Dialled()).run_step(STEP, "r", ["A"])
+    assert record.out.startswith(
+        "step 1 of run R1, by ada: hand it over; stopping it: it puts back what served before\n"
+    )
+    state = world.home / ".local/state/hkn-migration/runs/R1/1.state"
+    assert state.read_text() == "what it does now\nended with status 0\n"
 
 
 def test_what_looks_wrong_from_outside_is_put_back_with_the_reason(world: World, make: Callable[..., Executor]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from converge.lock import Lock
 from converge.record import StepRecord
 from converge.shell import Rc
 from converge.steps import Condition, Run, Step, Write
-from converge.transport import Completed
+from converge.transport import Completed, LocalLink
 from hosts.schema import Inventory
 from tests.engine.stage import Severed
 from tests.engine.world import World, build
@@ -58,9 +60,101 @@ def test_step_is_written_down_before_and_after(world: World, executor: Executor)
     assert (record.result, record.rc, record.reason) == ("done", 0, "")
     kinds = [json.loads(text)["kind"] for text in (state(world) / "journal.jsonl").read_text().splitlines()]
     assert kinds == ["intent", "result"]
-    assert {p.name for p in state(world).iterdir()} >= {"1.sh", "1.undo.sh", "1.out", "1.err", "1.rc", "1.started"}
+    kept = {"sh", "undo.sh", "out", "err", "rc", "started", "state"}
+    assert {p.name for p in state(world).iterdir()} >= {f"1.{ending}" for ending in kept}
     mirror = [json.loads(text) for text in (world.top / "mirror").read_text().splitlines()]
     assert [(m["kind"], m["n"]) for m in mirror] == [("intent", 1), ("result", 1)]
+
+
+def test_host_is_told_whose_step_begins_and_how_it_ended(world: World, executor: Executor) -> None:
+    executor.run_step(step(world), "a.b", ["A"])
+    executor.run_step(step(world, sentence="it's\nbroken", acts=(Run("exit 3"),)), "a.b", ["A"])
+    assert world.said == [
+        "-t hkn-migration: run R1, step 1, by ada: write it: begins",
+        "-t hkn-migration: run R1, step 1, by ada: write it: ended with status 0",
+        "-t hkn-migration: run R1, step 2, by ada: it's broken: begins",
+        "-t hkn-migration: run R1, step 2, by ada: it's broken: ended with status 70",
+    ]
+
+
+def test_step_on_this_machine_is_told_to_the_app_host_too(
+    world: World, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(script: str, **given: object) -> Completed:
+        """This machine: what is said here is said to nobody."""
+        return LocalLink.exec(elsewhere, script.replace("systemd-cat", "false").replace("logger", "false"), **given)  # type: ignore[arg-type]
+
+    elsewhere = Severed()
+    monkeypatch.setattr(elsewhere, "exec", here)
+    executor.links = {**executor.links, "control": elsewhere}
+    inside = step(world, host="control", acts=(Write(f"{executor.workdir}/clone", "x"),))
+    assert executor.run_step(inside, "a.b", ["A"]).result == "done"
+    assert [text.rpartition(": ")[2] for text in world.said] == ["begins", "ended with status 0"]
+
+
+@pytest.mark.parametrize("broken", ["exit 1", "sleep 60"])
+def test_step_whose_words_nobody_takes_is_done_all_the_same(world: World, executor: Executor, broken: str) -> None:
+    for name in ("systemd-cat", "logger"):
+        (world.top / "bin" / name).write_text(f"#!/bin/sh\n{broken}\n")
+        (world.top / "bin" / name).chmod(0o755)
+    quick = '[ "$1" != 5 ] || { shift; set -- 0.1 "$@"; }\nexec /usr/bin/timeout "$@"\n'
+    (world.top / "bin" / "timeout").write_text(f"#!/bin/sh\n{quick}")
+    (world.top / "bin" / "timeout").chmod(0o755)
+    assert executor.run_step(step(world), "a.b", ["A"]).result == "done"
+
+
+def test_without_systemd_the_words_go_to_the_system_log(world: World, executor: Executor) -> None:
+    (world.top / "bin" / "systemd-cat").rename(world.top / "bin" / "logger")
+    (world.top / "bin" / "systemd-cat").write_text("#!/bin/sh\nexit 1\n")
+    (world.top / "bin" / "systemd-cat").chmod(0o755)
+    executor.run_step(step(world), "a.b", ["A"])
+    assert len(world.said) == 2
+
+
+def test_state_says_what_the_step_does_and_what_stopping_it_does(world: World, executor: Executor) -> None:
+    file = state(world) / "1.state"
+    executor.run_step(step(world, acts=(Run(f"cat {file}"), Write(f"{world.root}/a", "x"))), "a.b", ["A"])
+    words = file.read_text().splitlines()
+    assert words == [
+        "step 1 of run R1, by ada: write it; stopping it: the step ends where it is, and 1.undo.sh beside this file takes "
+        "back what it did; nothing it did is lost; the next run looks what became of it",
+        "ended with status 0",
+    ]
+    assert (state(world) / "1.out").read_text().splitlines() == words[:1], "it stood there while the step acted"
+    executor.run_step(step(world, undo="no way back"), "a.b", ["A"])
+    assert "undo.sh" not in (state(world) / "2.state").read_text()
+
+
+def test_person_who_stops_a_step_as_its_state_says_ends_it_where_it_is(world: World, executor: Executor) -> None:
+    script = f"echo half | put {world.root}/half 644; sleep 30"
+    never = Write(f"{world.root}/never", "x")
+    thread = threading.Thread(target=_stop_when_begun, args=(state(world) / "1.sh", world.root / "half"))
+    thread.start()
+    record = executor.run_step(step(world, acts=(Run(script), never)), "a.b", ["A"])
+    thread.join()
+    assert record.result == "failed"
+    assert record.seconds < 20
+    assert (world.root / "half").exists()
+    assert not (world.root / "never").exists()
+    assert (state(world) / "1.state").read_text().endswith(f"ended with status {record.rc}\n")
+    undone = subprocess.run(["/bin/sh", state(world) / "1.undo.sh"], check=False)
+    assert undone.returncode == 0
+    assert not (world.root / "half").exists()
+
+
+def _stop_when_begun(script: Path, sign: Path) -> None:
+    end = time.monotonic() + 10
+    while not sign.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    # The runbook's way: the step's own processes by the path of its script, of which the first is timeout.
+    seen = subprocess.run(["pgrep", "-o", "-f", f"timeout .*{script}"], capture_output=True, text=True, check=True)
+    subprocess.run(["kill", "-s", "TERM", seen.stdout.strip()], check=True)
+
+
+def test_step_on_a_host_gives_way_to_others_and_one_on_this_machine_does_not(world: World, executor: Executor) -> None:
+    shown = (Run("ps -o ni= -p $$"),)
+    assert int(executor.run_step(step(world, acts=shown), "a.b", ["A"]).out) == max(10, os.nice(0))
+    assert int(executor.run_step(step(world, acts=shown, host="control"), "a.b", ["A"]).out) == os.nice(0)
 
 
 def test_output_and_reason_of_a_failure_come_back(world: World, executor: Executor) -> None:

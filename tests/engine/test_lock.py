@@ -41,18 +41,30 @@ def test_second_run_is_told_who_holds_it(world: World) -> None:
     again.release()
 
 
+def test_holder_gives_way_to_others(world: World) -> None:
+    lock = Lock(world.link)
+    lock.acquire("ada", "R1")
+    try:
+        seen = holder(world.link)
+        assert seen is not None
+        assert os.getpriority(os.PRIO_PROCESS, seen.pid) == max(10, os.nice(0))
+    finally:
+        lock.release()
+
+
 def test_looking_at_the_lock_writes_nothing(world: World) -> None:
     before = list((world.top / "run").iterdir())
     assert holder(world.link) is None
     assert list((world.top / "run").iterdir()) == before
 
 
-def test_lock_goes_with_its_holder(world: World) -> None:
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_lock_goes_with_its_holder(world: World, signal: str) -> None:
     lock = Lock(world.link)
     lock.acquire("ada", "R1")
     seen = holder(world.link)
     assert seen is not None
-    subprocess.run(["kill", "-9", str(seen.pid)], check=True)
+    subprocess.run(["kill", "-s", signal, str(seen.pid)], check=True)
     assert _soon(lambda: holder(world.link) is None)
     lock.release()
 

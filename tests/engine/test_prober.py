@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from converge.prober import AGENT, Prober, Sample, road, summary
+from converge.prober import AGENT, Prober, Sample, questions, road, summary
 from hosts.schema import Inventory
 
 
@@ -97,6 +97,12 @@ def leading_to(inventory: Inventory, port: int) -> Inventory:
     urls = [{"url": f"http://app.example:{port}/", "expect": "x"}]
     web = {**msgspec.to_builtins(inventory.web), "resolve": {"app.example": "127.0.0.1"}, "urls": urls}
     return msgspec.convert({**msgspec.to_builtins(inventory), "web": web}, Inventory)
+
+
+@pytest.mark.parametrize(("rate", "page", "search"), [(10.0, 0.1, 1.0), (2.0, 0.5, 5.0)])
+def test_pace_is_the_inventorys(inventory: Inventory, rate: float, page: float, search: float) -> None:
+    inv = inventory.changed({"limits": inventory.limits.changed({"probe_per_second": rate})})
+    assert [(q.kind, q.pace) for q in questions(inv)] == [("page", page), ("search", search)]
 
 
 def test_prober_asks_the_app_host_by_the_sites_name(inventory: Inventory, site: int) -> None:

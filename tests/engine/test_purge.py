@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from converge import cli
-from converge.attic import Entry, purge_script, size
+from converge.attic import AtticFull, Entry, has_room, purge_script, size
+from converge.compile import moves_aside
 from converge.errors import ConnectionLost, Exit, UsageError
+from converge.guards import GuardFailed
 from converge.journal import stories
 from converge.purge import SoakGoesOn, kept, lines, purge, refuse_soaking
 from converge.rollback import describe, plan_rollback
-from converge.steps import Aside, RemedyContext, Step, Write
+from converge.steps import Aside, RemedyContext, Run, Step, Write
 from converge.transport import Link
 from hosts.schema import Inventory
 from tests.engine.stage import Severed, Stage, build_stage
@@ -66,6 +68,7 @@ def test_purge_deletes_it_writes_it_down_and_closes_the_way_back(stage: Stage) -
     assert (stage.world.root / "A").exists()
     first, second = stories(stage.link)
     assert describe(second)["of"] == "purge"
+    assert any("run R2, step 1, by ada: delete what is kept of run R1" in text for text in stage.world.said)
     assert [i["step"] for i in second.intents()] == ["purge-R1"]
     assert second.results()[1]["rc"] == 0
     assert [b.stays for b in plan_rollback(first)] == ["what it moved aside was deleted by the purge R2"]
@@ -140,6 +143,49 @@ def test_other_host_is_refused(stage: Stage) -> None:
     runs, _ = kept(inv, stage.link, TODAY)
     assert purge(inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append) is Exit.FAILS
     assert (attic(stage) / "R1").exists()
+
+
+def limited(stage: Stage, **values: float) -> None:
+    stage.world.inv = stage.world.inv.changed({"limits": stage.world.inv.limits.changed(values)})
+
+
+def test_full_attic_refuses_a_run_that_moves_more_aside_before_it_begins(stage: Stage) -> None:
+    limited(stage, attic_gib=0.00002)
+    (stage.world.root / "more").write_text("x")
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("B/aside", "new", "move more away", (Aside(f"{stage.world.root}/more"),))
+
+    stage.add("B", remedy)
+    with pytest.raises(AtticFull, match=r"the attic holds \d+ KiB, more than 2e-05 GiB.*converge purge --target demo"):
+        stage.go("R2")
+    assert (stage.world.root / "more").exists()
+    assert [story.id for story in stories(stage.link)] == ["R1"], "nothing was begun"
+    assert go(stage, "R3") is Exit.HOLDS
+    stage.go("R4")
+    assert not (stage.world.root / "more").exists()
+
+
+def test_full_attic_keeps_no_other_run(stage: Stage) -> None:
+    limited(stage, attic_gib=0.00002)
+    stage.add("B", stage.writer("B"))
+    stage.go("R2")
+    assert stage.holds("B")
+
+
+@pytest.mark.parametrize(
+    ("script", "moves"),
+    [("[ ! -e /a ] || aside /a", True), ("aside '/a b'", True), ('aside "$PID_FILE"', False), ("echo put aside", False)],
+)
+def test_program_that_moves_what_it_names_is_known(script: str, moves: bool) -> None:
+    assert moves_aside(Step("A/1", "new", "s", (Run(script),))) is moves
+
+
+def test_attic_that_cannot_be_measured_refuses_too(stage: Stage) -> None:
+    (stage.world.top / "bin" / "du").write_text("#!/bin/sh\nexit 1\n")
+    (stage.world.top / "bin" / "du").chmod(0o755)
+    with pytest.raises(GuardFailed, match="could not be listed"):
+        has_room(stage.link, stage.world.inv)
 
 
 def test_young_run_stays(stage: Stage) -> None:

@@ -45,6 +45,7 @@ def test_rollback_takes_a_run_back_in_reverse(stage: Stage) -> None:
     first, second = stories(stage.link)
     assert describe(first)["undone"] == 2
     assert describe(second)["takes back"] == "R1"
+    assert any("run R2, step 1, by ada: take back step 3 of run R1: three: begins" in text for text in stage.world.said)
     assert [b.n for b in plan_rollback(first)] == [2], "what was taken back is not taken back again"
 
 

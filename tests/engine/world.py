@@ -36,6 +36,10 @@ esac
 exit 0
 """
 
+SYSTEMD_CAT = """#!/bin/sh
+while IFS= read -r line; do printf '%s: %s\\n' "$*" "$line" >>"$HOME/said"; done
+"""
+
 
 @dataclass
 class World:
@@ -57,6 +61,12 @@ class World:
     @property
     def sockets(self) -> Path:
         return Path(self.inv.web.socket_dir)
+
+    @property
+    def said(self) -> list[str]:
+        """What was said in the account's journal."""
+        file = self.home / "said"
+        return file.read_text().splitlines() if file.exists() else []
 
     def unit(self, name: str, kind: str) -> str:
         file = self.home / "units-state" / f"{name}.{kind}"
@@ -122,9 +132,9 @@ def build(top: Path, inventory: Inventory, monkeypatch: Any) -> World:
     places = [f"{top}/{name}" for name in ("sockets", "bin", "run")]
     for folder in (f"{inv.shared}/private", inv.units_dir, f"{home}/units-state", *places):
         Path(folder).mkdir(parents=True)
-    fake = top / "bin" / "systemctl"
-    fake.write_text(SYSTEMCTL)
-    fake.chmod(0o755)
+    for name, text in {"systemctl": SYSTEMCTL, "systemd-cat": SYSTEMD_CAT}.items():
+        (top / "bin" / name).write_text(text)
+        (top / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{top}/bin:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_RUNTIME_DIR", f"{top}/run")

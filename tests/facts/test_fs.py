@@ -67,6 +67,28 @@ def test_links_through_the_legacy_stage(target: Inventory, text: str) -> None:
     assert (straightened(target, found.path, found.target) or "").startswith(target.stage)
 
 
+def capped(target: Inventory, entries: int) -> Inventory:
+    return target.changed({"limits": target.limits.changed({"entries": entries})})
+
+
+def test_a_tree_of_more_entries_than_are_allowed_is_not_read_to_its_end(target: Inventory) -> None:
+    (Path(target.shared) / "public/files/old").symlink_to(f"{target.stages.root}/migrate/shared/log")
+    walked = sum(1 for top in (target.shared, f"{target.current}/", target.units_dir) for _ in [top, *Path(top).rglob("*")])
+    assert len(ask(stray_links, capped(target, walked))) == 1
+    with pytest.raises(Unobservable, match=rf"has more than {walked - 1} entries \(limits.entries of .*lab.toml\)"):
+        ask(stray_links, capped(target, walked - 1))
+
+
+def test_stranded_files_of_more_entries_than_are_allowed_are_not_compared(target: Inventory) -> None:
+    for release in ("1", "2"):
+        top = Path(target.stages.root) / f"migrate/releases/{release}/private"
+        top.mkdir(parents=True)
+        (top / "a").write_text("x")
+    assert ask(stranded, capped(target, 4)).count == 2
+    with pytest.raises(Unobservable, match="more than 3 entries"):
+        ask(stranded, capped(target, 3))
+
+
 def test_links_elsewhere_are_none_of_ours(target: Inventory) -> None:
     (Path(target.shared) / "public/files/a").symlink_to("/srv/hkn-rails/migrations")
     assert ask(stray_links, target) == ()

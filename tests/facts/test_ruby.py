@@ -98,6 +98,18 @@ def test_what_ldd_cannot_read_is_no_finding(tmp_path: Path) -> None:
     assert ask(bundle, inventory(stages={"root": str(tmp_path)})).extensions == 2
 
 
+def test_gems_of_more_entries_than_are_allowed_are_not_read(tmp_path: Path) -> None:
+    gem = tmp_path / "gems/ruby/3.3.0/gems/a-1/lib"
+    gem.mkdir(parents=True)
+    (gem / "a.so").write_bytes(Path("/bin/sh").read_bytes())
+    (tmp_path / "prod/current/.bundle").mkdir(parents=True)
+    (tmp_path / "prod/current/.bundle/config").write_text(f"BUNDLE_PATH: {tmp_path}/gems\n")
+    target = {"stages": {"root": str(tmp_path)}}
+    assert ask(bundle, inventory(**target, limits={"entries": 6})).extensions == 1
+    with pytest.raises(Unobservable, match="/gems has more than 5 entries"):
+        ask(bundle, inventory(**target, limits={"entries": 5}))
+
+
 def test_gems_that_cannot_be_listed_are_not_all_well() -> None:
     with pytest.raises(Unobservable, match="Permission denied"):
         parse(bundle, BUNDLE.replace("extensions", "unread\tfind: '/x': Permission denied\nextensions"))

@@ -13,7 +13,7 @@ from converge.errors import Exit
 from hosts import loader
 from hosts.errors import InventoryError, Layer, NoLab
 from hosts.loader import build, expand, load, merged, targets
-from hosts.schema import Inventory
+from hosts.schema import Inventory, Limits
 
 SHIPPED = Path(loader.__file__).parent
 GENERATED = """
@@ -162,6 +162,15 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -
     assert "broken.toml" in str(caught.value)
 
 
+def test_limits_that_no_file_names_are_careful_ones() -> None:
+    inv = build([Layer(Path("mine.toml"), put("limits", None))], "mine")
+    assert inv.limits == Limits()
+    assert inv.limits.spare_mib >= 512
+    shipped = load("production").limits
+    assert shipped.attic_gib < 15, "the quota, of which the site itself needs the most"
+    assert shipped.spare_mib > 0
+
+
 # Mistakes of shape
 
 
@@ -180,6 +189,10 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -
         ("web", "x", ["web: read 'x', allowed: a table"]),
         ("may", ["deploi"], ["may[0]: read 'deploi'", "did you mean deploy?"]),
         ("format", 2, ["format: read 2, allowed: 1"]),
+        ("limits.entrys", 1, ["limits.entrys: unknown key", "did you mean entries?"]),
+        ("limits.entries", "all", ["limits.entries: read 'all', allowed: a whole number"]),
+        ("limits.probe_per_second", "10", ["limits.probe_per_second: read '10', allowed: a number"]),
+        ("limits", 3, ["limits: read 3, allowed: a table"]),
         ("waivers", [{"id": "A-1", "why": "", "until": "x"}], ["waivers[0].why", "waivers[0].until", "a date, as 2019"]),
     ],
 )
@@ -243,6 +256,12 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("web.urls", [{"url": "hkn.example", "expect": "x"}], "http"),
         ("web.probe_path", "robots.txt", "starts with /"),
         ("account.user", "hkn; rm", "a login name"),
+        ("limits.entries", 0, "limits.entries: read 0, allowed: 1 or more"),
+        ("limits.attic_gib", 0, "limits.attic_gib: read 0, allowed: a number of GiB above 0"),
+        ("limits.attic_gib", float("nan"), "a number of GiB above 0"),
+        ("limits.spare_mib", -1, "limits.spare_mib: read -1, allowed: 0 or more"),
+        ("limits.probe_per_second", 0, "limits.probe_per_second: read 0, allowed: above 0, at most 20"),
+        ("limits.probe_per_second", 100, "at most 20"),
     ],
 )
 def test_mistakes_of_sense(place: str, value: object, words: str) -> None:

@@ -12,11 +12,12 @@ import pytest
 from converge.compile import compile_step
 from converge.errors import Unobservable
 from converge.executor import host_fence
+from converge.room import Room
 from converge.steps import NothingToDo
 from facts import room, sockets, units
 from facts.prelude import prelude
-from facts.room import Room
 from facts.sockets import Entry, Listener, Sockets
+from hosts.schema import Inventory
 from remediate import sockets as mend_sockets
 from remediate import units as mend_units
 from remediate.cutover import brief
@@ -25,7 +26,7 @@ from remediate.cutover.choice import Strategy, beside, choose
 from remediate.cutover.guarded import GUARDED
 from remediate.cutover.shell import COMMON
 from tests.remediate.test_services import INV, LEGACY, LEGACY_RUNS, OURS, steps
-from tests.targets import parse
+from tests.targets import inventory, parse
 
 PUBLIC, LISTEN = "/srv/apps/hkn/hkn.sock", "/srv/apps/hkn/prod.sock"
 ENOUGH, TIGHT = Room(2_000_000, 300_000), Room(200_000, 300_000)
@@ -165,13 +166,28 @@ def test_a_brief_cutover_starts_the_old_unit_again_where_nothing_can_be_written(
     assert (done.returncode, done.stdout) == (0 if said else 1, said)
 
 
+def sparing(mib: int) -> Inventory:
+    return inventory(limits={"spare_mib": mib})
+
+
+def test_two_copies_that_leave_others_too_little_are_not_tried() -> None:
+    enough = Room(2_000_000, 300_000, 1_600_000)
+    assert choose(PUBLIC, LISTEN, LINKED, [LEGACY], enough, asked_brief=False).strategy == "switch"
+    chosen = choose(PUBLIC, LISTEN, LINKED, [LEGACY], replace(enough, spare=1_800_000), asked_brief=False)
+    assert chosen.strategy == "brief"
+    assert "1757 MiB must stay free for others" in chosen.reason
+
+
 def test_memory_is_read_on_this_machine() -> None:
-    seen = parse(room.room, "available=4096\nused=1024\nused=512\n")
+    seen = parse(room.room, "available=4096\nused=1024\nused=512\n", inv=sparing(0))
     assert (seen.available, seen.used) == (4096, 1536)
     assert seen.holds_two
+    assert not parse(room.room, "available=4096\nused=1024\nused=512\n", inv=sparing(3)).holds_two
     assert parse(room.room, "available=4096\n").used == 0
     with pytest.raises(Unobservable, match=r"processes of hkn\.service use cannot be read"):
         parse(room.room, "available=4096\nruns=hkn.service\n")
+    with pytest.raises(Unobservable, match="does not say how much memory"):
+        parse(room.room, "")
 
 
 @pytest.mark.parametrize(

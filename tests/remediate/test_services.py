@@ -15,6 +15,7 @@ import pytest
 from converge.compile import compile_step
 from converge.executor import host_fence
 from converge.readings import Reading
+from converge.room import Room
 from converge.statements import Fails
 from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Signal, Step
 from facts import logs, repo, room, sockets, solr, units, web
@@ -59,7 +60,7 @@ GIVEN: dict[Reading[Any], Any] = {
     sockets.unicorn_pid_file: sockets.PidFile(f"{INV.current}/tmp/pids/unicorn.pid", True, "7", 7, False, "", False),
     solr.solr: SOLR,
     web.serving: web.Serving("/s", test_units.RELEASE, "", "", ()),
-    room.room: room.Room(2_000_000, 300_000),
+    room.room: Room(2_000_000, 300_000),
     logs.open_logs: logs.OpenLogs(MASTERS.all[0], ()),
     repo.repository: REPOSITORY,
 }
