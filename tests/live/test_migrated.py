@@ -14,6 +14,7 @@ from converge.errors import Exit
 from converge.report.summary import downtime, headline
 from converge.statements import Outcome
 from lab.payload.places import LINKED_FILES, SHARED
+from tests.live.faulting import planned_wrongly
 from tests.live.rig import Answer, Rig
 from tests.live.snapshots import Snapshot, changes, journals, kept_data, neighbours
 from tests.report.test_browser import FLAGS
@@ -133,10 +134,15 @@ def test_every_step_that_was_done_has_its_proof(story: Story) -> None:
     assert {s.result for s in story.run.record.steps} <= {"done", "not reached", "not needed"}
 
 
+def test_the_run_did_what_the_plan_said(story: Story) -> None:
+    assert planned_wrongly(story.plan, story.run) == []
+
+
 def test_the_cost_was_measured(story: Story) -> None:
     assert story.run.record
     probe = story.run.record.probe
     assert probe
+    assert probe.failed == 0, probe.outages
     assert probe.sent > 100
     assert probe.searches_sent > 10
     assert probe.longest_gap > 0
