@@ -22,6 +22,7 @@ from converge.journal import stories
 from converge.plan import Failing, Plan
 from converge.rollback import describe, plan_rollback, roll_back
 from converge.runner import Runner
+from converge.shell import NICED
 from converge.steps import Condition, RemedyContext, Run, Sign, Step, Write
 from converge.transport import Link, LocalLink
 from hosts.schema import Inventory
@@ -87,6 +88,8 @@ def test_step_is_laid_ready_run_by_hand_and_gone_on_from(stage: Stage) -> None:
         "plan", "waiting", "intent", "result", "proof", "intent", "result", "proof", "end"
     ]  # fmt: skip
     assert any("demo.toml does not allow this tool to deploy (may = []). Type on new as" in text for text in stage.said)
+    laid = (stage.world.home / ".local/state/hkn-migration/runs/R1/1.hand").read_text()
+    assert laid.count(NICED) == 2, "what a person types waits niced, and the step is"
     said = [text.removeprefix("-t hkn-migration: run R1, step ") for text in stage.world.said]
     assert said[:3] == [
         "1, by ada, typed by hand: write A: begins", "1, by ada, typed by hand: write A: ended with status 0",

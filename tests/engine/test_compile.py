@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from converge.attic import look
 from converge.compile import described, render
 from converge.errors import Unobservable
 from converge.guards import NotAllowed, TooManyEntries, lint, read_tree, room_for_two, tree_kept
@@ -382,6 +385,24 @@ def test_shared_data_of_more_entries_than_are_allowed_is_not_counted_to_its_end(
     less = world.inv.changed({"limits": world.inv.limits.changed({"entries": 20})})
     with pytest.raises(TooManyEntries, match=r"has more than 20 entries \(limits.entries of demo.toml\)"):
         read_tree(world.link, less)
+    (world.top / "bin" / "find").write_text("#!/bin/sh\nexec timeout 20 yes 5\n")
+    (world.top / "bin" / "find").chmod(0o755)
+    began = time.monotonic()
+    with pytest.raises(TooManyEntries):
+        read_tree(world.link, less)
+    assert time.monotonic() - began < 10, "it was not walked to its end"
+
+
+def test_walks_through_the_shared_data_and_the_attic_give_way_to_others(world: World) -> None:
+    for name in ("find", "du"):
+        program = f'ps -o ni= -p $$ >>{world.top}/niceness\nexec /usr/bin/{name} "$@"\n'
+        (world.top / "bin" / name).write_text(f"#!/bin/sh\n{program}")
+        (world.top / "bin" / name).chmod(0o755)
+    (Path(world.inv.attic) / "R1/001-A").mkdir(parents=True)
+    read_tree(world.link, world.inv)
+    look(world.link, world.inv)
+    seen = {int(text) for text in (world.top / "niceness").read_text().split()}
+    assert seen == {max(10, os.nice(0))}
 
 
 def test_guards_of_a_run_say_what_they_saw() -> None:
