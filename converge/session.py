@@ -54,6 +54,11 @@ def person() -> str:
     return f"unknown@{socket.gethostname()}"
 
 
+def needs_standing(chosen: Chosen) -> bool:
+    """Whether the verdict on a chosen statement depends on the day of the cutover."""
+    return any(statement.soak for statement, _ in chosen)
+
+
 class Session:
     """A check or a run on one target. `reports` is the folder that gets ``ID/report.html`` and its like.
 
@@ -114,13 +119,15 @@ class Session:
         """All instances of all statements that apply to the target."""
         return [(s, at) for s in REGISTRY.values() for at in instances_of(s.on, self.inv)]
 
-    def read(self, chosen: Chosen, acted: str | None = None) -> None:
-        """Read afresh what the chosen statements ask for, and the situation; see ``Store.void`` for `acted`."""
+    def read(self, chosen: Chosen, acted: str | None = None, *, whole: bool = True) -> None:
+        """Read afresh what the chosen statements ask for and, if `whole`, the situation; for `acted` see ``Store.void``."""
         if not self._fresh:
             self.store.void(acted)
         self._fresh = False
-        self.store.prefetch(self._wanted(chosen))
-        self._look()
+        self.store.prefetch(self._wanted(chosen, whole=whole))
+        # What was not asked for would now be asked singly.
+        if whole or needs_standing(chosen):
+            self._look()
 
     def read_until_stable(
         self,
@@ -130,19 +137,20 @@ class Session:
         *,
         unmoved: bool = False,
         acted: str | None = None,
+        whole: bool = True,
     ) -> None:
         """Read, and read again once young processes are old enough; one shared wait, at most `deadline` seconds.
 
-        If nothing acted since the last reading (`unmoved`), first only what is not known yet is read. For `acted` see
-        ``Store.void``.
+        If nothing acted since the last reading (`unmoved`), first only what is not known yet is read. For the rest see
+        ``read``.
         """
         end = time.monotonic() + deadline
         self._fresh |= unmoved
-        self.read(chosen, acted)
+        self.read(chosen, acted, whole=whole)
         while (wait := self.judge.youth(chosen)) and time.monotonic() + wait < end:
             say(f"waiting {wait:.0f} s until the youngest process has run long enough to be judged")
             self._sleep(wait + 0.5)
-            self.read(chosen, acted)
+            self.read(chosen, acted, whole=whole)
 
     def attend(self, chosen: Chosen, say: Callable[[str], None]) -> None:
         """Connect and read, in a thread of its own: what prevents it is in `ended`, and nothing is raised."""
@@ -169,6 +177,7 @@ class Session:
     def prove(self, ids: Iterable[str], deadline: float) -> dict[str, Verdict]:
         """Read the statements' instances afresh until all hold or `deadline` seconds are over; the worst verdict each.
 
+        The situation is not looked at: a run tells it before its first step and after its last.
         Each step has voided what it may have changed: what only this machine's steps change is read once after the last.
         """
         wanted = set(ids)
@@ -177,7 +186,8 @@ class Session:
         end = time.monotonic() + deadline
         while True:
             # Also without a deadline: a process that has just started is no reason to call what it serves unproven.
-            self.read_until_stable(chosen, lambda _text: None, max(YOUTH, end - time.monotonic()), acted=acted)
+            patience = max(YOUTH, end - time.monotonic())
+            self.read_until_stable(chosen, lambda _text: None, patience, acted=acted, whole=False)
             acted = None
             worst: dict[str, Verdict] = {}
             for verdict in self.judge_all(chosen):
@@ -204,9 +214,10 @@ class Session:
         self.record.waited = round(self.record.waited + seconds, 2)
         time.sleep(seconds)
 
-    def _wanted(self, chosen: Chosen) -> Iterator[tuple[Reading[object], str | None]]:
-        for reading in self.app.standing:
-            yield reading, None
+    def _wanted(self, chosen: Chosen, *, whole: bool = True) -> Iterator[tuple[Reading[object], str | None]]:
+        if whole or needs_standing(chosen):
+            for reading in self.app.standing:
+                yield reading, None
         for statement, at in chosen:
             for reading in self.judge.wanted(statement):
                 yield reading, at
