@@ -156,6 +156,7 @@ class Judge:
     def verdict(self, statement: Statement, at: str | None, problem: BaseException | None, nodeid: str = "") -> Verdict:
         """The verdict for what evaluating the statement raised."""
         outcome, message = classify(statement, self.store.inv, problem, self.policy)
+        asked = self.wanted(statement)
         return Verdict(
             id=statement.id,
             host=at or "",
@@ -168,7 +169,8 @@ class Judge:
             remedy=statement.remedy or "",
             needs=list(statement.needs),
             at=time.time(),
-            evidence=self.store.evidence_of(self.wanted(statement), at),
+            evidence=self.store.evidence_of(asked, at),
+            epoch=self.store.epoch_of(asked, at),
         )
 
     def youth(self, chosen: list[tuple[Statement, str | None]]) -> float:

@@ -13,7 +13,10 @@ SCHEMA = 1
 
 @dataclass
 class Verdict:
-    """One instance of a statement as it was judged last; times are seconds since the epoch."""
+    """One instance of a statement as it was judged last; times are seconds since the epoch.
+
+    `epoch` is how many steps of the run may have come before: no later one can have changed what was read.
+    """
 
     id: str
     host: str
@@ -28,6 +31,7 @@ class Verdict:
     likely_cause: str = ""
     at: float = 0.0
     evidence: list[Evidence] = field(default_factory=list)
+    epoch: int = 0
 
 
 @dataclass

@@ -160,6 +160,8 @@ def make_runner(session: Session, say: Say, option: Any) -> Runner:
         find=finder(session.app.remedies),
         read=session.store,
         void=session.store.void,
+        renew=session.store.renew,
+        sent=session.store.sent,
         prefetch=session.store.prefetch,
         prove=session.prove,
         who=person(),

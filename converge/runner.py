@@ -36,8 +36,14 @@ CUES = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
 """What a remedy may act on when its turn comes: read, and otherwise than stated; what could not be read never is."""
 
 
+class StaleProof(ConvergeError):
+    """A defect: what was read before the last step was about to be taken for the proof of what it did."""
+
+    exit_code = Exit.INTERNAL
+
+
 class Prove(Protocol):
-    """Judge statements on new answers until they hold or `deadline` seconds are over; the worst verdict each."""
+    """Judge statements on answers of now until they hold or `deadline` seconds are over; the worst verdict each."""
 
     def __call__(self, ids: Collection[str], deadline: float) -> Mapping[str, Verdict]: ...
 
@@ -46,7 +52,8 @@ class Runner:
     """What a session with ``--remediate`` calls: ``plan``, then (if the person agrees) ``start``, ``execute``, ``finish``.
 
     ``finish`` is called even if ``execute`` raised; `folder` is the run's own on the control machine. `wait` is how many
-    seconds it waits for each step that only a person may do, 0 for not at all.
+    seconds it waits for each step that only a person may do, 0 for not at all. `void` forgets what a step on a host may
+    have changed, `renew` does so only if something may have changed; `sent` is told the host of every step that is sent.
     """
 
     def __init__(
@@ -61,6 +68,8 @@ class Runner:
         find: Callable[[str], Remedy],
         read: Reader,
         void: Callable[[str], None],
+        renew: Callable[[str], None],
+        sent: Callable[[str], None],
         prove: Prove,
         who: str,
         say: Callable[[str], None],
@@ -69,13 +78,14 @@ class Runner:
         wait: float = 0.0,
     ) -> None:
         self.inv, self.links, self.record, self.folder = inv, links, record, Path(folder)
-        self.statements, self.find, self.void, self.prove = statements, find, void, prove
+        self.statements, self.find, self.void, self.renew, self.prove = statements, find, void, renew, prove
         self.foresight = Foresight(read, prefetch)
         self.who, self.say, self.flags = who, say, flags
         self.app: Link = links[inv.app_host.name] if inv.app_host.name in links else links[CONTROL]
         self.lock = Lock(self.app)
         self.journal = Journal(record.id, self.app, self.folder / "journal.jsonl")
-        self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder, self._dial, self._look_outside)
+        around = (self._dial, self._look_outside, sent)
+        self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder, *around)
         self.hands = Hands(self.executor, say, wait, self._holds, lambda: self._stop, self._ease)
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
@@ -138,6 +148,8 @@ class Runner:
         """
         try:
             with first_interrupt(self._stop_soon):
+                # Between the plan and the lock others may have acted.
+                self.void(self.inv.app_host.name)
                 for task in plan.tasks:
                     self._task(task, plan)
         except KeyboardInterrupt:
@@ -234,7 +246,7 @@ class Runner:
 
     def _turn(self, task: Task, plan: Plan, planned: dict[str, StepRecord]) -> bool | None:
         """Ask the remedy once, and run what it yields; None if it must be asked anew, as the world moved meanwhile."""
-        self.void(self.inv.app_host.name)
+        self.renew(self.inv.app_host.name)
         steps = call(self.find(task.remedy), self._context(task), task.remedy)
         try:
             for step in steps:
@@ -272,6 +284,7 @@ class Runner:
             self.executor.run_step(step, task.remedy, task.statements, record)
             if record.result == "manual" and self.hands.limit > 0:
                 ended = self.hands.wait(step, record)
+                self.executor.sent(CONTROL)
         except guards.NotAllowed as problem:
             record.result, record.reason = "refused", str(problem)
         self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
@@ -295,9 +308,18 @@ class Runner:
         return False
 
     def _settle(self, task: Task, proofs: Mapping[str, Verdict]) -> None:
-        """Write down whether the task's statements hold now."""
+        """Write down whether the task's statements hold now.
+
+        Raises:
+            StaleProof: what was read of them is from before the last step.
+        """
         texts = []
         for id, verdict in proofs.items():
+            if verdict.epoch < self.executor.epoch:
+                raise StaleProof(
+                    f"a defect of this program: {id} was to be proven by what was read before step {self.executor.count}, "
+                    "the last one: nothing more is done, and whether it holds is not known"
+                )
             seen = " ".join(verdict.message.split())[:200]
             texts.append(f"{id} holds" if verdict.outcome is Outcome.HOLDS else f"{id} {verdict.outcome}: {seen}")
         self.journal.write("proof", statements={id: str(v.outcome) for id, v in proofs.items()}, text="; ".join(texts))

@@ -79,6 +79,7 @@ class Session:
         self._began = process_began()
         self._found = ""
         self._fresh = False
+        self._looked = 0
 
     def open(self, chosen: Chosen) -> None:
         """Connect to every live host at the same time; what `chosen` asks of this machine is read meanwhile.
@@ -178,17 +179,19 @@ class Session:
         """Read the statements' instances afresh until all hold or `deadline` seconds are over; the worst verdict each.
 
         The situation is not looked at: a run tells it before its first step and after its last.
-        Each step has voided what it may have changed: what only this machine's steps change is read once after the last.
+        First only what is not known is asked for, unless anything may have changed since it was read; then all, each time.
         """
         wanted = set(ids)
+        # What only this machine's steps change, these have voided.
         acted: str | None = self.inv.app_host.name
+        unmoved = not self.store.is_stale
         chosen = [(s, at) for s, at in self.everything() if s.id in wanted]
         end = time.monotonic() + deadline
         while True:
             # Also without a deadline: a process that has just started is no reason to call what it serves unproven.
             patience = max(YOUTH, end - time.monotonic())
-            self.read_until_stable(chosen, lambda _text: None, patience, acted=acted, whole=False)
-            acted = None
+            self.read_until_stable(chosen, lambda _text: None, patience, unmoved=unmoved, acted=acted, whole=False)
+            acted, unmoved = None, False
             worst: dict[str, Verdict] = {}
             for verdict in self.judge_all(chosen):
                 if verdict.id not in worst or worst[verdict.id].outcome is Outcome.HOLDS:
@@ -209,10 +212,13 @@ class Session:
         self.record.connections, self.record.execs = tally.connections, tally.execs
         self.record.asking = round(tally.seconds, 2)
         self.record.readings, self.record.misses = tally.readings, list(dict.fromkeys(tally.late))
+        if self._found and self._looked < self.store.epoch:
+            self.record.situation = f"{self._found}, when it was last looked at: steps were taken since"
 
     def _sleep(self, seconds: float) -> None:
         self.record.waited = round(self.record.waited + seconds, 2)
         time.sleep(seconds)
+        self.store.unsettle()
 
     def _wanted(self, chosen: Chosen, *, whole: bool = True) -> Iterator[tuple[Reading[object], str | None]]:
         if whole or needs_standing(chosen):
@@ -223,6 +229,7 @@ class Session:
                 yield reading, at
 
     def _look(self) -> None:
+        self._looked = self.store.epoch
         try:
             self.policy.cut_over_on = self.app.cut_over_on(self.store)
             self.situation = self.app.situation(self.store)
