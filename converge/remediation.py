@@ -163,6 +163,7 @@ def make_runner(session: Session, say: Say, option: Any) -> Runner:
         renew=session.store.renew,
         sent=session.store.sent,
         prefetch=session.store.prefetch,
+        wanted=session.wanted,
         prove=session.prove,
         who=person(),
         say=say,

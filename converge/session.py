@@ -120,6 +120,15 @@ class Session:
         """All instances of all statements that apply to the target."""
         return [(s, at) for s in REGISTRY.values() for at in instances_of(s.on, self.inv)]
 
+    def instances(self, ids: Iterable[str]) -> Chosen:
+        """All instances of these statements."""
+        wanted = set(ids)
+        return [(s, at) for s, at in self.everything() if s.id in wanted]
+
+    def wanted(self, ids: Iterable[str]) -> list[tuple[Reading[object], str | None]]:
+        """What ``prove`` will ask for."""
+        return list(self._wanted(self.instances(ids), whole=False))
+
     def read(self, chosen: Chosen, acted: str | None = None, *, whole: bool = True) -> None:
         """Read afresh what the chosen statements ask for and, if `whole`, the situation; for `acted` see ``Store.void``."""
         if not self._fresh:
@@ -181,11 +190,10 @@ class Session:
         The situation is not looked at: a run tells it before its first step and after its last.
         First only what is not known is asked for, unless anything may have changed since it was read; then all, each time.
         """
-        wanted = set(ids)
         # What only this machine's steps change, these have voided.
         acted: str | None = self.inv.app_host.name
         unmoved = not self.store.is_stale
-        chosen = [(s, at) for s, at in self.everything() if s.id in wanted]
+        chosen = self.instances(ids)
         end = time.monotonic() + deadline
         while True:
             # Also without a deadline: a process that has just started is no reason to call what it serves unproven.
