@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from converge.readings import store
+from converge.runner import StaleProof
 from converge.statements import Outcome
 from converge.steps import RemedyContext, Step
 from hosts.schema import Inventory
@@ -129,11 +130,20 @@ def test_a_proof_that_does_not_hold_is_asked_for_again_alone(answers: Answers) -
     assert after[-1] == "new: asks b, before_b", "the first answers are from before the wait"
 
 
-def test_no_proof_is_older_than_the_step_before_it(answers: Answers) -> None:
-    """Each reading tells how many files there were: a proof by an older answer would see one less."""
+def test_a_proof_that_is_older_than_the_step_before_it_is_noticed(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers.add("A")
+    (answers.world.root / "B").touch()
+    answers.add("B")
+    monkeypatch.setattr(answers.session.store, "void", lambda _acted=None: None)
+    with pytest.raises(StaleProof, match="A was to be proven by what was read before step 1"):
+        answers.go()
+
+
+def test_verdicts_tell_how_many_steps_came_before_them(answers: Answers) -> None:
     for id in ("A", "B", "C"):
         answers.add(id, answers.writer(id, *"abc"))
-    plan = answers.go()
-    assert [task.state for task in plan.tasks] == ["proven"] * 3
+    answers.go()
     verdicts = answers.session.judge_all(answers.session.everything())
     assert {verdict.id: verdict.epoch for verdict in verdicts}["C"] == 3
