@@ -135,6 +135,7 @@ class Judge:
 
     def problem(self, statement: Statement, at: str | None) -> BaseException | None:
         """What evaluating the statement raises."""
+        self.store.asked_by = statement.id
         try:
             values = self.values(statement, at)
             assert statement.function is not None
@@ -143,6 +144,8 @@ class Judge:
             raise
         except Exception as problem:  # whatever a statement raises is its verdict; it hides no other
             return problem
+        finally:
+            self.store.asked_by = ""
         return None
 
     def judge(self, statement: Statement, at: str | None, nodeid: str = "") -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from converge.readings import Evidence
+from converge.readings import Asked, Evidence
 from converge.statements import Outcome
 
 SCHEMA = 1
@@ -124,6 +124,8 @@ class Record:
     execs: int = 0
     readings: int = 0
     misses: list[str] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    """What the readings cost, the dearest first; empty for a target of which another process of a survey read."""
     waited: float = 0.0
     """Seconds in which nothing was done until young processes were old enough, or until a remedy took effect."""
     asking: float = 0.0

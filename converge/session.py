@@ -220,6 +220,7 @@ class Session:
         self.record.connections, self.record.execs = tally.connections, tally.execs
         self.record.asking = round(tally.seconds, 2)
         self.record.readings, self.record.misses = tally.readings, list(dict.fromkeys(tally.late))
+        self.record.asked = sorted(tally.asked.values(), key=lambda each: (-each.seconds, -each.times, each.reading))
         if self._found and self._looked < self.store.epoch:
             self.record.situation = f"{self._found}, when it was last looked at: steps were taken since"
 

@@ -44,6 +44,8 @@ class Store:
     def __init__(self, inv: Inventory, links: Mapping[str, Link], prelude: str) -> None:
         self.inv, self.links, self.prelude = inv, links, prelude
         self.tally = Tally()
+        self.asked_by = ""
+        """The statement that is judged, by which a late reading is asked for; empty where nobody said."""
         self.evidence: dict[Key, Evidence] = {}
         self._raw: dict[Key, Raw | Unobservable] = {}
         self._local: dict[Key, Any] = {}
@@ -155,7 +157,8 @@ class Store:
         """
         names = self.where(what, at)
         if any(key not in self._raw and key not in self._local for n in names for key in self._parts(what, n)):
-            self.tally.late.append(f"{what.name} at {', '.join(names)}")
+            by = f", asked by {self.asked_by}" if self.asked_by else ""
+            self.tally.late.append(f"{what.name} at {', '.join(names)}{by}")
             self.prefetch([(what, at)])
         if what.on == "live":
             return cast(T, {name: self._value(what, name) for name in names})
@@ -215,6 +218,7 @@ class Store:
     def _read_locally(self, keys: list[Key]) -> None:
         for what, name in keys:
             assert what.local is not None
+            began = time.monotonic()
             try:
                 value = what.local(self._context(name))
                 note = mask(repr(value))
@@ -225,7 +229,7 @@ class Store:
             with self._guard:
                 self._local[what, name] = value
                 self.evidence[what, name] = Evidence(what.name, name, "(read by the control process)", None, note, "", 0.0)
-                self.tally.readings += 1
+                self.tally.add(what.name, time.monotonic() - began)
 
     def _read(self, name: str, keys: list[Key]) -> None:
         context, nonce = self._context(name), batch.new_nonce()
@@ -245,8 +249,8 @@ class Store:
             problem, raws = str(failure), [None] * len(keys)
         with self._guard:
             self.tally.execs += 1
-            self.tally.readings += len(keys)
             for key, command, raw in zip(keys, texts, raws, strict=True):
+                self.tally.add(key[0].name, raw.seconds if raw else 0.0)
                 self._keep(key, command, raw, problem)
 
     def _keep(self, key: Key, command: str, raw: Raw | None, problem: str) -> None:
