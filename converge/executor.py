@@ -357,8 +357,7 @@ class Executor:
             intent = line("intent", **facts)
             self.journal.note(intent)
         else:
-            self.lock.prove(self.journal.run)
-            self.journal.write("intent", **facts)
+            self.journal.write_if(mine_script(self.journal.run), "intent", **facts)
         script = launch_script(self.journal.run, attempt, intent)
         self.in_flight = attempt.n
         self.sent(attempt.host)

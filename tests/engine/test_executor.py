@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -61,6 +62,22 @@ def test_step_is_written_down_before_and_after(world: World, executor: Executor)
     assert {p.name for p in state(world).iterdir()} >= {"1.sh", "1.undo.sh", "1.out", "1.err", "1.rc", "1.started"}
     mirror = [json.loads(text) for text in (world.top / "mirror").read_text().splitlines()]
     assert [(m["kind"], m["n"]) for m in mirror] == [("intent", 1), ("result", 1)]
+
+
+def test_step_on_another_machine_takes_three_execs(
+    world: World, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lock and intent, the step, its result: each is on the disk before the next begins."""
+    sent: list[str] = []
+    exec_ = Severed.exec
+
+    def noted(self: Severed, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
+        sent.append("step" if "setsid" in script else "".join(re.findall(r'"kind": "(\w+)"', script)))
+        return exec_(self, script, limit=limit, stdin=stdin)
+
+    monkeypatch.setattr(Severed, "exec", noted)
+    executor.run_step(step(world, host="control", acts=(Run("true"),)), "a.b", ["A"])
+    assert sent == ["intent", "step", "result"]
 
 
 def test_output_and_reason_of_a_failure_come_back(world: World, executor: Executor) -> None:
