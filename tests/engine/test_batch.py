@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from converge.readings import Raw, batch
+from facts.prelude import FUNCTIONS
 
 
 def ask(*snippets: str, limit: float = 5.0, prelude: str = "") -> list[Raw | None]:
@@ -27,6 +30,16 @@ def test_the_prelude_is_known_to_every_reading() -> None:
     assert first is not None
     assert second is not None
     assert (first.out, second.out) == ("1\n", "two\n")
+
+
+def test_who_asks_is_found_out_once_for_all_readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "id"
+    fake.write_text(f"#!/bin/sh\necho x >>{tmp_path}/calls; echo 1234\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    both = ask("echo $XDG_RUNTIME_DIR", "echo $XDG_RUNTIME_DIR", prelude=FUNCTIONS)
+    assert [raw and raw.out for raw in both] == ["/run/user/1234\n"] * 2
+    assert (tmp_path / "calls").read_text() == "x\n"
 
 
 @pytest.mark.parametrize(
