@@ -163,6 +163,45 @@ def test_step_outlives_the_process_that_started_it(world: World, executor: Execu
     assert (world.root / "late").read_text() == "late\n"
 
 
+@pytest.mark.parametrize(
+    ("changes", "sent"),
+    [
+        ({}, ["new"]),
+        ({"host": "control", "acts": (Run("true"),)}, ["control"]),
+        ({"acts": (Run("exit 1"),)}, ["new"]),
+        ({"when": (Condition("never", "false"),)}, ["new"]),
+        ({"acts": (Run("sleep 30"),), "limit": 0.3}, ["new"]),
+        ({"may": "deploy"}, []),
+    ],
+)
+def test_whatever_was_sent_ends_what_was_known(
+    world: World, link: Severed, changes: dict[str, object], sent: list[str]
+) -> None:
+    lock, heard = Lock(link), list[str]()
+    lock.acquire("ada", "R1")
+    journal = Journal("R1", link, world.top / "mirror")
+    links = {"new": link, "control": link}
+    executor = Executor(world.inv, links, "", journal, lock, world.top / "reports", sent=heard.append)
+    try:
+        executor.run_step(step(world, **changes), "a.b", ["A"])
+    finally:
+        lock.release()
+    assert (heard, executor.epoch) == (sent, len(sent))
+
+
+def test_step_that_is_lost_on_its_way_was_sent_and_one_without_the_lock_was_not(executor: Executor, world: World) -> None:
+    link = executor.links["new"]
+    assert isinstance(link, Severed)
+    link.at = "A/9"
+    with pytest.raises(ConnectionLost):
+        executor.run_step(step(world, id="A/9"), "a.b", ["A"])
+    assert executor.epoch == 1
+    executor.lock._lost = "its connection ended"
+    with pytest.raises(ConnectionLost):
+        executor.run_step(step(world), "a.b", ["A"])
+    assert executor.epoch == 1
+
+
 def test_nothing_is_begun_twice(world: World, executor: Executor) -> None:
     executor.run_step(step(world), "a.b", ["A"])
     executor.count = 0
