@@ -189,6 +189,7 @@ class Session:
 
         The situation is not looked at: a run tells it before its first step and after its last.
         First only what is not known is asked for, unless anything may have changed since it was read; then all, each time.
+        What could not be read by then is asked for once more, also without a deadline: it was a guess to ask for it before.
         """
         # What only this machine's steps change, these have voided.
         acted: str | None = self.inv.app_host.name
@@ -197,15 +198,22 @@ class Session:
         end = time.monotonic() + deadline
         while True:
             # Also without a deadline: a process that has just started is no reason to call what it serves unproven.
-            patience = max(YOUTH, end - time.monotonic())
+            patience, waited = max(YOUTH, end - time.monotonic()), self.record.waited
             self.read_until_stable(chosen, lambda _text: None, patience, unmoved=unmoved, acted=acted, whole=False)
-            acted, unmoved = None, False
             worst: dict[str, Verdict] = {}
             for verdict in self.judge_all(chosen):
                 if verdict.id not in worst or worst[verdict.id].outcome is Outcome.HOLDS:
                     worst[verdict.id] = verdict
-            if all(v.outcome is Outcome.HOLDS for v in worst.values()) or time.monotonic() >= end:
+            if all(v.outcome is Outcome.HOLDS for v in worst.values()):
                 return worst
+            unread = any(v.outcome is Outcome.UNOBSERVABLE for v in worst.values())
+            # After a wait it was read anew already.
+            if unmoved and unread and self.record.waited == waited:
+                unmoved = False
+                continue
+            if time.monotonic() >= end:
+                return worst
+            acted, unmoved = None, False
             self._sleep(min(1.0, max(0.0, end - time.monotonic())))
 
     def finish(self, exit_code: int, reason: str) -> None:

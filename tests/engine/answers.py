@@ -14,6 +14,7 @@ import pytest
 
 from converge import remediation, runner, session
 from converge.application import Application, Situation
+from converge.errors import Unobservable
 from converge.plan import Plan
 from converge.prober import Prober
 from converge.readings import Context, Raw, Reading
@@ -114,6 +115,8 @@ class Answers:
 
 def told(raw: Raw, _context: Context) -> str:
     """What a reading of these says."""
+    if raw.rc:
+        raise Unobservable("not this time")
     return raw.out.strip()
 
 

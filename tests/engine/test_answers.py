@@ -130,6 +130,18 @@ def test_a_proof_that_does_not_hold_is_asked_for_again_alone(answers: Answers) -
     assert after[-1] == "new: asks b, before_b", "the first answers are from before the wait"
 
 
+def test_what_could_not_be_read_ahead_is_asked_for_once_more(answers: Answers) -> None:
+    """B's reading fails while A's proof is asked for; at its turn it can be read again."""
+    root = answers.world.root
+    fails = f"[ ! -e {root}/A ] || [ -e {root}/seen ] || {{ : >{root}/seen; exit 1; }}\n[ ! -e {root}/B ] || echo there"
+    answers.reading("b", fails)
+    answers.add("A")
+    answers.add("B")
+    plan = answers.go()
+    assert [task.state for task in plan.tasks] == ["proven", "proven"]
+    assert between_steps(answers.heard)[1] == ["new: asks a, b", "new: asks b"]
+
+
 def test_a_proof_that_is_older_than_the_step_before_it_is_noticed(
     answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
