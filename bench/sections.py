@@ -13,7 +13,7 @@ from bench.measure import BenchError, Command, Meter, Result, Row, Sample, inter
 from bench.place import Place, cpu_files, fresh, make, proxied
 from bench.properties import PROPERTIES, drifted
 from bench.rivals import RIVALS
-from bench.timeline import split
+from bench.timeline import dearest, parts, record_of
 from bench.venvs import TOP
 from hosts.loader import load
 from lab.lab import Lab
@@ -216,10 +216,12 @@ def convergence(lab: Lab, reports: Path, say: Callable[[str], None]) -> Table:
     sample = Meter(cpu_files(lab, list(lab.machines))).run(Command(words, TOP, command.judge))
     if sample.wrong:
         raise BenchError(f"the remediation did not end green: {sample.wrong}\n{sample.out[-3000:]}")
-    found = split(sample.out, reports)
+    record = record_of(sample.out, reports)
+    found = parts(record)
     total = sum(found.values())
     table = Table("convergence", "from migrated to green", [Result("the whole remediation", [sample])])
     table.notes = [f"{seconds:7.1f} s  {100 * seconds / total:4.1f} %  {what}" for what, seconds in found.items()]
+    table.notes += dearest(record)
     share = 100 * sum(seconds for what, seconds in found.items() if what.startswith("ours")) / total
     table.aims = [Aim("ours, of the whole", share, "%", 10.0), Aim("wall time", sample.wall, "s")]
     return table

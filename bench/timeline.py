@@ -16,8 +16,8 @@ ASKING, REST = "ours: asking the hosts and the repository", "ours: planning, jud
 KINDS = {"deploy.deploy": DEPLOY, "units.cutover": BOOT}
 
 
-def split(out: str, reports: Path) -> dict[str, float]:
-    """Seconds by what they were spent on, of the run whose output this is.
+def record_of(out: str, reports: Path) -> dict[str, Any]:
+    """The record of the run whose output this is, as plain data.
 
     Raises:
         BenchError: it left no record.
@@ -26,11 +26,19 @@ def split(out: str, reports: Path) -> dict[str, float]:
     record = reports / found[-1] / "run.json" if found else None
     if record is None or not record.is_file():
         raise BenchError(f"the run left no record in {reports}")
-    return parts(json.loads(record.read_text()))
+    found_there: dict[str, Any] = json.loads(record.read_text())
+    return found_there
+
+
+def dearest(record: dict[str, Any], most: int = 8) -> list[str]:
+    """What the run asked, and the readings that took longest on their hosts, as lines."""
+    asked = record["asked"]
+    lines = [f"asked: {sum(each['times'] for each in asked)} readings in {record['execs']} execs; on the hosts they took"]
+    return lines + [f"{each['seconds']:7.1f} s  {each['times']:3d} x  {each['reading']}" for each in asked[:most]]
 
 
 def parts(record: dict[str, Any]) -> dict[str, float]:
-    """The same from a record as plain data. What is no step, not waiting and not asking is the rest: ours all the same."""
+    """Seconds by what they were spent on. What is no step, not waiting and not asking is the rest: ours all the same."""
     spent = dict.fromkeys((DEPLOY, BOOT, WAITING, GIT, ACTS, ASKING, REST), 0.0)
     for step in record["steps"]:
         remedy = step["remedy"]

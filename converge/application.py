@@ -44,7 +44,7 @@ class Application:
 
     `readings` are all readings by fixture name; `situation` and `cut_over_on` (the day of the cutover, None if it has not
     been) read through the reader; `remedies` is the package in which ``module.function`` of a statement is found;
-    `standing` names readings that every session makes (for the situation).
+    `standing` names the readings that these two make: every whole reading of a target has them, a proof only if it must.
     """
 
     name: str

@@ -191,6 +191,7 @@ class Executor:
     """Runs steps for one run. `folder` is the run's folder on the control machine.
 
     Steps that want to be confirmed are, by `look` and over connections that `dial` makes; without `dial` they cannot run.
+    `sent` is told the host of every step that is sent.
     """
 
     def __init__(
@@ -203,14 +204,17 @@ class Executor:
         folder: Path,
         dial: Callable[[str], Link] | None = None,
         look: Callable[[], str] = str,
+        sent: Callable[[str], None] = lambda _host: None,
     ) -> None:
-        self.dial, self.look = dial, look
+        self.dial, self.look, self._sent = dial, look, sent
         self.inv, self.links, self.prelude = inv, links, prelude
         self.journal, self.lock = journal, lock
         self.workdir, self.control_attic = folder / "work", folder / "attic"
         self.count = 0
         self.in_flight = 0
         """Number of the step that was begun and of which no result is known; 0 for none."""
+        self.epoch = 0
+        """How many steps were sent, whatever became of them; what was read before the last of them proves nothing."""
 
     def run_step(
         self, step: Step, remedy: str, statements: Sequence[str], record: StepRecord | None = None
@@ -265,6 +269,11 @@ class Executor:
             self.journal.note(line("result", n=attempt.n, rc=done.rc, result=record.result, reason=record.reason))
         self.in_flight = 0
         return record
+
+    def sent(self, host: str) -> None:
+        """A step is sent to `host`, or a person was left to act there."""
+        self.epoch += 1
+        self._sent(host)
 
     def lay(self, step: Step, record: StepRecord) -> Attempt:
         """Lay a step ready on its host, for a person to run by ``hand_line`` while this run holds the lock.
@@ -375,10 +384,11 @@ class Executor:
             intent = line("intent", **facts)
             self.journal.note(intent)
         else:
-            self.lock.prove(self.journal.run)
-            self.journal.write("intent", self._aloud(attempt, "begins"), **facts)
+            held = mine_script(self.journal.run)
+            self.journal.write_if(held, "intent", self._aloud(attempt, "begins"), **facts)
         script = launch_script(self.journal.run, attempt, intent)
         self.in_flight = attempt.n
+        self.sent(attempt.host)
         if intent:
             script = mine_script(self.journal.run) + script
         if not attempt.confirm:

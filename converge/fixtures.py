@@ -19,8 +19,11 @@ def fixtures(readings: Mapping[str, Reading[Any]]) -> dict[str, Any]:
 def _fixture(name: str, reading: Reading[Any]) -> Callable[..., Any]:
     def value(request: pytest.FixtureRequest) -> Any:
         from converge.plugin import session_of
+        from converge.survey import statement_of
 
-        return session_of(request).store(reading, instance_host(request.node))
+        store, statement = session_of(request).store, statement_of(request.node)
+        store.asked_by = statement.id if statement else ""
+        return store(reading, instance_host(request.node))
 
     value.__doc__ = reading.doc
     return pytest.fixture(name=name)(value)

@@ -28,6 +28,10 @@ class Foresight:
         """The reader for one call of a remedy."""
         return Course(self._read, self._prefetch, self._asked.setdefault((remedy, host), {}))
 
+    def first(self, remedy: str, host: str) -> Iterable[Want]:
+        """What a remedy asked before its first step when it was last called."""
+        return tuple(self._asked.get((remedy, host), {}).get(0, ()))
+
 
 class Course:
     """A ``Reader`` that asks at once for all that was asked before in the same part."""
@@ -50,6 +54,10 @@ class Course:
         later = sorted(part for part in self._asked if part > self._part)
         last = next((part for part in later if want in self._asked[part]), None)
         return {} if last is None else {each: None for part in later if part <= last for each in self._asked[part]}
+
+    def next(self) -> Iterable[Want]:
+        """What was asked in the part that the next turn begins."""
+        return tuple(self._asked.get(self._part + 1, ()))
 
     def turn(self) -> None:
         """A step was taken: the next part begins."""

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from converge.errors import ConvergeError, Exit
+from converge.errors import ConnectionLost, ConvergeError, Exit
+from converge.shell import Rc
 from converge.transport import Link
 
 SCHEMA = 1
@@ -150,8 +151,21 @@ class Journal:
             JournalError: the host did not take it (disk full, home read-only).
             ConnectionLost: the connection ended.
         """
+        self.write_if("", kind, then, **data)
+
+    def write_if(self, held: str, kind: Kind, then: str = "", /, **data: Any) -> None:
+        """The same, in one exec behind shell that ends with ``Rc.UNLOCKED`` unless this run holds the lock.
+
+        Raises:
+            JournalError: as of ``write``.
+            ConnectionLost: the connection ended, or the run does not hold the lock; nothing was written.
+        """
         text = line(kind, **data)
-        done = self.link.exec(append_script(self.run, [text]) + (f"( {then} )\nexit 0\n" if then else ""), limit=30)
+        done = self.link.exec(
+            held + append_script(self.run, [text]) + (f"( {then} )\nexit 0\n" if then else ""), limit=30
+        )
+        if held and done.rc == Rc.UNLOCKED:
+            raise ConnectionLost(f"{self.link.name}: run {self.run} does not hold the lock any more: nothing more is done")
         if done.rc != 0:
             seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
             where = f"the journal of run {self.run} on {self.link.name}"

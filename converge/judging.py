@@ -141,6 +141,7 @@ class Judge:
 
     def problem(self, statement: Statement, at: str | None) -> BaseException | None:
         """What evaluating the statement raises."""
+        self.store.asked_by = statement.id
         try:
             values = self.values(statement, at)
             assert statement.function is not None
@@ -149,6 +150,8 @@ class Judge:
             raise
         except Exception as problem:  # whatever a statement raises is its verdict; it hides no other
             return problem
+        finally:
+            self.store.asked_by = ""
         return None
 
     def judge(self, statement: Statement, at: str | None, nodeid: str = "") -> Verdict:
@@ -162,6 +165,7 @@ class Judge:
     def verdict(self, statement: Statement, at: str | None, problem: BaseException | None, nodeid: str = "") -> Verdict:
         """The verdict for what evaluating the statement raised."""
         outcome, message = classify(statement, at, self.store.inv, problem, self.policy)
+        asked = self.wanted(statement)
         return Verdict(
             id=statement.id,
             host=at or "",
@@ -174,7 +178,8 @@ class Judge:
             remedy=statement.remedy or "",
             needs=list(statement.needs),
             at=time.time(),
-            evidence=self.store.evidence_of(self.wanted(statement), at),
+            evidence=self.store.evidence_of(asked, at),
+            epoch=self.store.epoch_of(asked, at),
         )
 
     def youth(self, chosen: list[tuple[Statement, str | None]]) -> float:

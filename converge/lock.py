@@ -175,15 +175,6 @@ class Lock:
         if self._lost or self._stream is None:
             raise ConnectionLost(f"{self.link.name}: the lock was lost ({self._lost or 'not held'}): nothing more is done")
 
-    def prove(self, run: str) -> None:
-        """Ask the app host whether `run` holds the lock there, before an act on another machine.
-
-        Raises:
-            ConnectionLost: it does not, or the host cannot be asked.
-        """
-        if self.link.exec(mine_script(run), limit=ANSWER).rc != 0:
-            raise ConnectionLost(f"{self.link.name}: run {run} does not hold the lock any more: nothing more is done")
-
     def release(self) -> None:
         """Let the lock go; nothing if it is not held."""
         self._quit.set()

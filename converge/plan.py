@@ -54,6 +54,11 @@ class Task:
     state: str = "planned"
     follows: bool = False
 
+    @property
+    def will_act(self) -> bool:
+        """Whether its remedy is expected to be called, and to begin with a step."""
+        return not self.follows and any(step.result in {"planned", "manual"} for step in self.steps[:1])
+
 
 @dataclass
 class Plan:
@@ -68,6 +73,10 @@ class Plan:
     def steps(self) -> list[StepRecord]:
         """All steps, in order."""
         return [step for task in self.tasks for step in task.steps]
+
+    def after(self, task: Task) -> list[Task]:
+        """The tasks that come after one."""
+        return self.tasks[self.tasks.index(task) + 1 :]
 
     @property
     def is_empty(self) -> bool:

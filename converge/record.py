@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from converge.readings import Evidence
+from converge.readings import Asked, Evidence
 from converge.statements import Outcome
 
 SCHEMA = 1
@@ -13,7 +13,10 @@ SCHEMA = 1
 
 @dataclass
 class Verdict:
-    """One instance of a statement as it was judged last; times are seconds since the epoch."""
+    """One instance of a statement as it was judged last; times are seconds since the epoch.
+
+    `epoch` is how many steps of the run may have come before: no later one can have changed what was read.
+    """
 
     id: str
     host: str
@@ -28,6 +31,7 @@ class Verdict:
     likely_cause: str = ""
     at: float = 0.0
     evidence: list[Evidence] = field(default_factory=list)
+    epoch: int = 0
 
 
 @dataclass
@@ -120,6 +124,8 @@ class Record:
     execs: int = 0
     readings: int = 0
     misses: list[str] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    """What the readings cost, the dearest first; empty for a target of which another process of a survey read."""
     waited: float = 0.0
     """Seconds in which nothing was done until young processes were old enough, or until a remedy took effect."""
     asking: float = 0.0

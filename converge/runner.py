@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from converge import compile as words
 from converge.by_hand import Ended, Hands, by_hand, is_a_persons
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor
-from converge.foresight import Foresight, Prefetch
+from converge.foresight import Course, Foresight, Prefetch, Want
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, stories
 from converge.lock import Lock, holder
@@ -36,8 +36,14 @@ CUES = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
 """What a remedy may act on when its turn comes: read, and otherwise than stated; what could not be read never is."""
 
 
+class StaleProof(ConvergeError):
+    """A defect: what was read before the last step was about to be taken for the proof of what it did."""
+
+    exit_code = Exit.INTERNAL
+
+
 class Prove(Protocol):
-    """Judge statements on new answers until they hold or `deadline` seconds are over; the worst verdict each."""
+    """Judge statements on answers of now until they hold or `deadline` seconds are over; the worst verdict each."""
 
     def __call__(self, ids: Collection[str], deadline: float) -> Mapping[str, Verdict]: ...
 
@@ -46,7 +52,9 @@ class Runner:
     """What a session with ``--remediate`` calls: ``plan``, then (if the person agrees) ``start``, ``execute``, ``finish``.
 
     ``finish`` is called even if ``execute`` raised; `folder` is the run's own on the control machine. `wait` is how many
-    seconds it waits for each step that only a person may do, 0 for not at all.
+    seconds it waits for each step that only a person may do, 0 for not at all. `void` forgets what a step on a host may
+    have changed, `renew` does so only if something may have changed; `sent` is told the host of every step that is sent;
+    `wanted` says what `prove` will ask for, and `prefetch` asks for it in one exec a host.
     """
 
     def __init__(
@@ -61,21 +69,25 @@ class Runner:
         find: Callable[[str], Remedy],
         read: Reader,
         void: Callable[[str], None],
+        renew: Callable[[str], None],
+        sent: Callable[[str], None],
         prove: Prove,
         who: str,
         say: Callable[[str], None],
         flags: frozenset[str] = frozenset(),
         prefetch: Prefetch = lambda _wants: None,
+        wanted: Callable[[Collection[str]], Iterable[Want]] = lambda _ids: (),
         wait: float = 0.0,
     ) -> None:
         self.inv, self.links, self.record, self.folder = inv, links, record, Path(folder)
-        self.statements, self.find, self.void, self.prove = statements, find, void, prove
-        self.foresight = Foresight(read, prefetch)
+        self.statements, self.find, self.void, self.renew, self.prove = statements, find, void, renew, prove
+        self.foresight, self.prefetch, self.wanted = Foresight(read, prefetch), prefetch, wanted
         self.who, self.say, self.flags = who, say, flags
         self.app: Link = links[inv.app_host.name] if inv.app_host.name in links else links[CONTROL]
         self.lock = Lock(self.app)
         self.journal = Journal(record.id, self.app, self.folder / "journal.jsonl")
-        self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder, self._dial, self._look_outside)
+        around = (self._dial, self._look_outside, sent)
+        self.executor = Executor(inv, links, prelude, self.journal, self.lock, self.folder, *around)
         self.hands = Hands(self.executor, say, wait, self._holds, lambda: self._stop, self._ease)
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
@@ -163,6 +175,8 @@ class Runner:
         """
         try:
             with first_interrupt(self._stop_soon):
+                # Between the plan and the lock others may have acted.
+                self.void(self.inv.app_host.name)
                 for task in plan.tasks:
                     self._task(task, plan)
         except KeyboardInterrupt:
@@ -207,7 +221,7 @@ class Runner:
         if self._stop:
             task.state = "not reached"
             return
-        verdicts = self._look([*task.statements, *task.needs])
+        verdicts = self._look(task, plan)
         if all(verdicts[id].outcome is Outcome.HOLDS for id in task.statements if id in verdicts):
             self._pass_over(task, "held", "not needed", "what it is for holds already")
             return
@@ -220,15 +234,34 @@ class Runner:
             return
         ended = self._steps(task, plan)
         self._seen.clear()
+        self._ask_ahead(plan.after(task), task.statements)
         proofs = self.prove(task.statements, PATIENCE if ended else 0.0)
         self._learn(proofs)
         self._settle(task, proofs)
 
-    def _look(self, ids: Sequence[str]) -> Mapping[str, Verdict]:
-        """Verdicts on answers that are no older than the last task."""
+    def _look(self, task: Task, plan: Plan) -> Mapping[str, Verdict]:
+        """Verdicts on a task's statements and needs, on answers that are no older than the last task."""
+        ids = [*task.statements, *task.needs]
         if missing := [id for id in ids if id not in self._seen]:
+            self._ask_ahead(plan.tasks[plan.tasks.index(task) :])
             self._learn(self.prove(missing, 0.0))
         return {id: self._seen[id] for id in ids if id in self._seen}
+
+    def _ask_ahead(self, coming: Sequence[Task], proof: Sequence[str] = (), more: Iterable[Want] = ()) -> None:
+        """Ask at once for all that will be asked before the next step: what proves the last, what judges coming tasks.
+
+        It decides only what is asked together: whoever needs an answer still asks if it is not there, or not of now.
+        """
+        if self._stop:
+            return
+        self.renew(self.inv.app_host.name)
+        ids, wants = list(proof), list(more)
+        for task in coming:
+            ids += [*task.statements, *task.needs]
+            if task.will_act:
+                wants += self.foresight.first(task.remedy, task.host)
+                break
+        self.prefetch([*self.wanted(ids), *wants])
 
     def _learn(self, verdicts: Mapping[str, Verdict]) -> None:
         self._seen.update(verdicts)
@@ -259,8 +292,9 @@ class Runner:
 
     def _turn(self, task: Task, plan: Plan, planned: dict[str, StepRecord]) -> bool | None:
         """Ask the remedy once, and run what it yields; None if it must be asked anew, as the world moved meanwhile."""
-        self.void(self.inv.app_host.name)
-        steps = call(self.find(task.remedy), self._context(task), task.remedy)
+        self.renew(self.inv.app_host.name)
+        context = self._context(task)
+        steps = call(self.find(task.remedy), context, task.remedy)
         try:
             for step in steps:
                 record = planned.pop(step.id, None) or self._unplanned(step, task)
@@ -270,6 +304,8 @@ class Runner:
                 self.void(CONTROL if ended else step.host)
                 if ended in {"settled", "moved"} and not self._stop:
                     return True if ended == "settled" else None
+                if not planned and isinstance(context.read, Course):
+                    self._ask_ahead(plan.after(task), task.statements, context.read.next())
                 if record.result != "done" or self._stop:
                     return self._halted(task, plan, record, list(planned.values()))
         except NothingToDo as reason:
@@ -297,6 +333,7 @@ class Runner:
             self.executor.run_step(step, task.remedy, task.statements, record)
             if record.result == "manual" and self.hands.limit > 0:
                 ended = self.hands.wait(step, record)
+                self.executor.sent(CONTROL)
         except guards.NotAllowed as problem:
             record.result, record.reason = "refused", str(problem)
         self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
@@ -320,9 +357,18 @@ class Runner:
         return False
 
     def _settle(self, task: Task, proofs: Mapping[str, Verdict]) -> None:
-        """Write down whether the task's statements hold now."""
+        """Write down whether the task's statements hold now.
+
+        Raises:
+            StaleProof: what was read of them is from before the last step.
+        """
         texts = []
         for id, verdict in proofs.items():
+            if verdict.epoch < self.executor.epoch:
+                raise StaleProof(
+                    f"a defect of this program: {id} was to be proven by what was read before step {self.executor.count}, "
+                    "the last one: nothing more is done, and whether it holds is not known"
+                )
             seen = " ".join(verdict.message.split())[:200]
             texts.append(f"{id} holds" if verdict.outcome is Outcome.HOLDS else f"{id} {verdict.outcome}: {seen}")
         self.journal.write("proof", statements={id: str(v.outcome) for id, v in proofs.items()}, text="; ".join(texts))

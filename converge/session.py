@@ -54,6 +54,11 @@ def person() -> str:
     return f"unknown@{socket.gethostname()}"
 
 
+def needs_standing(chosen: Chosen) -> bool:
+    """Whether the verdict on a chosen statement depends on the day of the cutover."""
+    return any(statement.soak for statement, _ in chosen)
+
+
 class Session:
     """A check or a run on one target. `reports` is the folder that gets ``ID/report.html`` and its like.
 
@@ -74,6 +79,7 @@ class Session:
         self._began = process_began()
         self._found = ""
         self._fresh = False
+        self._looked = 0
 
     def open(self, chosen: Chosen) -> None:
         """Connect to every live host at the same time; what `chosen` asks of this machine is read meanwhile.
@@ -114,13 +120,24 @@ class Session:
         """All instances of all statements that apply to the target."""
         return [(s, at) for s in REGISTRY.values() for at in instances_of(s.on, self.inv)]
 
-    def read(self, chosen: Chosen, acted: str | None = None) -> None:
-        """Read afresh what the chosen statements ask for, and the situation; see ``Store.void`` for `acted`."""
+    def instances(self, ids: Iterable[str]) -> Chosen:
+        """All instances of these statements."""
+        wanted = set(ids)
+        return [(s, at) for s, at in self.everything() if s.id in wanted]
+
+    def wanted(self, ids: Iterable[str]) -> list[tuple[Reading[object], str | None]]:
+        """What ``prove`` will ask for."""
+        return list(self._wanted(self.instances(ids), whole=False))
+
+    def read(self, chosen: Chosen, acted: str | None = None, *, whole: bool = True) -> None:
+        """Read afresh what the chosen statements ask for and, if `whole`, the situation; for `acted` see ``Store.void``."""
         if not self._fresh:
             self.store.void(acted)
         self._fresh = False
-        self.store.prefetch(self._wanted(chosen))
-        self._look()
+        self.store.prefetch(self._wanted(chosen, whole=whole))
+        # What was not asked for would now be asked singly.
+        if whole or needs_standing(chosen):
+            self._look()
 
     def read_until_stable(
         self,
@@ -130,19 +147,20 @@ class Session:
         *,
         unmoved: bool = False,
         acted: str | None = None,
+        whole: bool = True,
     ) -> None:
         """Read, and read again once young processes are old enough; one shared wait, at most `deadline` seconds.
 
-        If nothing acted since the last reading (`unmoved`), first only what is not known yet is read. For `acted` see
-        ``Store.void``.
+        If nothing acted since the last reading (`unmoved`), first only what is not known yet is read. For the rest see
+        ``read``.
         """
         end = time.monotonic() + deadline
         self._fresh |= unmoved
-        self.read(chosen, acted)
+        self.read(chosen, acted, whole=whole)
         while (wait := self.judge.youth(chosen)) and time.monotonic() + wait < end:
             say(f"waiting {wait:.0f} s until the youngest process has run long enough to be judged")
             self._sleep(wait + 0.5)
-            self.read(chosen, acted)
+            self.read(chosen, acted, whole=whole)
 
     def attend(self, chosen: Chosen, say: Callable[[str], None]) -> None:
         """Connect and read, in a thread of its own: what prevents it is in `ended`, and nothing is raised."""
@@ -169,22 +187,33 @@ class Session:
     def prove(self, ids: Iterable[str], deadline: float) -> dict[str, Verdict]:
         """Read the statements' instances afresh until all hold or `deadline` seconds are over; the worst verdict each.
 
-        Each step has voided what it may have changed: what only this machine's steps change is read once after the last.
+        The situation is not looked at: a run tells it before its first step and after its last.
+        First only what is not known is asked for, unless anything may have changed since it was read; then all, each time.
+        What could not be read by then is asked for once more, also without a deadline: it was a guess to ask for it before.
         """
-        wanted = set(ids)
+        # What only this machine's steps change, these have voided.
         acted: str | None = self.inv.app_host.name
-        chosen = [(s, at) for s, at in self.everything() if s.id in wanted]
+        unmoved = not self.store.is_stale
+        chosen = self.instances(ids)
         end = time.monotonic() + deadline
         while True:
             # Also without a deadline: a process that has just started is no reason to call what it serves unproven.
-            self.read_until_stable(chosen, lambda _text: None, max(YOUTH, end - time.monotonic()), acted=acted)
-            acted = None
+            patience, waited = max(YOUTH, end - time.monotonic()), self.record.waited
+            self.read_until_stable(chosen, lambda _text: None, patience, unmoved=unmoved, acted=acted, whole=False)
             worst: dict[str, Verdict] = {}
             for verdict in self.judge_all(chosen):
                 if verdict.id not in worst or worst[verdict.id].outcome is Outcome.HOLDS:
                     worst[verdict.id] = verdict
-            if all(v.outcome is Outcome.HOLDS for v in worst.values()) or time.monotonic() >= end:
+            if all(v.outcome is Outcome.HOLDS for v in worst.values()):
                 return worst
+            unread = any(v.outcome is Outcome.UNOBSERVABLE for v in worst.values())
+            # After a wait it was read anew already.
+            if unmoved and unread and self.record.waited == waited:
+                unmoved = False
+                continue
+            if time.monotonic() >= end:
+                return worst
+            acted, unmoved = None, False
             self._sleep(min(1.0, max(0.0, end - time.monotonic())))
 
     def finish(self, exit_code: int, reason: str) -> None:
@@ -199,19 +228,25 @@ class Session:
         self.record.connections, self.record.execs = tally.connections, tally.execs
         self.record.asking = round(tally.seconds, 2)
         self.record.readings, self.record.misses = tally.readings, list(dict.fromkeys(tally.late))
+        self.record.asked = sorted(tally.asked.values(), key=lambda each: (-each.seconds, -each.times, each.reading))
+        if self._found and self._looked < self.store.epoch:
+            self.record.situation = f"{self._found}, when it was last looked at: steps were taken since"
 
     def _sleep(self, seconds: float) -> None:
         self.record.waited = round(self.record.waited + seconds, 2)
         time.sleep(seconds)
+        self.store.unsettle()
 
-    def _wanted(self, chosen: Chosen) -> Iterator[tuple[Reading[object], str | None]]:
-        for reading in self.app.standing:
-            yield reading, None
+    def _wanted(self, chosen: Chosen, *, whole: bool = True) -> Iterator[tuple[Reading[object], str | None]]:
+        if whole or needs_standing(chosen):
+            for reading in self.app.standing:
+                yield reading, None
         for statement, at in chosen:
             for reading in self.judge.wanted(statement):
                 yield reading, at
 
     def _look(self) -> None:
+        self._looked = self.store.epoch
         try:
             self.policy.cut_over_on = self.app.cut_over_on(self.store)
             self.situation = self.app.situation(self.store)

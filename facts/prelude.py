@@ -9,8 +9,9 @@ import shlex
 
 from hosts.schema import Inventory
 
+# CONVERGE_UID is the frame's (converge/readings/batch.py); a step, which has no frame, starts a process to learn it.
 FUNCTIONS = r"""
-export LC_ALL=C XDG_RUNTIME_DIR="/run/user/$(id -u)"
+export LC_ALL=C XDG_RUNTIME_DIR="/run/user/${CONVERGE_UID:-$(id -u)}"
 S() { systemctl --user "$@"; }
 prop() { S show "$1" -p "$2" | cut -d= -f2-; }
 started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }

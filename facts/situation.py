@@ -9,7 +9,7 @@ from converge.readings import Context, Raw, reading
 from facts.processes import ABOUT, processes
 from facts.sockets import LISTENER_PIDS
 from facts.text import every, observed, pairs, sections
-from facts.units import UnitFile
+from facts.units import SHOWN, UnitFile, make_sure
 
 BEFORE = "before the migration"
 MIGRATED = "migrated"
@@ -45,11 +45,15 @@ class Landscape:
 @reading(
     ABOUT
     + LISTENER_PIDS
+    + SHOWN
     + r"""
-S show-environment >/dev/null || exit 1
-for u in "$UNIT" $LEGACY_UNITS; do
+set -- "$UNIT" $LEGACY_UNITS
+all=$(S show "$@" -p Names -p ActiveState) || exit 1
+n=0
+for u in "$@"; do
+  n=$((n + 1))
   echo "[$u]"
-  echo "active=$(prop "$u" ActiveState)"; echo "enabled=$(S is-enabled "$u" 2>/dev/null | head -n 1)"
+  shown "$n"; echo "enabled=$(S is-enabled "$u" 2>/dev/null | head -n 1)"
   [ ! -f "$UNITS/$u" ] || { echo file=yes; sed 's/^/|/' "$UNITS/$u"; echo; }
 done
 echo '[trees]'
@@ -67,6 +71,8 @@ def landscape(raw: Raw, c: Context) -> Landscape:
     found = sections(observed(raw, c.at).lines)
     app, legacy = c.inv.app.unit, tuple(c.inv.app.legacy_units)
     said = {name: pairs(lines) for name, lines in found.items()}
+    for unit in (app, *legacy):
+        make_sure(unit, said.get(unit, {}), c.at)
     text = "\n".join(line[1:] for line in found.get(app, []) if line.startswith("|"))
     hostname = c.host.hostname if c.host else ""
     trees = every(found.get("trees", []), "tree")
@@ -80,9 +86,9 @@ def landscape(raw: Raw, c: Context) -> Landscape:
         app_unit=app,
         app_file=own.get("file") == "yes",
         app_fits=UnitFile(app, "", text).may_start_on(hostname),
-        app_active=own.get("active") == "active",
+        app_active=own["ActiveState"] == "active",
         app_enabled=own.get("enabled") == "enabled",
-        legacy_active=those("active", "active", "activating", "deactivating"),
+        legacy_active=those("ActiveState", "active", "activating", "deactivating"),
         legacy_enabled=those("enabled", "enabled"),
         legacy_files=those("file", "yes"),
         legacy_units=legacy,

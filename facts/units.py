@@ -27,8 +27,8 @@ GRACEFUL = "90-migration-graceful.conf"
 SIGQUIT = 3
 
 _PROPERTIES = (
-    "LoadState ActiveState SubState MainPID Result FragmentPath DropInPaths NeedDaemonReload ConditionResult"
-    " KillSignal KillMode TimeoutStopUSec ExecStop NRestarts"
+    "Names ControlGroup LoadState ActiveState SubState MainPID Result FragmentPath DropInPaths NeedDaemonReload"
+    " ConditionResult KillSignal KillMode TimeoutStopUSec ExecStop NRestarts"
 )
 
 
@@ -89,16 +89,38 @@ class OurUnits:
         return f"{self.runtime_dir}/systemd/user/{unit}.d/{name}"
 
 
-_OUR_UNITS = f"""
+SHOWN = r"""
+shown() { printf '%s\n' "$all" | awk -v RS= -v n="$1" 'NR == n'; }
+"""
+"""Shell: `shown N` prints what is said of the Nth unit in `$all`, the output of one ``show`` of several."""
+
+# One call for all: each is a process and a round trip to the manager. ``is-enabled`` says nothing of some of several units.
+_OUR_UNITS = f"""{SHOWN}
 echo "runtime=$XDG_RUNTIME_DIR"
-for u in "$UNIT" $LEGACY_UNITS "$LOGROTATE_UNIT" "$LOGROTATE_TIMER"; do
+set -- "$UNIT" $LEGACY_UNITS "$LOGROTATE_UNIT" "$LOGROTATE_TIMER"
+all=$(S show "$@" {" ".join(f"-p {name}" for name in _PROPERTIES.split())}) || exit 1
+n=0
+for u in "$@"; do
+  n=$((n + 1))
   echo "[$u]"
-  S show "$u" {" ".join(f"-p {name}" for name in _PROPERTIES.split())} || exit 1
+  shown "$n"
   echo "Enablement=$(S is-enabled "$u" 2>/dev/null | head -n 1)"
-  g=$(prop "$u" ControlGroup)
+  g=$(shown "$n" | sed -n 's/^ControlGroup=//p')
   [ -z "$g" ] || echo "Processes=$(cat "/sys/fs/cgroup$g/cgroup.procs" "/sys/fs/cgroup/systemd$g/cgroup.procs" 2>/dev/null | sort -u | wc -l)"
 done
 """  # noqa: E501
+
+
+def make_sure(name: str, said: Mapping[str, str], at: str) -> None:
+    """Make sure that the manager answered for a unit, and that its answer was not taken for another one's.
+
+    Raises:
+        Unobservable: it was not so.
+    """
+    if "ActiveState" not in said:
+        raise Unobservable(f"{at}: the account's systemd manager said nothing about {name}")
+    if (names := said.get("Names")) and name not in names.split():
+        raise Unobservable(f"{at}: what the account's systemd manager said about {name} is about {names}")
 
 
 def parse_unit(name: str, lines: list[str], at: str) -> UnitState:
@@ -108,8 +130,7 @@ def parse_unit(name: str, lines: list[str], at: str) -> UnitState:
         Unobservable: the manager did not answer for it.
     """
     said = pairs(lines)
-    if "ActiveState" not in said:
-        raise Unobservable(f"{at}: the account's systemd manager said nothing about {name}")
+    make_sure(name, said, at)
     return UnitState(
         name=name,
         host=at,

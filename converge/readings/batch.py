@@ -3,6 +3,7 @@
 Each reading runs in a shell of its own under a time limit, with stdin closed, so that a syntax error, an `exit`, a
 redirection or a hang costs that reading its answer and no other. An answer is framed on both streams by a mark that holds
 a nonce; the script carries the nonce in two halves, so that a reading which lists processes cannot end a frame.
+CONVERGE_UID has the account's number, so that no reading has to start a process to learn it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ TIMED_OUT = (124, 137)
 
 FRAME = """\
 {niced}
+CONVERGE_UID=$(id -u); export CONVERGE_UID
 mark() {{
   read -r up _ </proc/uptime
   printf '\\n%s%s %s %s %s\\n' {a} {b} "$1" "$2" "$up"

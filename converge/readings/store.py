@@ -1,4 +1,8 @@
-"""The answers of one moment: asked for all at once, voided by any act, never older than the last one."""
+"""The answers of one moment: asked for all at once, voided by any act, never older than the last one.
+
+Every answer knows how many steps had been sent when it was asked for, so that one which is older than the last step can
+be told whatever was voided, and whenever.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,9 @@ LOCAL = "local"
 HERE = (CONTROL, LOCAL)
 """Who answers without a connection: a shell of this machine, and this process."""
 
+FRESH = 5.0
+"""Seconds for which answers count as those of now while nothing of ours acts: others may act at any time."""
+
 Key = tuple[Reading[Any], str]
 
 
@@ -37,6 +44,8 @@ class Store:
     def __init__(self, inv: Inventory, links: Mapping[str, Link], prelude: str) -> None:
         self.inv, self.links, self.prelude = inv, links, prelude
         self.tally = Tally()
+        self.asked_by = ""
+        """The statement that is judged, by which a late reading is asked for; empty where nobody said."""
         self.evidence: dict[Key, Evidence] = {}
         self._raw: dict[Key, Raw | Unobservable] = {}
         self._local: dict[Key, Any] = {}
@@ -46,6 +55,10 @@ class Store:
         self._guard = threading.Lock()
         self._under_way: list[threading.Thread] = []
         self._asked: set[Key] = set()
+        self._sent: list[str] = []
+        self._epochs: dict[Key, int] = {}
+        self._since: float | None = None
+        self._unsettled = False
 
     def where(self, reading: Reading[Any], at: str | None) -> list[str]:
         """Names of the hosts that a reading asks, for an instance at host `at` (None: no host of its own)."""
@@ -60,12 +73,48 @@ class Store:
     def void(self, acted: str | None = None) -> None:
         """Forget every answer; if only host `acted` has been acted on, not those that no step on a host changes."""
         elsewhere = acted not in {None, CONTROL}
-        # What was not understood is asked again in any case.
-        kept = {key for key in self._parsed if elsewhere and key[0].changes == CONTROL}
-        for answers in (self._raw, self._parsed, self.evidence, self._local):
+        # What was not understood is asked again in any case, and so is what an earlier step may have changed.
+        kept = {k for k in self._parsed if elsewhere and k[0].changes == CONTROL and self._good_through(k) == self.epoch}
+        for answers in (self._raw, self._parsed, self.evidence, self._local, self._epochs):
             for key in answers.keys() - kept:
                 del answers[key]
         self._hosts.clear()
+        self._since, self._unsettled = None, False
+
+    def sent(self, host: str) -> None:
+        """A step is sent to `host`, or a person was left to act there: whatever becomes of it, an epoch ends."""
+        self._sent.append(host)
+
+    def unsettle(self) -> None:
+        """Time was let pass so that something changes."""
+        self._unsettled = True
+
+    @property
+    def epoch(self) -> int:
+        """How many steps were sent."""
+        return len(self._sent)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether anything may have changed since the answers: a step was sent, or time passed."""
+        late = self._since is not None and time.monotonic() - self._since > FRESH
+        return late or self._unsettled or any(self._good_through(key) < self.epoch for key in self._epochs)
+
+    def renew(self, acted: str | None = None) -> None:
+        """Forget as ``void`` does, unless the answers are those of now."""
+        if self.is_stale:
+            self.void(acted)
+
+    def epoch_of(self, readings: Iterable[Reading[Any]], at: str | None) -> int:
+        """Up to which epoch the answers to all these readings are good: the present one, or they are too old."""
+        keys = [key for r in readings for name in self.where(r, at) for key in self._parts(r, name)]
+        return min([self.epoch, *(self._good_through(key) for key in keys if key in self._epochs)])
+
+    def _good_through(self, key: Key) -> int:
+        """The epoch that ended with the first step which may have changed an answer; the present one if none did."""
+        asked = self._epochs.get(key, self.epoch)
+        changed = (n for n in range(asked, self.epoch) if key[0].changes == "any" or self._sent[n] == CONTROL)
+        return next(changed, self.epoch)
 
     def begin(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
         """Start with what this machine reads itself, before the hosts are connected to; ``prefetch`` waits for it."""
@@ -77,7 +126,10 @@ class Store:
         self._start(self._unknown(wanted))
         while self._under_way:
             self._under_way.pop().join()
-        self.tally.seconds += time.monotonic() - began
+        now = time.monotonic()
+        self.tally.seconds += now - began
+        if self._asked and self._since is None:
+            self._since = now
         self._asked.clear()
 
     def _unknown(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> dict[str, list[Key]]:
@@ -92,6 +144,7 @@ class Store:
     def _start(self, groups: Mapping[str, list[Key]]) -> None:
         for name, keys in groups.items():
             self._asked.update(keys)
+            self._epochs.update(dict.fromkeys(keys, self.epoch))
             thread = threading.Thread(target=self._job(name, keys), daemon=True)
             thread.start()
             self._under_way.append(thread)
@@ -104,7 +157,8 @@ class Store:
         """
         names = self.where(what, at)
         if any(key not in self._raw and key not in self._local for n in names for key in self._parts(what, n)):
-            self.tally.late.append(f"{what.name} at {', '.join(names)}")
+            by = f", asked by {self.asked_by}" if self.asked_by else ""
+            self.tally.late.append(f"{what.name} at {', '.join(names)}{by}")
             self.prefetch([(what, at)])
         if what.on == "live":
             return cast(T, {name: self._value(what, name) for name in names})
@@ -164,6 +218,7 @@ class Store:
     def _read_locally(self, keys: list[Key]) -> None:
         for what, name in keys:
             assert what.local is not None
+            began = time.monotonic()
             try:
                 value = what.local(self._context(name))
                 note = mask(repr(value))
@@ -174,7 +229,7 @@ class Store:
             with self._guard:
                 self._local[what, name] = value
                 self.evidence[what, name] = Evidence(what.name, name, "(read by the control process)", None, note, "", 0.0)
-                self.tally.readings += 1
+                self.tally.add(what.name, time.monotonic() - began)
 
     def _read(self, name: str, keys: list[Key]) -> None:
         context, nonce = self._context(name), batch.new_nonce()
@@ -194,8 +249,8 @@ class Store:
             problem, raws = str(failure), [None] * len(keys)
         with self._guard:
             self.tally.execs += 1
-            self.tally.readings += len(keys)
             for key, command, raw in zip(keys, texts, raws, strict=True):
+                self.tally.add(key[0].name, raw.seconds if raw else 0.0)
                 self._keep(key, command, raw, problem)
 
     def _keep(self, key: Key, command: str, raw: Raw | None, problem: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from converge.record import Record, Survey
 from converge.report.markdown import MARK, code, prose, wrong
 from converge.report.summary import Headline, Tone, headline, name_of, remediable, unwell
+from converge.report.terminal import miss_lines
 from converge.report.text import count, duration, one_line, shown, when
 
 _WORD: dict[Tone, str] = {"good": "well", "bad": "wrong", "unsure": "not known"}
@@ -37,6 +38,8 @@ def survey_lines(survey: Survey, report: PurePath | str, width: int = 120) -> li
     wide = max((len(record.target) for record in survey.targets), default=0)
     found = [line for record in survey.targets for line in _target_lines(record, wide, width)]
     found += [f"note: {one_line(note, width)}" for note in survey.notes]
+    for record in survey.targets:
+        found += [f"{record.target}: {one_line(line, width * 3)}" for line in miss_lines(record.misses)]
     mendable = [record.target for record in survey.targets if remediable(record)]
     if mendable:
         found.append(f"with remedies, one target at a time: --target {mendable[0]} --plan")

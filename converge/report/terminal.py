@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from converge.record import Record
@@ -14,6 +15,11 @@ def tally_line(record: Record) -> str:
     misses = f"{len(record.misses):,} miss{'' if len(record.misses) == 1 else 'es'}"
     parts = [count(record.connections, "connection"), count(record.execs, "exec"), count(record.readings, "reading"), misses]
     return ", ".join([*parts, duration(record.seconds)])
+
+
+def miss_lines(misses: Sequence[str]) -> list[str]:
+    """``1 miss: NAME at HOST, asked by UNIT-3``: what was not foreseen costs a round trip of its own; nothing if none."""
+    return [f"{count(len(misses), 'miss', 'misses')}: {'; '.join(misses)}"] if misses else []
 
 
 def closing_line(report: PurePath | str) -> str:
@@ -38,6 +44,7 @@ def closing_lines(record: Record, report: PurePath | str, width: int = 120) -> l
     if record.probe:
         found += ["", downtime(record.probe)]
     found += [f"note: {one_line(note, width)}" for note in record.notes]
+    found += [one_line(line, width * 3) for line in miss_lines(record.misses)]
     # Once more for all of it: no line may steer the terminal, whatever it was made of.
     return [shown(line).replace("\n", " ") for line in [*found, "", tally_line(record), closing_line(report)]]
 

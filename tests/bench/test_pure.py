@@ -146,7 +146,15 @@ def test_a_runs_time_is_split_without_a_remainder() -> None:
 
 def test_a_run_without_a_record_is_said(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no record"):
-        timeline.split("report: reports/20260101T000000Z-abcd/report.html\n", tmp_path)
+        timeline.record_of("report: reports/20260101T000000Z-abcd/report.html\n", tmp_path)
+
+
+def test_the_dearest_readings_of_a_run_are_named() -> None:
+    asked = [{"reading": "landscape", "times": 57, "seconds": 4.26}, {"reading": "solr", "times": 19, "seconds": 1.0}]
+    assert timeline.dearest({"execs": 87, "asked": asked}, 1) == [
+        "asked: 76 readings in 87 execs; on the hosts they took",
+        "    4.3 s   57 x  landscape",
+    ]
 
 
 def test_results_are_shown_with_what_was_wanted() -> None:

@@ -43,6 +43,7 @@ class Stage:
     remedies: dict[str, Remedy] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     voids: int = 0
+    sent: list[str] = field(default_factory=list)
     wait: float = 0.0
 
     def add(self, id: str, remedy: Callable[[RemedyContext], Iterator[Step]], needs: tuple[str, ...] = ()) -> None:
@@ -54,7 +55,10 @@ class Stage:
 
     def verdict(self, id: str) -> Verdict:
         outcome = Outcome.HOLDS if self.holds(id) else Outcome.FAILS
-        return Verdict(id, "new", "", id, "major", ["C1"], outcome, "" if self.holds(id) else "missing", f"z.{id}", [])
+        message = "" if self.holds(id) else "missing"
+        return Verdict(
+            id, "new", "", id, "major", ["C1"], outcome, message, f"z.{id}", [], epoch=len(self.sent)
+        )  # fmt: skip
 
     def prove(self, ids: Collection[str], deadline: float) -> Mapping[str, Verdict]:  # noqa: ARG002
         return {id: self.verdict(id) for id in ids}
@@ -70,12 +74,13 @@ class Stage:
         return remedy
 
     def runner(self, run: str = "R1") -> Runner:
+        self.sent.clear()
         links: dict[str, Link] = {"new": self.link, "old": self.link, "control": self.link}
         return Runner(
             inv=self.world.inv, links=links, prelude="", record=Record(run, "run", "demo", "0", 0.0),
             folder=str(self.world.top / "reports" / run), statements=self.statements, find=self.remedies.__getitem__,
-            read=None, void=self.void, prove=self.prove, who="ada", say=self.said.append,  # type: ignore[arg-type]
-            wait=self.wait,
+            read=None, void=self.void, renew=self.void, sent=self.sent.append, prove=self.prove,  # type: ignore[arg-type]
+            who="ada", say=self.said.append, wait=self.wait,
         )  # fmt: skip
 
     def go(self, run: str = "R1") -> tuple[Runner, Plan, Exit | None]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from converge.readings import Raw, batch
+from facts.prelude import FUNCTIONS
 
 
 def ask(*snippets: str, limit: float = 5.0, prelude: str = "") -> list[Raw | None]:
@@ -34,6 +36,16 @@ def test_readings_give_way_to_others() -> None:
     (raw,) = ask("ps -o ni= -p $$")
     assert raw is not None
     assert int(raw.out) == max(10, os.nice(0))
+
+
+def test_who_asks_is_found_out_once_for_all_readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "id"
+    fake.write_text(f"#!/bin/sh\necho x >>{tmp_path}/calls; echo 1234\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    both = ask("echo $XDG_RUNTIME_DIR", "echo $XDG_RUNTIME_DIR", prelude=FUNCTIONS)
+    assert [raw and raw.out for raw in both] == ["/run/user/1234\n"] * 2
+    assert (tmp_path / "calls").read_text() == "x\n"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -157,6 +158,22 @@ def test_step_on_a_host_gives_way_to_others_and_one_on_this_machine_does_not(wor
     assert int(executor.run_step(step(world, acts=shown, host="control"), "a.b", ["A"]).out) == os.nice(0)
 
 
+def test_step_on_another_machine_takes_three_execs(
+    world: World, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lock and intent, the step, its result: each is on the disk before the next begins."""
+    sent: list[str] = []
+    exec_ = Severed.exec
+
+    def noted(self: Severed, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
+        sent.append("step" if "setsid" in script else "".join(re.findall(r'"kind": "(\w+)"', script)))
+        return exec_(self, script, limit=limit, stdin=stdin)
+
+    monkeypatch.setattr(Severed, "exec", noted)
+    executor.run_step(step(world, host="control", acts=(Run("true"),)), "a.b", ["A"])
+    assert sent == ["intent", "step", "result"]
+
+
 def test_output_and_reason_of_a_failure_come_back(world: World, executor: Executor) -> None:
     record = executor.run_step(step(world, acts=(Run("echo out; echo why >&2; exit 3"),)), "a.b", ["A"])
     assert (record.result, record.out, record.err) == ("failed", "out\n", "why")
@@ -238,6 +255,45 @@ def test_step_outlives_the_process_that_started_it(world: World, executor: Execu
         time.sleep(0.05)
     assert (state(world) / "1.rc").read_text() == "0\n"
     assert (world.root / "late").read_text() == "late\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sent"),
+    [
+        ({}, ["new"]),
+        ({"host": "control", "acts": (Run("true"),)}, ["control"]),
+        ({"acts": (Run("exit 1"),)}, ["new"]),
+        ({"when": (Condition("never", "false"),)}, ["new"]),
+        ({"acts": (Run("sleep 30"),), "limit": 0.3}, ["new"]),
+        ({"may": "deploy"}, []),
+    ],
+)
+def test_whatever_was_sent_ends_what_was_known(
+    world: World, link: Severed, changes: dict[str, object], sent: list[str]
+) -> None:
+    lock, heard = Lock(link), list[str]()
+    lock.acquire("ada", "R1")
+    journal = Journal("R1", link, world.top / "mirror")
+    links = {"new": link, "control": link}
+    executor = Executor(world.inv, links, "", journal, lock, world.top / "reports", sent=heard.append)
+    try:
+        executor.run_step(step(world, **changes), "a.b", ["A"])
+    finally:
+        lock.release()
+    assert (heard, executor.epoch) == (sent, len(sent))
+
+
+def test_step_that_is_lost_on_its_way_was_sent_and_one_without_the_lock_was_not(executor: Executor, world: World) -> None:
+    link = executor.links["new"]
+    assert isinstance(link, Severed)
+    link.at = "A/9"
+    with pytest.raises(ConnectionLost):
+        executor.run_step(step(world, id="A/9"), "a.b", ["A"])
+    assert executor.epoch == 1
+    executor.lock._lost = "its connection ended"
+    with pytest.raises(ConnectionLost):
+        executor.run_step(step(world), "a.b", ["A"])
+    assert executor.epoch == 1
 
 
 def test_nothing_is_begun_twice(world: World, executor: Executor) -> None:

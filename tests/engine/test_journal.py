@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from converge.errors import LockHeld
+from converge.errors import ConnectionLost, LockHeld
 from converge.journal import Journal, JournalError, line, parse, stories
+from converge.lock import Lock, mine_script
 from converge.recovery import close_open_runs
 from converge.transport import LocalLink
 from hosts.schema import Inventory
@@ -35,6 +36,22 @@ def test_lines_reach_the_host_and_the_mirror(world: World) -> None:
     story = parse("R1", host.read_text())
     assert story.plan["who"] == "it's me"
     assert not story.is_open
+
+
+def test_line_is_written_only_while_the_lock_is_held(world: World) -> None:
+    mirror = world.top / "mirror"
+    journal = Journal("R1", world.link, mirror)
+    with pytest.raises(ConnectionLost, match="R1 does not hold the lock any more: nothing more is done"):
+        journal.write_if(mine_script("R1"), "intent", n=1)
+    assert not folder(world, "R1").exists()
+    assert not mirror.exists()
+    lock = Lock(world.link)
+    lock.acquire("ada", "R1")
+    try:
+        journal.write_if(mine_script("R1"), "intent", n=1)
+    finally:
+        lock.release()
+    assert [e.kind for e in parse("R1", mirror.read_text()).entries] == ["intent"]
 
 
 def test_line_that_a_crash_cut_off_hurts_nobody(world: World) -> None:

@@ -12,6 +12,28 @@ import pytest
 
 Project = pytest.Pytester
 
+THROUGH = """
+
+@reading("echo x", on="app")
+def other(raw, c):
+    return raw.out.strip()
+
+globals().update(fixtures({"other": other}))
+
+@pytest.fixture
+def through(other):
+    return other
+"""
+"""A reading that a statement can ask for only through a fixture, so that nobody foresees it."""
+
+LATE = '''
+
+@statement("A-3", severity=Severity.MAJOR, seed=["C1"], manual="ask")
+def test_through(through):
+    """What is asked through a fixture holds."""
+    is_(through, "x")
+'''
+
 
 def run(project: Project, *args: str) -> pytest.RunResult:
     return project.runpytest_subprocess("verify", *args)
@@ -175,6 +197,19 @@ def test_one_round_trip_a_host_and_nothing_late(project: Project) -> None:
     (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
     record = json.loads(file.read_text())
     assert (record["connections"], record["execs"], record["misses"]) == (2, 2, [])
+
+
+def test_a_reading_that_was_not_foreseen_is_named_with_its_statement(project: Project) -> None:
+    top = Path(str(project.path))
+    (top / "conftest.py").write_text((top / "conftest.py").read_text() + THROUGH)
+    with (top / "verify" / "test_words.py").open("a") as file:
+        file.write(LATE)
+    result = run(project)
+    assert "1 miss: other at new, asked by A-3" in result.outlines
+    (written,) = (top / "reports").glob("*/run.json")
+    record = json.loads(written.read_text())
+    assert record["misses"] == ["other at new, asked by A-3"]
+    assert {each["reading"]: each["times"] for each in record["asked"]} == {"word": 2, "landscape": 1, "other": 1}
 
 
 @pytest.mark.parametrize("flags", [["--hosts=x"], ["--sudo"], ["--ssh-config=x"]])

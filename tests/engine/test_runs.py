@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from converge.lock import Lock, holder
 from converge.plan import Failing
 from converge.record import Verdict
 from converge.recovery import fate
+from converge.runner import StaleProof
 from converge.statements import Outcome
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Write
 from converge.transport import LocalLink
@@ -278,3 +280,14 @@ def test_what_the_run_itself_broke_is_mended_again(stage: Stage) -> None:
         made.finish(0, "")
     assert results(plan) == {"A/push": "done", "B/write": "done", "C/write": "not needed"}
     assert stage.holds("B")
+
+
+def test_what_was_read_before_the_last_step_is_no_proof(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.add("A", stage.writer("A"))
+    read = stage.verdict
+    monkeypatch.setattr(stage, "verdict", lambda id: replace(read(id), epoch=0))
+    with pytest.raises(StaleProof, match="A was to be proven by what was read before step 1") as refused:
+        stage.go()
+    assert refused.value.exit_code is Exit.INTERNAL
+    (story,) = stories(stage.link)
+    assert [e.kind for e in story.entries] == ["plan", "intent", "result", "end"]

@@ -75,3 +75,38 @@ def test_what_could_not_be_read_is_asked_again_whoever_acted(inventory: Inventor
     there.write_text("7")
     store.void("new")
     assert store(content) == 7
+
+
+def test_answers_are_those_of_now_until_something_may_have_changed(
+    inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = counter(tmp_path, "seen")
+    store = Store(inventory, {"control": LocalLink()}, "")
+    store.renew()
+    assert store(seen) == 1
+    store.renew()
+    assert store(seen) == 1
+    store.sent("new")
+    store.renew("new")
+    assert store(seen) == 2
+    store.unsettle()
+    store.renew()
+    assert store(seen) == 3
+    monkeypatch.setattr("converge.readings.store.FRESH", -1.0)
+    store.renew()
+    assert store(seen) == 4
+
+
+def test_an_answer_tells_before_which_step_it_was_asked_for(inventory: Inventory, tmp_path: Path) -> None:
+    pushed, seen = counter(tmp_path, "pushed", "control"), counter(tmp_path, "seen")
+    store = Store(inventory, {"control": LocalLink()}, "")
+    assert (store(pushed), store(seen), store.epoch_of([], None)) == (1, 1, 0)
+    store.sent("new")
+    assert (store.epoch_of([pushed], None), store.epoch_of([seen, pushed], None)) == (1, 0)
+    store.void("new")
+    assert (store(pushed), store(seen), store.epoch_of([seen, pushed], None)) == (1, 2, 1)
+    store.sent("control")
+    store.sent("new")
+    assert (store.epoch_of([pushed], None), store.epoch_of([seen], None)) == (1, 1)
+    store.void("new")
+    assert (store(pushed), store(seen)) == (2, 3), "whoever acted last, this machine acted before"

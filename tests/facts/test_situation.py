@@ -52,8 +52,8 @@ def test_what_stands_out_is_said() -> None:
 
 def test_landscape() -> None:
     out = (
-        "[hkn-rails.service]\nactive=inactive\nenabled=disabled\nfile=yes\n|[Unit]\n|ConditionHost=werewolves\n\n"
-        f"[{LEGACY}]\nactive=active\nenabled=enabled\nfile=yes\n|[Unit]\n\n"
+        "[hkn-rails.service]\nNames=hkn-rails.service\nActiveState=inactive\nenabled=disabled\nfile=yes\n|[Unit]\n|ConditionHost=werewolves\n\n"
+        f"[{LEGACY}]\nNames={LEGACY}\nActiveState=active\nenabled=enabled\nfile=yes\n|[Unit]\n\n"
         f"[trees]\ntree={ROOT}/prod\nrelease={ROOT}/prod\ntree={ROOT}/migrate\nrelease={ROOT}/migrate\n"
         f"[serving]\nprocess=7\t1\t9.0\t/a/{LEGACY}\t/r/1\t/x\tunicorn_rails master\n"
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from converge.errors import TooYoung, Unobservable
+from facts.situation import landscape
 from facts.units import LOOP, UnitFile, masters, our_units, rotation, unit_files
 from tests.targets import ask, inventory, parse
 
@@ -18,9 +20,11 @@ IDLE = "MainPID=0\nKillSignal=15\nLoadState={load}\nActiveState=inactive\nSubSta
 APP = f"""TimeoutStopUSec=1min 10s
 MainPID=234
 Result=success
+ControlGroup={SLICE}/hkn-rails.service
 NRestarts={{restarts}}
 KillMode=mixed
 KillSignal=3
+Names=hkn-rails.service
 LoadState=loaded
 ActiveState=active
 SubState=running
@@ -62,6 +66,7 @@ def test_units_as_the_manager_knows_them() -> None:
         ("", "Failed to connect to bus: No such file or directory", 1, "lingering"),
         ("", "Failed to get D-Bus connection: Connection refused", 1, "cannot be reached"),
         ("runtime=/run/user/5000\n", "", 0, "said nothing about hkn-rails.service"),
+        (answer().replace("Names=hkn-rails.", "Names=other."), "", 0, "about hkn-rails.service is about other.service"),
         (answer().replace("MainPID=234", "MainPID=many"), "", 0, "expected a number"),
         ("", "sh: 1: Syntax error", 2, "status 2"),
     ],
@@ -69,6 +74,44 @@ def test_units_as_the_manager_knows_them() -> None:
 def test_a_manager_that_does_not_answer_is_not_inactive(out: str, err: str, rc: int, words: str) -> None:
     with pytest.raises(Unobservable, match=words):
         parse(our_units, out, err, rc)
+
+
+MANAGER = """#!/bin/sh
+echo "$*" >>"$0.calls"
+[ "$1" = --user ] && shift
+case $1 in
+  is-enabled)
+    case $2 in
+      *migrate*) echo "Failed to get unit file state" >&2; exit 1 ;;
+      *) echo enabled ;;
+    esac ;;
+  show)
+    shift; n=0
+    for u; do
+      [ "$u" != -p ] || break
+      [ "$n" = 0 ] || echo
+      n=$((n + 1))
+      printf 'Names=%s\\nMainPID=%s\\nActiveState=active\\n' "$u" "$((n + 100))"
+    done ;;
+esac
+"""
+"""What systemctl prints of several units: a paragraph for each, in the order of the arguments."""
+
+
+def test_units_are_asked_for_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = tmp_path / "systemctl"
+    manager.write_text(MANAGER)
+    manager.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = ask(our_units, inventory())
+    assert [(unit.main_pid, unit.active, unit.enablement) for unit in seen.all] == [
+        (101, "active", "enabled"), (102, "active", "not-found"), (103, "active", "enabled"), (104, "active", "enabled")
+    ]  # fmt: skip
+    calls = Path(f"{manager}.calls")
+    assert [call.split()[1] for call in calls.read_text().splitlines()] == ["show", *["is-enabled"] * 4]
+    calls.write_text("")
+    assert ask(landscape, inventory()).legacy_active == ("hkn-rails-migrate.service",)
+    assert [call.split()[1] for call in calls.read_text().splitlines()] == ["show", *["is-enabled"] * 2]
 
 
 def test_unit_files_and_links() -> None:

@@ -166,6 +166,12 @@ def test_the_tally() -> None:
     assert tally_line(record) == "1 connection, 1 exec, 212 readings, 0 misses, 0.61 s"
 
 
+def test_what_was_not_foreseen_is_named_with_who_asked() -> None:
+    record = replace(samples.red_check(), misses=["landscape at new, asked by UNIT-3", "solr at new"])
+    lines = closing_lines(record, "reports/x/report.html")
+    assert lines[-4] == "2 misses: landscape at new, asked by UNIT-3; solr at new"
+
+
 def test_the_last_line_names_the_report() -> None:
     lines = closing_lines(samples.red_check(), "reports/x/report.html")
     assert lines[-1] == "report: reports/x/report.html"
