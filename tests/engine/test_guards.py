@@ -162,6 +162,35 @@ def test_socket_on_which_somebody_listens(stage: Stage) -> None:
         assert "a process listens on" in refused(stage, Aside(path))
 
 
+@pytest.mark.parametrize(
+    ("row", "listens"),
+    [
+        ("{dir}/other.sock 77 * 0 <-> ino:{ino} dev:0/{dev} peers:", True),
+        ("/run/other.sock 77 * 0 <-> ino:{ino} dev:0/{dev} peers:", True),
+        ("/run/other.sock 77 * 0 <-> ino:{ino} dev:0/1{dev} peers:", False),
+        ("{dir}/other.sock 77 * 0 <-> ino:{ino} dev:some/way peers:", True),
+        ("/run/other.sock 77 * 0 <-> ino:{ino}", True),
+        ("{dir}/other.sock 77 * 0 <-> ino:1{ino} dev:0/{dev} peers:", False),
+    ],
+)
+def test_listener_is_told_from_one_of_the_same_number_elsewhere(stage: Stage, row: str, listens: bool) -> None:
+    path = Path(stage.world.sockets) / "unknown.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    seen = path.stat()
+    text = row.format(dir=path.parent, ino=seen.st_ino, dev=seen.st_dev)
+    fake = stage.world.top / "bin" / "ss"
+    fake.write_text(f"#!/bin/sh\necho 'u_str LISTEN 0 128 {text}'\n")
+    fake.chmod(0o755)
+    if listens:
+        assert "a process listens on" in refused(stage, Aside(str(path)))
+    else:
+        stage.add("A", lambda _: (step for step in [Step("A/aside", "new", "move it", (Aside(str(path)),))]))
+        _, plan, _ = stage.go()
+        assert [step.result for step in plan.steps] == ["done"]
+        assert not path.exists()
+
+
 @pytest.mark.parametrize("unit", ["nginx.service", "hkn-dev.service", "user@5000.service", ""])
 def test_unit_of_somebody_else(stage: Stage, unit: str) -> None:
     assert "not a unit of this target" in refused(stage, Unit("stop", unit))
