@@ -19,7 +19,7 @@ GUARDED = r"""
 : "${CV_STATE:=}" "${CV_CONFIRM:=}"
 phase=before why= found= main= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main=
 tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
-fail() { why=$1; exit 1; }
+fail() { trap '' TERM INT HUP; why=$1; exit 1; }
 inode() { stat -Lc %i "$1" 2>/dev/null || echo 0; }
 queue() { ss -xle | awk -v k="ino:$1" '{ for (n = 1; n <= NF; n++) if ($n == k) { print $3; exit } }'; } # INODE
 hears() { [ -S "$1" ] && [ -n "$(queue "$(inode "$1")")" ]; } # PATH: somebody listens behind it
@@ -91,7 +91,7 @@ end_new() {
   return $n
 }
 back() {
-  trap - EXIT; trap '' TERM INT HUP
+  trap '' TERM INT HUP; trap - EXIT
   why=${why:-a part of it could not be done}
   case "$phase" in
     done) return 0 ;;
@@ -110,7 +110,8 @@ back() {
   cv_end rolled-back "$why: what served before serves again" 81
 }
 trap back EXIT
-trap 'why="it was stopped by a signal"; exit 143' TERM INT HUP
+# A stop of the unit signals twice, by the manager and by `timeout`, and a shell in its EXIT trap has forgotten that trap.
+trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; back; exit 0' TERM INT HUP
 """
 
 REST = r"""

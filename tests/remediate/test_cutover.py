@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +157,38 @@ PUBLIC=/s/hkn.sock OLD=/s/.prod.old PID_FILE=/s/pid LOGROTATE_TIMER=rotation.tim
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
     assert said in done.stdout, done.stderr
     assert done.returncode == (70 if "failed" in said else 0)
+
+
+CALM = r"""
+put_back() { echo put back >>"$OUT"; }
+gone() { :; }
+unit() { :; }
+answers() { :; }
+"""
+"""What putting back calls, on a host where all of it succeeds."""
+
+
+@pytest.mark.parametrize("end", ["while :; do sleep 0.02; done", "sleep 0.02; fail 'not proven'"])
+def test_a_stop_that_signals_more_than_once_puts_back(end: str, tmp_path: Path) -> None:
+    """The manager signals each process and `timeout` passes it on: what comes second hits the shell anywhere in its end."""
+    out = tmp_path / "out"
+    settings = f"NEW=new.service OLDS=old.service GATED= LOGROTATE_TIMER=t PUBLIC=/p OUT={out}\n"
+    program = f"{settings}{STUBS}{COMMON}{GUARDED}{CALM}phase=over; echo ready; {end}"
+    script = tmp_path / "step.sh"
+    script.write_text(f"CV_LATE=\ntrap 'CV_LATE=yes' TERM\n(\n{program}\n) </dev/null\nexit $?\n")
+    for attempt in range(40):
+        out.write_text("")
+        words = ["timeout", "60", "/bin/sh", str(script)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(attempt % 10 * 0.003)
+            for _ in range(30):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                time.sleep(0.0001)
+            process.stdout.read()
+        assert out.read_text() == "put back\n", f"attempt {attempt}"
 
 
 @pytest.mark.parametrize(("state", "said"), [("inactive", "systemctl --user start old.service\n"), ("active", "")])
