@@ -12,7 +12,16 @@ from typing import Any
 
 from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
 from converge.compile import Fence, compile_step, compile_undo, render
-from converge.detached import Confirmation, RolledBack, environment, outcome_script, unit_script
+from converge.detached import (
+    STARTED_AT,
+    STOP,
+    Confirmation,
+    RolledBack,
+    aftermath,
+    environment,
+    outcome_script,
+    unit_script,
+)
 from converge.errors import ConnectionLost, UsageError
 from converge.journal import Journal, JournalError, append_script, folder, line
 from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
@@ -85,7 +94,8 @@ def launch_script(run: str, attempt: Attempt, intent: str) -> str:
     undo = f'printf %s {shlex.quote(attempt.undo)} >"$J/{n}.undo.sh" && ' if attempt.undo else ""
     body = _detached(run, attempt, bool(intent))
     session = f"setsid /bin/sh -c {shlex.quote(body)} </dev/null >/dev/null 2>&1 &\nwait $!"
-    start = unit_script(run, n, attempt.label, attempt.limit, body) if attempt.confirm else session
+    after = _after(run, attempt, bool(intent))
+    start = unit_script(run, n, attempt.label, attempt.limit, body, after) if attempt.confirm else session
     return f"""{RUNTIME}
 {append_script(run, [intent] if intent else [])}
 [ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
@@ -99,34 +109,66 @@ exit "$(cat "$J/{n}.rc")"
 """
 
 
-def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
-    """What goes on when we are gone: holds the acts' lock, ends the script at its limit, writes what became of it."""
+def _ending(run: str, attempt: Attempt, journalled: bool) -> str:
+    """What both have who may end a step: its places, and `end`, which writes what became of it."""
     n = attempt.n
     form = '{"v": 1, "kind": "result", "at": %s, "n": %s, "rc": %s}\\n'
     result = f"printf {shlex.quote(form)} \"$(date +%s)\" {n} \"$rc\" >>\"$J/journal.jsonl\"" if journalled else ":"
     return f"""J={folder(run)}
 umask 077
+{RUNTIME}
 # Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
 trap : TERM HUP INT
-{environment(n) if attempt.confirm else ""}
+{environment(run, n) if attempt.confirm else ""}
 end() {{
   rc=$1
   {result}
   printf '%s\\n' "$rc" >"$J/{n}.rc.new" && mv -T "$J/{n}.rc.new" "$J/{n}.rc"
   exit 0
 }}
+begin() {{ printf '%s %s\\n' $$ "$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)" >"$J/{n}.started"; }}"""
+
+
+def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
+    """What goes on when we are gone: holds the acts' lock, ends the script at its limit, writes what became of it."""
+    n = attempt.n
+    program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
+    if attempt.confirm:
+        program = f'(flock 9; exec {program}) 9>>"$CV_PHASE.lock"'
+    return f"""{_ending(run, attempt, journalled)}
 : >"$J/{n}.out"; : >"$J/{n}.err"
-printf '%s %s\\n' $$ "$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)" >"$J/{n}.started"
+begin
 if [ -d "$XDG_RUNTIME_DIR" ]; then
   exec 8>>{ACT_LOCK}
   flock -n 8 || {{ echo '{MARK}busy: another step acts on this host' >"$J/{n}.err"; end {Rc.BUSY.value}; }}
   printf '%s\\n' {shlex.quote(f"{run}, step {n}: {attempt.label}")} >{ACT_LOCK}.info
 fi
-timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-
+{program}
 rc=$?
+{aftermath(n) if attempt.confirm else ""}
 case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
 sync "$J/{n}.out" "$J/{n}.err"
 end $rc
+"""
+
+
+def _after(run: str, attempt: Attempt, journalled: bool) -> str:
+    """What the manager runs when the unit of a step has ended: puts back for a step that was killed, under the same lock."""
+    n = attempt.n
+    return f"""{_ending(run, attempt, journalled)}
+over() {{ [ -s "$J/{n}.rc" ]; }}
+dead() {{ read -r p s 2>/dev/null <"$J/{n}.started" && [ "$({STARTED_AT})" != "$s" ]; }}
+w={int(attempt.limit + PUT_BACK + STOP)}
+[ "${{1:-}}" != wait ] || until over || dead || [ $w -le 0 ]; do sleep 1; w=$((w - 1)); done
+over && exit 0
+exec 8>>{ACT_LOCK}
+# The step itself holds it while it lives; another one's step would be at work on the same units.
+flock -w {STOP} 8 && ! over && [ -e "$J/{n}.started" ] || exit 0
+begin
+rc=
+{aftermath(n)}
+[ -n "$rc" ] || ! grep -q '^{MARK}rolled-back: ' "$J/{n}.err" || rc={Rc.ROLLED_BACK.value}
+[ -z "$rc" ] || end "$rc"
 """
 
 
