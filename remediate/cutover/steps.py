@@ -22,11 +22,7 @@ RESTART_COST = 4.0
 CONFIRM = 60.0
 """Seconds within which the site must be seen to answer from outside, or the host puts back what served before."""
 
-PROGRAMS = {
-    "switch": seamless.program(seamless.SWITCH),
-    "rename": seamless.program(seamless.RENAME),
-    "brief": brief.BRIEF,
-}
+PROGRAMS = {"switch": seamless.SEAMLESS, "rename": seamless.SEAMLESS, "brief": brief.BRIEF}
 
 
 def handover_step(ctx: RemedyContext, id: str) -> Step:

@@ -23,7 +23,7 @@ from facts.room import Room
 from facts.sockets import Entry, Listener, Sockets
 from remediate import sockets as mend_sockets
 from remediate import units as mend_units
-from remediate.cutover import brief
+from remediate.cutover import brief, seamless
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
 from remediate.cutover.guarded import GUARDED
@@ -191,14 +191,17 @@ def test_a_stop_that_signals_more_than_once_puts_back(end: str, tmp_path: Path) 
         assert out.read_text() == "put back\n", f"attempt {attempt}"
 
 
-@pytest.mark.parametrize(("state", "said"), [("inactive", "systemctl --user start old.service\n"), ("active", "")])
-def test_a_brief_cutover_starts_the_old_unit_again_where_nothing_can_be_written(state: str, said: str) -> None:
-    put_back = brief.BRIEF[brief.BRIEF.index("\nput_back()") : brief.BRIEF.index("look anyhow")]
-    stubs = f"end_new() {{ return 1; }}; unit() {{ return 1; }}; state() {{ echo {state}; }}\n"
+@pytest.mark.parametrize(("state", "said"), [("inactive", ["systemctl --user start old.service"]), ("active", [])])
+def test_a_brief_cutover_starts_the_old_unit_again_where_nothing_can_be_written(state: str, said: list[str]) -> None:
+    program = brief.BRIEF[: brief.BRIEF.index("trap back EXIT")]
+    put_back = brief.BRIEF[brief.BRIEF.index("\nput_back()") : brief.BRIEF.index("\naftermath\n")]
+    stubs = f"aside() {{ return 1; }}; put() {{ return 1; }}; unit() {{ return 1; }}; state() {{ echo {state}; }}\n"
     stubs += 'systemctl() { echo "systemctl $*"; }'
-    script = f"over=yes OLDS=old.service NEW=new.service\n{put_back}\n{stubs}\nput_back"
+    settings = "OLDS=old.service NEW=new.service LOGROTATE_TIMER=t HOLD=h GRACEFUL=g XDG_RUNTIME_DIR=/nowhere"
+    script = f"{settings}\n{STUBS}{program}{put_back}\n{stubs}\nphase=over\nput_back"
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0 if said else 1, said)
+    started = [line for line in done.stdout.splitlines() if " start " in line]
+    assert (done.returncode, started) == (0 if said else 1, said)
 
 
 def test_memory_is_read_on_this_machine() -> None:
@@ -221,13 +224,14 @@ def test_memory_is_read_on_this_machine() -> None:
 )
 def test_the_configuration_that_run_names_is_replaced_or_not_understood(line: str, ok: bool, tmp_path: Path) -> None:
     """The part of the rename that rewrites the application's own `run`."""
-    from remediate.cutover import seamless
-
+    program = seamless.SEAMLESS[seamless.SEAMLESS.index("BESIDE=") : seamless.SEAMLESS.index("\nalone()")]
     (tmp_path / "run").write_text(f'#!/bin/bash\n. ~/.rvm/scripts/rvm\ncd "$(dirname "$0")"\n{line}\n')
     made = tmp_path / "made"
     made.mkdir()
     functions = f"""
 second_name() {{ :; }}
+over_listen() {{ :; }}
+straighten() {{ :; }}
 serves_at() {{ return 1; }}
 gone() {{ :; }}
 fail() {{ echo "$1"; exit 3; }}
@@ -236,7 +240,7 @@ put() {{ cat >{made}/"${{1##*/}}"; }}
 NEW=a.service NEW_TREE={tmp_path} NEXT=/s/.prod.next LISTEN=/s/prod.sock HOLD=hold XDG_RUNTIME_DIR=/run/user/1
 """
     done = subprocess.run(
-        ["/bin/sh", "-c", f"{functions}{seamless.RENAME}\nprepare"], capture_output=True, text=True, check=False
+        ["/bin/sh", "-c", f"{functions}{program}\nprepare"], capture_output=True, text=True, check=False
     )
     if not ok:
         assert done.returncode == 3
