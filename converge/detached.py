@@ -24,7 +24,8 @@ from converge.transport import Completed, Link
 STOP = 300
 """Seconds that a unit of ours may take to put back what it did, when somebody stops it."""
 
-TRIES, PAUSE = 5, 1.0
+TRIES, PAUSE, LOOKS = 5, 1.0, 25.0
+"""How often the site is looked at, with pauses, before it is called wrong; and seconds after which no new look begins."""
 
 BEGINS = 45
 """Seconds within which a step that was sent begins, or its run has lost the lock without which it does not."""
@@ -136,14 +137,14 @@ def outcome_script(run: str, n: int, limit: float) -> str:
 
 @dataclass
 class Confirmation:
-    """Answers one step. `dial` makes a new connection to its host; `look` says what is wrong with the site, seen from here.
+    """Answers one step. `dial` makes a new connection to its host; `look`, given that one, says what is wrong with the site.
 
     As a context manager it waits beside the step. `note` tells afterwards what was answered, and why.
     """
 
     link: Link
     dial: Callable[[], Link]
-    look: Callable[[], str]
+    look: Callable[[Link], str]
     run: str
     n: int
     limit: float
@@ -179,9 +180,9 @@ class Confirmation:
             waiting = self.link.exec(self._wait(), limit=self.limit)
             if waiting.out.strip() != b"asked":
                 return
-            seen = self._seen()
             link = self.dial()
             try:
+                seen = self._seen(link)
                 done = link.exec(self._reply(seen), limit=20)
             finally:
                 link.close()
@@ -190,12 +191,12 @@ class Confirmation:
         except ConvergeError as problem:
             self.note = f"not confirmed: {problem}"
 
-    def _seen(self) -> str:
-        seen = ""
+    def _seen(self, link: Link) -> str:
+        seen, end = "", time.monotonic() + LOOKS
         for _ in range(TRIES):
-            seen = self.look()
-            if not seen:
-                return ""
+            seen = self.look(link)
+            if not seen or time.monotonic() > end:
+                break
             time.sleep(PAUSE)
         return seen
 

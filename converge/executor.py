@@ -227,7 +227,7 @@ class Executor:
         lock: Lock,
         folder: Path,
         dial: Callable[[str], Link] | None = None,
-        look: Callable[[], str] = str,
+        look: Callable[[Link], str] = lambda _link: "nobody looks at the site",
     ) -> None:
         self.dial, self.look = dial, look
         self.inv, self.links, self.prelude = inv, links, prelude

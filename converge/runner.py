@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from converge import compile as words
-from converge import guards
+from converge import guards, outside
 from converge.by_hand import Ended, Hands, by_hand, is_a_persons
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import CONTROL, Executor
@@ -323,12 +323,8 @@ class Runner:
 
         return connect(self.inv, self.inv.hosts[host], ask=terminal())
 
-    def _look_outside(self) -> str:
-        """What is wrong with the site as it is seen from here; empty also if it could never be asked from here."""
-        if self.prober is None or not self.prober.measures:
-            return ""
-        seen = self.prober.look()
-        return "" if seen.is_good else f"{self.prober.errand.road}: {seen.error or f'status {seen.status}'}"
+    def _look_outside(self, link: Link) -> str:
+        return outside.look(self.prober or Prober(self.inv), link)
 
     # Around -----------------------------------------------------------------------------------------------------------
 

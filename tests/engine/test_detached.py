@@ -97,7 +97,7 @@ def make(world: World) -> Iterator[Callable[..., Executor]]:
         locks.append(lock)
         links = {"new": link, "control": link}
         journal = Journal("R1", link, world.top / "mirror")
-        return Executor(world.inv, links, "", journal, lock, world.top / "reports", dial, lambda: look)
+        return Executor(world.inv, links, "", journal, lock, world.top / "reports", dial, lambda _link: look)
 
     yield made
     for lock in locks:
@@ -225,5 +225,5 @@ def test_nobody_waits_for_a_step_that_was_killed_or_never_began(
     journal.mkdir(parents=True)
     if started:
         (journal / "1.started").write_text(f"{started}\n")
-    found = Confirmation(LocalLink(), LocalLink, str, "R1", 1, 600.0).find_out()
+    found = Confirmation(LocalLink(), LocalLink, lambda _link: "", "R1", 1, 600.0).find_out()
     assert (found and found.rc) == rc
