@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from converge.compile import compile_step
 from converge.errors import Unobservable
 from converge.executor import host_fence
-from converge.steps import NothingToDo
+from converge.steps import Condition, NothingToDo
 from facts import room, sockets, units
 from facts.prelude import prelude
 from facts.room import Room
@@ -107,6 +108,41 @@ def test_the_plan_says_way_reason_and_cost(
     assert step.confirm == cutover_steps.CONFIRM
     script = compile_step(step, prelude(INV), host_fence(INV, step.host, "run"), "1")
     assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_a_cutover_is_refused_where_somebody_deploys_or_edited_a_unit(tmp_path: Path) -> None:
+    file = tmp_path / LEGACY
+    file.write_text("[Unit]")
+    text = "[Unit]\n"
+    given = {
+        "our_units": replace(OURS, legacy=(LEGACY_RUNS,)),
+        "upstream": sockets.Upstream("/etc/x", (PUBLIC,), PUBLIC),
+        "sockets": LINKED,
+        "unit_files": units.UnitsDir(str(tmp_path), {LEGACY: units.UnitFile(LEGACY, str(file), text)}, ()),
+    }
+    (step,) = steps(mend_units.cutover, tmp_path, **given)
+    *_, same, loaded, quiet = step.when
+    stage = tmp_path / "stage"
+
+    def holds(condition: Condition, stale: str = "") -> bool:
+        said = f'prop() {{ [ "$2" != NeedDaemonReload ] || [ "$1" != "{stale}" ] || echo yes; }}'
+        return subprocess.run(["/bin/sh", "-c", f"STAGE={stage}\n{said}\n{condition.test}"], check=False).returncode == 0
+
+    assert "sha256" in same.sentence
+    assert holds(same)
+    file.write_text("[Unit]\nConditionHost=elsewhere\n")
+    assert not holds(same)
+    assert holds(loaded)
+    assert not holds(loaded, LEGACY)
+    assert not holds(loaded, INV.app.unit)
+    assert holds(quiet)
+    program = f"import time; time.sleep(20) # {stage}/releases/20181126"
+    with subprocess.Popen(["ruby-like", "-c", program], executable=sys.executable) as deploy:
+        time.sleep(0.3)
+        assert not holds(quiet)
+        deploy.kill()
+    assert holds(quiet)
+    assert quiet.passes, "a run that waits for a person waits for a deploy's end too"
 
 
 def test_a_cutover_that_was_cut_off_goes_on_where_both_run(tmp_path: Path) -> None:
