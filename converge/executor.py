@@ -339,17 +339,24 @@ class Executor:
             raise UsageError(f"a step wants to act on {host}, which is no live host of {self.inv.name}: {known}")
         return host_fence(self.inv, host, self.journal.run)
 
-    def run_undo(self, n: int, host: str, script: str, label: str) -> StepRecord:
-        """Run a recorded way back, once, as a step of this run that takes step `n` of another one back."""
-        return self.run_script(f"undo-{n}", host, script, label, "none: it is an undo itself")
+    def run_undo(self, n: int, host: str, script: str, label: str, limit: float, *, confirm: bool) -> StepRecord:
+        """Run a recorded way back, once, as a step of this run that takes step `n` of another one back.
+
+        Raises:
+            ConnectionLost, RolledBack, JournalError: as of ``run_step``.
+        """
+        return self._scripted(f"undo-{n}", host, script, label, "none: it is an undo itself", limit, confirm=confirm)
 
     def run_script(self, id: str, host: str, script: str, label: str, undo: str, limit: float = 300.0) -> StepRecord:
         """Run a script that guards itself, once, as a step of this run that has no way back; `undo` says why."""
+        return self._scripted(id, host, script, label, undo, limit, confirm=False)
+
+    def _scripted(
+        self, id: str, host: str, script: str, label: str, undo: str, limit: float, *, confirm: bool
+    ) -> StepRecord:
         self.count += 1
-        attempt = Attempt(self.count, host, script, None, limit, label)
-        record = StepRecord(id, "", [], host, label, "", [], undo, None)
-        record.started = time.time()
-        return self._settled(record, attempt, self._perform(attempt, record))
+        attempt = Attempt(self.count, host, script, None, limit, label, confirm)
+        return self._carried(attempt, StepRecord(id, "", [], host, label, "", [], undo, None), self._perform)
 
     def check(self, step: Step) -> None:
         """Compile the step without running it.
@@ -431,6 +438,7 @@ def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
         "undo": record.undo,
         "undoable": attempt.undo is not None,
         "limit": attempt.limit,
+        "confirm": attempt.confirm,
     }
 
 

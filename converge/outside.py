@@ -1,4 +1,4 @@
-"""A look at the site as a visitor has it: what a cutover is confirmed by."""
+"""What a step is confirmed by that else puts itself back: a new connection, and a look at the site as a visitor has it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ import shlex
 from converge.asking import AGENT, TIMEOUT
 from converge.prober import Prober
 from converge.transport import Link
+from hosts.schema import Inventory
+
+
+def dial(inv: Inventory, host: str) -> Link:
+    """A new connection to a host of the target.
+
+    Raises:
+        ConvergeError: there is no way to it.
+    """
+    # Not at the top: a check needs no second connection.
+    from converge.transport import connect, terminal
+
+    return connect(inv, inv.hosts[host], ask=terminal())
 
 
 def look(prober: Prober, link: Link) -> str:

@@ -318,10 +318,7 @@ class Runner:
     # What a step that puts itself back waits for -----------------------------------------------------------------------
 
     def _dial(self, host: str) -> Link:
-        # Not at the top: a check needs no second connection.
-        from converge.transport import connect, terminal
-
-        return connect(self.inv, self.inv.hosts[host], ask=terminal())
+        return outside.dial(self.inv, host)
 
     def _look_outside(self, link: Link) -> str:
         return outside.look(self.prober or Prober(self.inv), link)
