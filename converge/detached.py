@@ -88,9 +88,10 @@ def _alive(run: str, n: int, unknown: str) -> str:
     """
     lock = program_lock(run, n)
     return f"""acts() {{
-  if read -r p s 2>/dev/null <"$J/{n}.started" && [ -n "$s" ]; then [ "$({STARTED_AT})" != "$s" ] || return 0
-  else {unknown}; return; fi
-  [ -e {lock} ] && ! flock -n {lock} true
+  s=; read -r p s 2>/dev/null <"$J/{n}.started"
+  if [ -n "$s" ] && [ "$({STARTED_AT})" = "$s" ]; then return 0; fi
+  if [ -e {lock} ] && ! flock -n {lock} true; then return 0; fi
+  [ -z "$s" ] && {unknown}
 }}
 alive() {{
   a={int(GIVEN_UP * 5)}

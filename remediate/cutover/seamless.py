@@ -68,9 +68,9 @@ unhook() { gone "$config" && gone "$starter" && gone "$starter.run"; }
 """
 
 _RUN = r"""
-alone() { # only the new application answers, and only there: what one says of the old one is asked of itself too
+alone() { # nobody but the new application answers; without ss too, so that neither word is taken for the other
   [ "$phase" != quiet ] && ! answers "$OLD" || return 1
-  old_hears; [ $? != 0 ] && serves_at "$PUBLIC" && within 15 answers "$PUBLIC"
+  old_hears; [ $? != 0 ] && ! same && [ "$(state "$NEW")" = active ] && within 15 answers "$PUBLIC"
 }
 lead_back() { # nothing that is dead is put in the place of anything
   if [ -S "$OLD" ] && ! same; then hears "$OLD"; [ $? = 1 ] || over_listen || return 1; fi

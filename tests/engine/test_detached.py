@@ -16,7 +16,7 @@ from converge import detached
 from converge.detached import Confirmation, RolledBack, unit_script
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.executor import Executor
-from converge.journal import Journal
+from converge.journal import Journal, stories
 from converge.lock import Lock
 from converge.steps import Condition, Run, Step
 from converge.transport import Completed, Link, LocalLink
@@ -203,6 +203,21 @@ def test_what_a_killed_step_did_is_put_back(
     assert record.seconds < 30
     if manager:
         assert "TimeoutStopSec" in (world.home / "unit").read_text()
+
+
+@pytest.mark.parametrize("manager", [SYSTEMD_RUN, "#!/bin/sh\nexit 1\n"], ids=["manager", "no manager"])
+def test_after_an_ordinary_end_there_is_nothing_to_put_back(
+    world: World, make: Callable[..., Executor], manager: str
+) -> None:
+    fake = world.top / "bin/systemd-run"
+    fake.write_text(manager)
+    fake.chmod(0o755)
+    record = make(LocalLink(), dial=Dialled()).run_step(STEP, "r", ["A"])
+    assert record.result == "done"
+    time.sleep(1.5)
+    (story,) = stories(LocalLink())
+    assert [entry.kind for entry in story.entries] == ["intent", "result"]
+    assert (world.home / "site").read_text() == "changed\n"
 
 
 def test_a_step_that_could_write_down_nothing_is_not_waited_for_to_the_end(

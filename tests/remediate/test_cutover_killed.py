@@ -118,13 +118,16 @@ def test_a_part_of_the_program_that_outlives_its_shell_is_waited_for(make: Make)
     is_as_before(site)
 
 
-def test_the_only_server_is_never_ended(make: Make) -> None:
+@pytest.mark.parametrize("ss", [True, False], ids=["ss tells", "ss fails"])
+def test_the_only_server_is_never_ended(make: Make, ss: bool) -> None:
     """The old one is killed while the new one waits to be confirmed, and nobody confirms it."""
     site = make("switch", confirm=2.0)
     site.begin("switch")
     with site.watched():
         site.until(lambda: asked(site))
         site.kill(OLD)
+        if not ss:
+            (site.top / "no-ss").write_text("")
         assert site.end() == 70, site.log()
     assert site.seen == ["old", "new"]
     assert "does not listen any more" in (site.top / "N.err").read_text()
