@@ -261,6 +261,7 @@ class Hands:
         tests = "".join(
             f"(\n{c.test}\n) >/dev/null 2>&1 </dev/null || {{ printf '%s\\n' {shlex.quote(c.sentence)}; exit; }}\n"
             for c in step.when
+            if not c.passes
         )
         if not begun and not tests:
             return Look("nothing", text)

@@ -2,6 +2,11 @@
 
 Such a step asks to be confirmed when it has done what could still be taken back. We look at the site from here and answer
 over a new connection, which proves that the host can still be reached. Whoever does not hear us puts everything back.
+
+A shell puts nothing back when it is killed. So its program keeps what is to be put back in a file, ``CV_PHASE``, which is
+empty when nothing is; and when the unit has ended, however it did, the manager runs a second script, which runs the program
+again with ``CV_AFTER`` if the file says that something is left. Where the manager knows no such thing a process outside the
+unit waits for its end.
 """
 
 from __future__ import annotations
@@ -13,16 +18,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from converge.errors import ConvergeError, Exit
-from converge.journal import NAME, folder
+from converge.journal import NAME, folder, phase_file, program_lock
 from converge.transport import Completed, Link
 
 STOP = 300
 """Seconds that a unit of ours may take to put back what it did, when somebody stops it."""
 
-TRIES, PAUSE = 5, 1.0
+TRIES, PAUSE, LOOKS = 5, 1.0, 25.0
+"""How often the site is looked at, with pauses, before it is called wrong; and seconds after which no new look begins."""
 
 BEGINS = 45
 """Seconds within which a step that was sent begins, or its run has lost the lock without which it does not."""
+
+GIVEN_UP = 5.0
+"""Seconds after the end of a step's process within which whoever puts back for it shows up."""
 
 STARTED_AT = """sed 's/^.*) //' "/proc/$p/stat" 2>/dev/null | cut -d' ' -f20"""
 
@@ -38,31 +47,57 @@ def unit_name(run: str, n: int) -> str:
     return f"{NAME}-{run}-{n}.service"
 
 
-def unit_script(run: str, n: int, label: str, limit: float, body: str) -> str:
+def unit_script(run: str, n: int, label: str, limit: float, body: str, after: str = "") -> str:
     """Shell that runs `body` in a transient unit of the account, and waits for its result in ``N.rc``.
 
-    Where the manager knows no such units it runs in a session of its own. The body ends at once if it was begun before.
+    `after` is run when that has ended, however it did; it gets the word ``wait`` where it has to wait for that itself.
+    Where the manager knows no such units either runs in a session of its own. The body ends at once if it was begun before.
     """
     words = f"{NAME}: {label}"[:200].replace("%", "%%")
-    begin = f'systemd-run --user --quiet --unit={shlex.quote(unit_name(run, n))} --setenv=PATH="$PATH" --setenv=J="$J"'
+    unit = shlex.quote(unit_name(run, n))
+    begin = f'systemd-run --user --quiet --unit={unit} --setenv=PATH="$PATH" --setenv=J="$J"'
     full = (
         f"--collect --description={shlex.quote(words)} -p TimeoutStopSec={STOP} -p RuntimeMaxSec={limit + STOP:g}"
+        f""" -p "ExecStopPost=/bin/sh '$J/{n}.after'\""""
     )
-    file = f'"$J/{n}.run"'
+    file, late = f'"$J/{n}.run"', f'"$J/{n}.after"'
     return f"""printf %s {shlex.quote(f'mkdir "{_begun(n)}" || exit 0{chr(10)}' + body)} >{file} && sync {file} || exit 70
+printf %s {shlex.quote(after)} >{late} && sync {late} || exit 70
 export J
+w=
 begun() {{ n=50; while [ $n -gt 0 ]; do [ ! -d "{_begun(n)}" ] || return 0; n=$((n - 1)); sleep 0.1; done; return 1; }}
-in_unit() {{ {begin} {full} /bin/sh {file} || {begin} /bin/sh {file}; }}
-if in_unit </dev/null >/dev/null 2>&1 && begun; then :; else setsid /bin/sh {file} </dev/null >/dev/null 2>&1 & fi
-begun
-while [ ! -s "$J/{n}.rc" ]; do
-  if read -r p s 2>/dev/null <"$J/{n}.started"; then
-    [ "$({STARTED_AT})" = "$s" ] || {{ sleep 1; break; }}
-  else
-    begun || break
-  fi
-  sleep 0.1
-done
+alone() {{ setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 & }}
+if {begin} {full} /bin/sh {file} </dev/null >/dev/null 2>&1 && begun; then :
+else
+  if {begin} /bin/sh {file} </dev/null >/dev/null 2>&1 && begun; then :; else alone {file}; w=$!; fi
+  begun && alone {late} wait
+fi
+at_work() {{
+  if [ -n "$w" ]; then [ -d "/proc/$w" ]; return; fi
+  case "$(systemctl --user show {unit} -p ActiveState)" in *=active|*=activating|*=deactivating) ;; *) return 1 ;; esac
+}}
+{_alive(run, n, "at_work")}
+while [ ! -s "$J/{n}.rc" ] && alive; do sleep 0.1; done
+"""
+
+
+def _alive(run: str, n: int, unknown: str) -> str:
+    """Shell: ``alive`` says whether the step or who puts back for it is at work, and waits a while before it says no.
+
+    `unknown` is a command that tells where the step could not write down who it is (disk full).
+    """
+    lock = program_lock(run, n)
+    return f"""acts() {{
+  s=; read -r p s 2>/dev/null <"$J/{n}.started"
+  if [ -n "$s" ] && [ "$({STARTED_AT})" = "$s" ]; then return 0; fi
+  if [ -e {lock} ] && ! flock -n {lock} true; then return 0; fi
+  [ -z "$s" ] && {unknown}
+}}
+alive() {{
+  a={int(GIVEN_UP * 5)}
+  while [ $a -gt 0 ]; do ! acts || return 0; [ ! -s "$J/{n}.rc" ] || return 0; a=$((a - 1)); sleep 0.2; done
+  return 1
+}}
 """
 
 
@@ -70,9 +105,19 @@ def _begun(n: int) -> str:
     return f"$J/{n}.begun"
 
 
-def environment(n: int) -> str:
-    """Shell that tells a step's program where to say what it does, and where it is answered."""
-    return f'export CV_STATE="$J/{n}.state" CV_CONFIRM="$J/{n}"'
+def environment(run: str, n: int) -> str:
+    """Shell that tells a step's program where to say what it does, where it is answered, and where it keeps its phase."""
+    return f'export CV_STATE="$J/{n}.state" CV_CONFIRM="$J/{n}" CV_PHASE={phase_file(run, n)}'
+
+
+def aftermath(n: int) -> str:
+    """Shell that waits until nothing of the program is alive, and puts back what it left; sets `rc` if there was any."""
+    return f"""exec 9>>"$CV_PHASE.lock"; flock 9
+for again in 1 2 3; do
+  [ -s "$CV_PHASE" ] || break
+  CV_AFTER=yes /bin/sh "$J/{n}.sh" >>"$J/{n}.out" 2>>"$J/{n}.err" 8>&-
+  rc=$?
+done"""
 
 
 def outcome_script(run: str, n: int, limit: float) -> str:
@@ -82,12 +127,10 @@ def outcome_script(run: str, n: int, limit: float) -> str:
     """
     return (
         f"J={folder(run)}; n={int(limit * 5)}; w={BEGINS * 5}\n"
-        f'while [ $n -gt 0 ] && [ ! -s "$J/{n}.rc" ]; do\n'
         # A step of before a reboot, or one that was killed, leaves no result however long one waits.
-        f'  if read -r p s 2>/dev/null <"$J/{n}.started"; then\n'
-        f'    [ "$({STARTED_AT})" = "$s" ] || {{ sleep 1; break; }}\n'
-        "  else w=$((w - 1)); [ $w -gt 0 ] || { echo never; exit 79; }; fi\n"
-        "  n=$((n - 1)); sleep 0.2\ndone\n"
+        f"{_alive(run, n, 'begins')}"
+        "begins() { w=$((w - 1)); [ $w -gt 0 ] || { echo never; exit 79; }; }\n"
+        f'while [ $n -gt 0 ] && [ ! -s "$J/{n}.rc" ] && alive; do n=$((n - 1)); sleep 0.2; done\n'
         f'[ -s "$J/{n}.rc" ] || exit 79\n'
         f'cat "$J/{n}.out"; cat "$J/{n}.err" >&2; exit "$(cat "$J/{n}.rc")"\n'
     )
@@ -95,14 +138,14 @@ def outcome_script(run: str, n: int, limit: float) -> str:
 
 @dataclass
 class Confirmation:
-    """Answers one step. `dial` makes a new connection to its host; `look` says what is wrong with the site, seen from here.
+    """Answers one step. `dial` makes a new connection to its host; `look`, given that one, says what is wrong with the site.
 
     As a context manager it waits beside the step. `note` tells afterwards what was answered, and why.
     """
 
     link: Link
     dial: Callable[[], Link]
-    look: Callable[[], str]
+    look: Callable[[Link], str]
     run: str
     n: int
     limit: float
@@ -138,9 +181,9 @@ class Confirmation:
             waiting = self.link.exec(self._wait(), limit=self.limit)
             if waiting.out.strip() != b"asked":
                 return
-            seen = self._seen()
             link = self.dial()
             try:
+                seen = self._seen(link)
                 done = link.exec(self._reply(seen), limit=20)
             finally:
                 link.close()
@@ -149,12 +192,12 @@ class Confirmation:
         except ConvergeError as problem:
             self.note = f"not confirmed: {problem}"
 
-    def _seen(self) -> str:
-        seen = ""
+    def _seen(self, link: Link) -> str:
+        seen, end = "", time.monotonic() + LOOKS
         for _ in range(TRIES):
-            seen = self.look()
-            if not seen:
-                return ""
+            seen = self.look(link)
+            if not seen or time.monotonic() > end:
+                break
             time.sleep(PAUSE)
         return seen
 

@@ -13,7 +13,16 @@ from typing import Any
 from converge import notices
 from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
 from converge.compile import Fence, compile_step, compile_undo, render
-from converge.detached import Confirmation, RolledBack, environment, outcome_script, unit_script
+from converge.detached import (
+    STARTED_AT,
+    STOP,
+    Confirmation,
+    RolledBack,
+    aftermath,
+    environment,
+    outcome_script,
+    unit_script,
+)
 from converge.errors import ConnectionLost, UsageError
 from converge.journal import Journal, JournalError, append_script, folder, line
 from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
@@ -92,7 +101,8 @@ def launch_script(run: str, attempt: Attempt, intent: str) -> str:
     undo = f'printf %s {shlex.quote(attempt.undo)} >"$J/{n}.undo.sh" && ' if attempt.undo else ""
     body = _detached(run, attempt, bool(intent))
     session = f"setsid /bin/sh -c {shlex.quote(body)} </dev/null >/dev/null 2>&1 &\nwait $!"
-    start = unit_script(run, n, attempt.label, attempt.limit, body) if attempt.confirm else session
+    after = _after(run, attempt, bool(intent))
+    start = unit_script(run, n, attempt.label, attempt.limit, body, after) if attempt.confirm else session
     return f"""{RUNTIME}
 {append_script(run, [intent] if intent else [])}
 [ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
@@ -106,21 +116,19 @@ exit "$(cat "$J/{n}.rc")"
 """
 
 
-def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
-    """What goes on when we are gone: holds the acts' lock, ends the script at its limit, writes what became of it."""
+def _ending(run: str, attempt: Attempt, journalled: bool) -> str:
+    """What both have who may end a step: its places, and `end`, which writes what became of it."""
     n = attempt.n
     form = '{"v": 1, "kind": "result", "at": %s, "n": %s, "rc": %s}\\n'
     result = f"printf {shlex.quote(form)} \"$(date +%s)\" {n} \"$rc\" >>\"$J/journal.jsonl\"" if journalled else ":"
     title = notices.title(run, n, attempt.who, attempt.label)
-    state = notices.state(
-        run, n, attempt.who, attempt.label, puts_back=attempt.confirm, undoable=attempt.undo is not None
-    )
     return f"""{NICED if attempt.is_on_a_host else ""}
 J={folder(run)}
 umask 077
+{RUNTIME}
 # Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
 trap : TERM HUP INT
-{environment(n) if attempt.confirm else ""}
+{environment(run, n) if attempt.confirm else ""}
 {notices.ALOUD if attempt.is_on_a_host else "aloud() { :; }"}
 end() {{
   rc=$1
@@ -130,8 +138,22 @@ end() {{
   printf '%s\\n' "$rc" >"$J/{n}.rc.new" && mv -T "$J/{n}.rc.new" "$J/{n}.rc"
   exit 0
 }}
+begin() {{ printf '%s %s\\n' $$ "$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)" >"$J/{n}.started"; }}"""
+
+
+def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
+    """What goes on when we are gone: holds the acts' lock, ends the script at its limit, writes what became of it."""
+    n = attempt.n
+    title = notices.title(run, n, attempt.who, attempt.label)
+    state = notices.state(
+        run, n, attempt.who, attempt.label, puts_back=attempt.confirm, undoable=attempt.undo is not None
+    )
+    program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
+    if attempt.confirm:
+        program = f'(flock 9; exec {program}) 9>>"$CV_PHASE.lock"'
+    return f"""{_ending(run, attempt, journalled)}
 : >"$J/{n}.out"; : >"$J/{n}.err"
-printf '%s %s\\n' $$ "$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)" >"$J/{n}.started"
+begin
 if [ -d "$XDG_RUNTIME_DIR" ]; then
   exec 8>>{ACT_LOCK}
   flock -n 8 || {{ echo '{MARK}busy: another step acts on this host' >"$J/{n}.err"; end {Rc.BUSY.value}; }}
@@ -139,11 +161,32 @@ if [ -d "$XDG_RUNTIME_DIR" ]; then
 fi
 printf '%s\\n' {shlex.quote(state)} >"$J/{n}.state"
 aloud {shlex.quote(f"{title}: begins")}
-timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-
+{program}
 rc=$?
+{aftermath(n) if attempt.confirm else ""}
 case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
 sync "$J/{n}.out" "$J/{n}.err"
 end $rc
+"""
+
+
+def _after(run: str, attempt: Attempt, journalled: bool) -> str:
+    """What the manager runs when the unit of a step has ended: puts back for a step that was killed, under the same lock."""
+    n = attempt.n
+    return f"""{_ending(run, attempt, journalled)}
+over() {{ [ -s "$J/{n}.rc" ]; }}
+dead() {{ read -r p s 2>/dev/null <"$J/{n}.started" && [ "$({STARTED_AT})" != "$s" ]; }}
+w={int(attempt.limit + PUT_BACK + STOP)}
+[ "${{1:-}}" != wait ] || until over || dead || [ $w -le 0 ]; do sleep 1; w=$((w - 1)); done
+over && exit 0
+exec 8>>{ACT_LOCK}
+# The step itself holds it while it lives; another one's step would be at work on the same units.
+flock -w {STOP} 8 && ! over && [ -e "$J/{n}.started" ] || exit 0
+begin
+rc=
+{aftermath(n)}
+[ -n "$rc" ] || ! grep -q '^{MARK}rolled-back: ' "$J/{n}.err" || rc={Rc.ROLLED_BACK.value}
+[ -z "$rc" ] || end "$rc"
 """
 
 
@@ -203,7 +246,7 @@ class Executor:
         lock: Lock,
         folder: Path,
         dial: Callable[[str], Link] | None = None,
-        look: Callable[[], str] = str,
+        look: Callable[[Link], str] = lambda _link: "nobody looks at the site",
         sent: Callable[[str], None] = lambda _host: None,
     ) -> None:
         self.dial, self.look, self._sent = dial, look, sent
@@ -327,17 +370,24 @@ class Executor:
             raise UsageError(f"a step wants to act on {host}, which is no live host of {self.inv.name}: {known}")
         return host_fence(self.inv, host, self.journal.run)
 
-    def run_undo(self, n: int, host: str, script: str, label: str) -> StepRecord:
-        """Run a recorded way back, once, as a step of this run that takes step `n` of another one back."""
-        return self.run_script(f"undo-{n}", host, script, label, "none: it is an undo itself")
+    def run_undo(self, n: int, host: str, script: str, label: str, limit: float, *, confirm: bool) -> StepRecord:
+        """Run a recorded way back, once, as a step of this run that takes step `n` of another one back.
+
+        Raises:
+            ConnectionLost, RolledBack, JournalError: as of ``run_step``.
+        """
+        return self._scripted(f"undo-{n}", host, script, label, "none: it is an undo itself", limit, confirm=confirm)
 
     def run_script(self, id: str, host: str, script: str, label: str, undo: str, limit: float = 300.0) -> StepRecord:
         """Run a script that guards itself, once, as a step of this run that has no way back; `undo` says why."""
+        return self._scripted(id, host, script, label, undo, limit, confirm=False)
+
+    def _scripted(
+        self, id: str, host: str, script: str, label: str, undo: str, limit: float, *, confirm: bool
+    ) -> StepRecord:
         self.count += 1
-        attempt = Attempt(self.count, host, script, None, limit, label, who=self.lock.who)
-        record = StepRecord(id, "", [], host, label, "", [], undo, None)
-        record.started = time.time()
-        return self._settled(record, attempt, self._perform(attempt, record))
+        attempt = Attempt(self.count, host, script, None, limit, label, confirm, self.lock.who)
+        return self._carried(attempt, StepRecord(id, "", [], host, label, "", [], undo, None), self._perform)
 
     def check(self, step: Step) -> None:
         """Compile the step without running it.
@@ -426,6 +476,7 @@ def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
         "undo": record.undo,
         "undoable": attempt.undo is not None,
         "limit": attempt.limit,
+        "confirm": attempt.confirm,
     }
 
 

@@ -124,6 +124,16 @@ def folder(run: str) -> str:
     return f"{STATE}/runs/{shlex.quote(run)}"
 
 
+def phase_file(run: str, n: int) -> str:
+    """Where the program of step `n` keeps what is to be put back, as a shell word: on its host, until that boots again."""
+    return f'"${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}"/{NAME}-{shlex.quote(run)}-{n}.phase'
+
+
+def program_lock(run: str, n: int) -> str:
+    """What every process of that program holds while it lives, as a shell word."""
+    return f"{phase_file(run, n)}.lock"
+
+
 def append_script(run: str, lines: list[str]) -> str:
     """Shell that adds lines to a run's journal and waits until the disk has them."""
     begin = f'J={folder(run)}; (umask 077 && mkdir -p -- "$J") || exit 70\n'
@@ -221,5 +231,8 @@ def fate_script(run: str, n: int) -> str:
         f'[ -e "$J/{n}.started" ] || {{ echo never; exit 0; }}\n'
         f'read -r p s <"$J/{n}.started"\n'
         "now=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20)\n"
-        'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting; else echo cut; fi\n'
+        f'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting\n'
+        # A program may outlive the shell that started it, and puts back then.
+        f"elif [ -e {program_lock(run, n)} ] && ! flock -n {program_lock(run, n)} true; then echo acting\n"
+        "else echo cut; fi\n"
     )

@@ -118,7 +118,10 @@ class Prober:
         self._started = time.time()
         if first.status == 0:
             way = self.errand.road
-            return f"the site's web server could not be asked directly ({way}): {first.error}: downtime is not measured"
+            return (
+                f"the site's web server could not be asked directly ({way}): {first.error}: downtime is not measured, and a "
+                "cutover is not looked at from outside, but on the host itself, through its web server"
+            )
         try:
             self._begin()
         except OSError as problem:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from converge.errors import Exit, UsageError
+from converge import guards, outside
+from converge.errors import ConvergeError, Exit, StateMoved, Unobservable, UsageError
 from converge.executor import Executor
+from converge.interrupts import first_interrupt
 from converge.journal import Journal, Story, folder, stories
 from converge.lock import Lock
+from converge.prober import Prober
 from converge.record import StepRecord
 from converge.recovery import close_open_runs
+from converge.report.summary import downtime
 from converge.shell import Rc
 from converge.transport import Link
 from hosts.schema import Inventory
@@ -20,9 +26,17 @@ from hosts.schema import Inventory
 NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.REPEATED), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
 
 
+LIMIT = 300.0
+"""Seconds that a way back has at least: graceful stops and boots may be in it that were no part of the step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Back:
-    """One step to take back, or the reason why it stays as it is."""
+    """One step to take back, or the reason why it stays as it is.
+
+    Its way back has `limit` seconds, and is confirmed from outside if the step was (`confirm`): the way back of a cutover is
+    a cutover.
+    """
 
     n: int
     step: str
@@ -30,6 +44,8 @@ class Back:
     sentence: str
     way: str
     stays: str = ""
+    limit: float = LIMIT
+    confirm: bool = False
 
 
 def plan_rollback(story: Story) -> list[Back]:
@@ -48,7 +64,8 @@ def plan_rollback(story: Story) -> list[Back]:
         stays = "" if intent.get("undoable") else way or "no way back was recorded"
         if n in purged:
             stays = f"what it moved aside was deleted by the purge {purged[n]}"
-        found.append(Back(n, str(intent["step"]), str(intent["host"]), str(intent["sentence"]), way, stays))
+        limit, confirm = max(LIMIT, float(intent.get("limit", 0.0))), bool(intent.get("confirm"))
+        found.append(Back(n, str(intent["step"]), str(intent["host"]), str(intent["sentence"]), way, stays, limit, confirm))
     return found
 
 
@@ -73,28 +90,67 @@ def roll_back(
     mine: str,
     who: str,
     say: Callable[[str], None],
+    dial: Callable[[Inventory, str], Link] = outside.dial,
 ) -> tuple[Exit, list[StepRecord]]:
-    """Take the run's steps back, last first, as a run `mine` of its own.
+    """Take the run's steps back, last first, as a run `mine` of its own, under the same guards and eyes as a run.
 
-    What somebody changed since is left as it is and reported; a way back that fails ends it.
+    What somebody changed since is left as it is and reported; a way back that fails ends it. Ctrl-C ends it after the step
+    that is going on; pressed twice it leaves that one alone.
 
     Raises:
-        LockHeld: another run is going on, or a step of one.
+        LockHeld, StateMoved: another run is going on, or a step of one, or a deploy.
         ConnectionLost: what became of the step that acted is not known.
+        RolledBack: the connection was lost, and the host put back by itself what the step had done.
+        KeyboardInterrupt: the person would not wait for the end of the step.
     """
-    app = links[inv.app_host.name]
+    app, folder = links[inv.app_host.name], Path("reports") / mine
     lock = Lock(app)
     lock.acquire(who, mine)
-    records: list[StepRecord] = []
+    prober = Prober(inv, folder / "requests.jsonl")
     try:
         for note in close_open_runs(links, app, mine):
             say(note)
         story = find_story(app, run)
+        quiet = guards.nobody_deploys(app, inv)
+        if not quiet.holds:
+            raise StateMoved(f"{inv.app_host.name}: {quiet.text}")
+        before = _tree(app, inv)
         journal = Journal(mine, app)
-        executor = Executor(inv, links, "", journal, lock, Path("reports") / mine)
-        journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in plan_rollback(story)])
-        code, reason = Exit.HOLDS, f"run {run} was taken back"
-        for back in plan_rollback(story):
+        looking = partial(outside.look, prober)
+        executor = Executor(inv, links, "", journal, lock, folder, partial(dial, inv), looking)
+        backs = plan_rollback(story)
+        journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
+        if trouble := prober.start():
+            say(trouble)
+        try:
+            code, reason, records = _each(executor, links, run, backs, say)
+        finally:
+            say(downtime(prober.stop()))
+        kept = guards.tree_kept(before, _tree(app, inv))
+        say(kept.text)
+        if before is not None and not kept.holds and code is Exit.HOLDS:
+            code, reason = Exit.FAILS, kept.text
+        journal.write("end", exit_code=int(code), reason=reason)
+        return code, records
+    finally:
+        lock.release()
+
+
+def _each(
+    executor: Executor, links: Mapping[str, Link], run: str, backs: Sequence[Back], say: Callable[[str], None]
+) -> tuple[Exit, str, list[StepRecord]]:
+    """Take back one after the other; the exit code, why it is that, and what became of each."""
+    stop, records = threading.Event(), list[StepRecord]()
+    code, reason = Exit.HOLDS, f"run {run} was taken back"
+
+    def soon() -> None:
+        stop.set()
+        say("stopping after this step; press Ctrl-C again to stop now")
+
+    with first_interrupt(soon):
+        for back in backs:
+            if stop.is_set():
+                return Exit.INTERRUPTED, f"it was interrupted before step {back.n}", records
             if back.stays:
                 say(f"step {back.n}, {back.sentence}: stays: {back.stays}")
                 continue
@@ -102,16 +158,22 @@ def roll_back(
             records.append(record)
             say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
             if record.result == "done":
-                Journal(run, app).write("undone", n=back.n, by=mine)
+                Journal(run, executor.journal.link).write("undone", n=back.n, by=executor.journal.run)
                 continue
             code, reason = Exit.STATE_MOVED, f"step {back.n} stays: {record.reason}"
             if record.result != "refused":
-                code, reason = Exit.FAILS, f"stopped at step {back.n}: {record.reason}"
-                break
-        journal.write("end", exit_code=int(code), reason=reason)
-        return code, records
-    finally:
-        lock.release()
+                code = Exit.ROLLED_BACK if record.result == "rolled back" else Exit.FAILS
+                return code, f"stopped at step {back.n}: {record.reason}", records
+    if stop.is_set() and code is Exit.HOLDS:
+        return Exit.INTERRUPTED, "it was interrupted in its last step, which was finished", records
+    return code, reason, records
+
+
+def _tree(link: Link, inv: Inventory) -> guards.Tree | None:
+    try:
+        return guards.read_tree(link, inv)
+    except (Unobservable, ConvergeError):
+        return None
 
 
 def _one(executor: Executor, links: Mapping[str, Link], run: str, back: Back) -> StepRecord:
@@ -124,7 +186,7 @@ def _one(executor: Executor, links: Mapping[str, Link], run: str, back: Back) ->
     if not script:
         missing.reason = f"its way back is not on {back.host}: was it done from another machine?"
         return missing
-    return executor.run_undo(back.n, back.host, script, label)
+    return executor.run_undo(back.n, back.host, script, label, back.limit, confirm=back.confirm)
 
 
 def _recorded(link: Link, run: str, n: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from converge import attic, guards
+from converge import attic, guards, outside
 from converge import compile as words
 from converge.by_hand import Ended, Hands, by_hand, is_a_persons
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
@@ -389,17 +389,10 @@ class Runner:
     # What a step that puts itself back waits for -----------------------------------------------------------------------
 
     def _dial(self, host: str) -> Link:
-        # Not at the top: a check needs no second connection.
-        from converge.transport import connect, terminal
+        return outside.dial(self.inv, host)
 
-        return connect(self.inv, self.inv.hosts[host], ask=terminal())
-
-    def _look_outside(self) -> str:
-        """What is wrong with the site as it is seen from here; empty also if it could never be asked from here."""
-        if self.prober is None or not self.prober.measures:
-            return ""
-        seen = self.prober.look()
-        return "" if seen.is_good else f"{self.prober.errand.road}: {seen.error or f'status {seen.status}'}"
+    def _look_outside(self, link: Link) -> str:
+        return outside.look(self.prober or Prober(self.inv), link)
 
     # Around -----------------------------------------------------------------------------------------------------------
 

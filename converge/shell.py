@@ -38,8 +38,8 @@ must be started by the user manager, which is not niced."""
 _CORE = r"""
 umask 022
 CV_LATE=
-# The end of its time reaches the act itself; its caller waits for what the act still puts back, and begins nothing more.
-trap 'CV_LATE=yes' TERM
+# What ends it reaches the act itself; its caller waits for what the act still puts back, and begins nothing more.
+trap 'CV_LATE=yes' TERM INT HUP
 : >"$CV_STEP/ended"
 cv_say() { printf '%s%s: %s\n' '::converge:' "$1" "$2" >&2; }
 cv_end() { cv_say "$1" "$2"; printf '%s' "$3" >"$CV_STEP/ended"; exit "$3"; }

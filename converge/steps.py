@@ -87,10 +87,14 @@ Act: TypeAlias = Write | Link | Aside | Mode | Unit | Signal | Run
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A fingerprint of what the plan saw: `test` is sh that exits 0 while it still is so."""
+    """A fingerprint of what the plan saw: `test` is sh that exits 0 while it still is so.
+
+    What `passes` comes and goes by itself: it keeps the act from beginning, but does not end the wait for a person.
+    """
 
     sentence: str
     test: str
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,8 @@ def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: st
         acts=(Run(_script(inv, folder or ".")),),
         when=(here,),
         undo="the release stays; what serves the site is decided by the cutover, whose undo is the way back "
-        "(`cap deploy:rollback` would go to a release whose Ruby does not run on this host)",
+        "(`cap deploy:rollback` would go to a release whose Ruby does not run on this host). Database migrations that it "
+        "ran are not taken back: the old application goes on with the database as they left it",
         limit=1800.0,
         interrupts=10.0 if serving else None,
         may="deploy",

@@ -123,7 +123,7 @@ def _is_gone(unit: UnitState, files: UnitsDir) -> None:
     severity=Severity.BLOCKER,
     on="app",
     seed=["C9", "OS"],
-    needs=["DEP-1", "RUBY-3", "RUBY-4", "SOLR-3", "SOLR-4", "UNIT-1", "UNIT-8"],
+    needs=["DEP-1", "RUBY-3", "RUBY-4", "SOLR-3", "SOLR-4", "UNIT-1", "UNIT-2", "UNIT-8"],
     remedy="units.cutover",
 )
 def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:

@@ -6,20 +6,16 @@ from remediate.cutover.guarded import GUARDED, REST
 from remediate.cutover.shell import COMMON
 
 _BRIEF = r"""
-over=
-put_back() {
-  [ -n "$over" ] || return 0
-  end_new || case "$(state "$NEW")" in inactive|failed) ;; *) return 1 ;; esac
-  # Nothing serves now: also where no line can be written of it any more (disk full).
-  for u in $OLDS; do (unit start "$u") || systemctl --user start "$u" || return 1; done
-}
+alone() { return 1; }
+put_back() { [ "$phase" != over ] || { end_new && revive; }; }
+aftermath
 look anyhow
-phase=quiet
+enter quiet
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
 for u in $OLDS; do graceful "$u" || exit 1; done
 open_gate || exit 1
 tell "$OLDS is stopped, then $NEW is started; stopping this starts $OLDS again"
-over=yes
+enter over
 for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
 within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
 park || exit 1
@@ -31,6 +27,8 @@ within 15 finds "$PUBLIC" || fail "$found"
 steady "$PUBLIC" || fail "$NEW answered, and its process did not stay for $STABLE s"
 tell "$NEW serves; it waits to be confirmed from outside; stopping this starts $OLDS again"
 confirmed
+trap '' TERM INT HUP
+enter committed
 """
 
 BRIEF = COMMON + GUARDED + _BRIEF + REST

@@ -54,7 +54,7 @@ def choose(
     entry = seen.at(public)
     assert entry is not None  # somebody listens behind it
     if entry.kind == "symbolic link" and entry.leads_to in {listen, beside(listen, "old")}:
-        return Choice("switch", f"the web server asks {public}, a symlink that can be pointed elsewhere")
+        return Choice("switch", f"the web server asks {public}, a symlink, and {listen} behind it is switched in one rename")
     if entry.kind == "socket" and public == listen:
         return Choice("rename", f"the web server asks {public}, the bound socket itself, over which another can be renamed")
     return Choice("brief", f"the web server asks {public}, a {entry.kind} that leads to {entry.leads_to}, not to {listen}")

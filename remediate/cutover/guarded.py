@@ -1,11 +1,13 @@
 """What the programs of a cutover have in common: what they look at, how they accept the new application, how they put back.
 
-A cutover is in one of these phases; whatever ends it in one does what stands beside it:
+A cutover is in one of these phases; whatever ends it in one does what stands beside it. Phases in which something is to be
+put back are kept in a file, beyond the program: one that is killed is run again, for that alone (``CV_AFTER``):
 
     before      nothing was changed
     quiet       timer and drop-ins are put back
     beside      and the new application is ended: it served nobody
-    over        the site is led back to the old application, then the new one is ended
+    over        the site is led back to the old application, then the new one is ended; an old one that has ended meanwhile
+                is started again, but not at the cost of a new one that answers: that one stays, and it is said
     committed   the new one serves, confirmed from outside: nothing is put back any more
     done
 """
@@ -16,18 +18,30 @@ HOLD = "90-migration-hold.conf"
 """Name of the runtime drop-in by which nobody but the cutover starts or stops the app's unit meanwhile."""
 
 GUARDED = r"""
-: "${CV_STATE:=}" "${CV_CONFIRM:=}"
+: "${CV_STATE:=}" "${CV_CONFIRM:=}" "${CV_PHASE:=}" "${CV_AFTER:=}" "${DRAIN:=60}"
 phase=before why= found= main= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main=
 tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
-fail() { why=$1; exit 1; }
+enter() { # PHASE: what is to be put back from now on, kept for whoever comes after us if we are killed
+  phase=$1
+  [ -n "$CV_PHASE" ] || return 0
+  case "$phase" in committed|done) : >"$CV_PHASE"; return ;; esac
+  printf '%s %s %s %s\n' "$phase" "${timer:-unknown}" "$new_inode" "$old_main" >"$CV_PHASE.new" &&
+    mv -T "$CV_PHASE.new" "$CV_PHASE" || fail "what is to be put back could not be kept in $CV_PHASE"
+}
+fail() { trap '' TERM INT HUP; why=$1; exit 1; }
 inode() { stat -Lc %i "$1" 2>/dev/null || echo 0; }
-queue() { ss -xle | awk -v k="ino:$1" '{ for (n = 1; n <= NF; n++) if ($n == k) { print $3; exit } }'; } # INODE
-hears() { [ -S "$1" ] && [ -n "$(queue "$(inode "$1")")" ]; } # PATH: somebody listens behind it
+queue() { # INODE: how many wait there; 1 if nobody listens, 2 if that cannot be told
+  l=$(ss -xle) && [ -n "$l" ] || return 2
+  printf '%s\n' "$l" |
+    awk -v k="ino:$1" '{ for (n = 1; n <= NF; n++) if ($n == k) { print $3; f = 1; exit } } END { exit !f }'
+}
+hears() { [ -S "$1" ] || return 1; queue "$(inode "$1")" >/dev/null; } # PATH: somebody listens behind it; 1 and 2 as above
 drained() { # INODE: its queue was empty several times, or nobody listens any more
-  d=0 t=$(($(up) + 60))
+  d=0 t=$(($(up) + DRAIN))
   while [ "$d" -lt 5 ]; do
-    q=$(queue "$1"); [ -n "$q" ] || return 0
-    if [ "$q" = 0 ]; then d=$((d + 1)); else d=0; fi
+    q=$(queue "$1"); r=$?
+    [ "$r" != 1 ] || return 0
+    if [ "$r:$q" = 0:0 ]; then d=$((d + 1)); else d=0; fi
     [ "$(up)" -le "$t" ] || return 1
     sleep 0.1
   done
@@ -84,33 +98,59 @@ confirmed() { # somebody outside saw the site answer, and says so over a connect
   done
   fail "nobody confirmed within $CONFIRM s, over a new connection, that the site answers"
 }
+# What puts back does so also where no line can be written of it any more (disk full).
+let_go() { # UNIT DROP-IN: it is started and stopped again as its file says
+  d=$(drop_in "$1" "$2"); [ ! -e "$d" ] || (aside "$d") || : >"$d"
+  (unit daemon-reload) || systemctl --user daemon-reload
+}
 end_new() {
-  (gone "$(drop_in "$NEW" "$HOLD")")
-  (graceful "$NEW" && unit daemon-reload && unit stop "$NEW"); n=$?
-  (unit reset-failed "$NEW"); (gone "$(drop_in "$NEW" "$GRACEFUL")")
-  return $n
+  let_go "$NEW" "$HOLD"
+  (graceful "$NEW" && unit daemon-reload && unit stop "$NEW") || systemctl --user stop "$NEW"
+  (unit reset-failed "$NEW"); let_go "$NEW" "$GRACEFUL"
+  case "$(state "$NEW")" in inactive|failed) ;; *) return 1 ;; esac
+}
+revive() {
+  for u in $OLDS; do
+    let_go "$u" "$GRACEFUL"; (unit reset-failed "$u")
+    (unit start "$u") || systemctl --user start "$u" || return 1
+  done
+}
+keep_new() {
+  let_go "$NEW" "$HOLD"
+  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
+  tell "$NEW serves, and goes on: $why; nothing is put back, as $OLDS does not listen any more"
+  enter done
+  cv_end failed "$NEW serves, and goes on, as $OLDS does not listen any more, to which the site was to be led back: $why" 70
 }
 back() {
-  trap - EXIT; trap '' TERM INT HUP
+  trap '' TERM INT HUP; trap - EXIT
   why=${why:-a part of it could not be done}
   case "$phase" in
     done) return 0 ;;
     committed) tell "$NEW serves; $why"; cv_end failed "$NEW serves, but what served before is still there: $why" 70 ;;
     before) cv_end failed "$why" 70 ;;
   esac
+  ! alone || keep_new
   tell "putting back what served before: $why"
   bad=; put_back || bad='a part of it could not be put back'
   [ -z "$GATED" ] || (close_gate "$NEW") || bad="the gate before $NEW could not be closed"
   for u in $OLDS; do (gone "$(drop_in "$u" "$GRACEFUL")"); done
   (unit daemon-reload)
   [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER") || bad="$LOGROTATE_TIMER could not be started"
-  within 60 answers "$PUBLIC" || bad="$PUBLIC does not answer"
+  within 90 answers "$PUBLIC" || bad="$PUBLIC does not answer"
   tell "what served before was put back: $why${bad:+; but $bad}"
+  enter done
   [ -z "$bad" ] || cv_end failed "$why; $bad" 70
   cv_end rolled-back "$why: what served before serves again" 81
 }
+aftermath() { # run again in the place of one that was killed: only what it would have put back is done
+  [ -n "$CV_AFTER" ] || return 0
+  read -r phase timer new_inode old_main <"$CV_PHASE" || phase=before
+  fail "it was killed"
+}
 trap back EXIT
-trap 'why="it was stopped by a signal"; exit 143' TERM INT HUP
+# A stop of the unit signals twice, by the manager and by `timeout`, and a shell in its EXIT trap has forgotten that trap.
+trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; back; exit 0' TERM INT HUP
 """
 
 REST = r"""
@@ -118,6 +158,6 @@ if [ -z "$GATED" ]; then for u in $OLDS; do close_gate "$u" || fail "the gate be
 for u in $OLDS $NEW; do gone "$(drop_in "$u" "$GRACEFUL")" || fail "the drop-in of $u could not be moved aside"; done
 gone "$(drop_in "$NEW" "$HOLD")" && unit daemon-reload || fail "$(drop_in "$NEW" "$HOLD") could not be moved aside"
 [ "$timer" != active ] || unit start "$LOGROTATE_TIMER" || fail "$LOGROTATE_TIMER could not be started"
-phase=done
+enter done
 tell "$NEW serves: process $main"
 """

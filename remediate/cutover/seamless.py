@@ -1,13 +1,19 @@
-"""The cutover in which the old application serves until the new one does: one program, two ways to lead requests over.
+"""The cutover in which the old application serves until the new one does: one program on the host.
 
-Both applications bind the same path and write the same PID file. So the old listener gets a second name (`$OLD`), the PID
-file is parked, and the new application boots beside. It is let in when it has proven itself; the old one is ended when the
-site was seen to answer from outside, over a new connection, and nobody is left in its queue.
+Both applications bind the same path, `$LISTEN`, and write the same PID file. So the old listener gets a second name
+(`$OLD`), the PID file is parked, and the new application boots beside: by a temporary configuration it binds `$NEXT`. When
+it has proven itself `$NEXT` is renamed over `$LISTEN`. The old one is ended when the site was seen to answer from outside,
+over a new connection, and nobody is left in its queue. Taking it back is a rename again, of another name of the old
+listener.
 
-*switch*: the public path is a symlink, which is pointed at `$OLD`, and then at the new listener on `$LISTEN`.
-*rename*: the public path is the bound socket; the new application binds `$NEXT`, which is renamed over it. Such a master
-goes on calling its listener `$NEXT`: a plain restart binds the right name, and a HUP or USR2 finds its configuration gone,
-and leaves everything as it is.
+*rename*: the web server asks `$LISTEN` itself.
+*switch*: it asks a symlink to `$LISTEN`. What is switched is the socket to which the link leads, and not the link: units
+know no other path than `$LISTEN`, so a link to a temporary name, were it there for the boot of the new application, would
+lead nowhere after a reboot, or after a restart of either unit. As it is, the web server's path leads at every instant to
+the path that whoever starts next will bind.
+
+The new master goes on calling its listener `$NEXT`: a plain restart binds the right name, and a HUP or USR2 finds its
+configuration gone, and leaves everything as it is.
 """
 
 from __future__ import annotations
@@ -21,37 +27,29 @@ hide() { # a name of a socket that has another one: `aside` moves none on which 
   h=$SOCKET_DIR/.attic/$CV_RUN/$CV_KEY
   (umask 077 && mkdir -p "$h") && mv -nT "$1" "$h/${1##*/}.$(up)" && [ ! -e "$1" ]
 }
-over_listen() { ln "$OLD" "$OLD.$$" && mv -T "$OLD.$$" "$LISTEN"; } # the old listener under the path that is bound
+same() { [ "$(inode "$LISTEN")" = "$(inode "$OLD")" ]; }
+over_listen() { same || { ln "$OLD" "$OLD.$$" && mv -T "$OLD.$$" "$LISTEN"; }; } # the old listener, under the path again
+straighten() { # a link that leads elsewhere than to the path which units bind
+  [ ! -L "$PUBLIC" ] || [ "$(readlink -f "$PUBLIC")" = "$(readlink -f "$LISTEN")" ] || (relink "$PUBLIC" "$LISTEN")
+}
 second_name() {
   hears "$OLD" || gone "$OLD" || return 1
   [ -e "$OLD" ] || ln "$(readlink -f "$PUBLIC")" "$OLD"
 }
-"""
-
-SWITCH = r"""
-BESIDE=$LISTEN link_text=$(readlink "$PUBLIC")
-case "$link_text" in "$OLD") link_text=${LISTEN##*/} ;; esac
-prepare() {
-  second_name || return 1
-  [ "$(readlink -f "$PUBLIC")" = "$OLD" ] || serves_at "$LISTEN" || relink "$PUBLIC" "$OLD" || return 1
-  [ "$(inode "$LISTEN")" != "$(inode "$OLD")" ] || hide "$LISTEN"
-}
-unhook() { :; }
-lead_over() { [ "$(readlink -f "$PUBLIC")" = "$LISTEN" ] || relink "$PUBLIC" "$link_text"; }
-lead_back() { [ "$(readlink -f "$PUBLIC")" = "$OLD" ] || ! hears "$OLD" || (relink "$PUBLIC" "$OLD"); }
-restore() {
-  hears "$OLD" || return 0
-  [ "$(inode "$LISTEN")" = "$(inode "$OLD")" ] || over_listen || return 1
-  (relink "$PUBLIC" "$link_text") && hide "$OLD"
+old_hears() { # 0: the old application listens, under its second name or the path; 1: not; 2: that cannot be told
+  if [ -S "$OLD" ]; then hears "$OLD"; return; fi
+  [ "$(inode "$LISTEN")" != "$new_inode" ] || return 1
+  hears "$LISTEN"
 }
 """
 
-RENAME = r"""
+_BESIDE = r"""
 BESIDE=$NEXT starter=$XDG_RUNTIME_DIR/$NEW.beside config=$XDG_RUNTIME_DIR/$NEW.beside.rb
 option='\(unicorn.*[[:space:]]\)\(-c\|--config-file\)[[:space:]=]*'
 prepare() {
   second_name || return 1
   if serves_at "$LISTEN"; then BESIDE=$LISTEN; return 0; fi
+  over_listen && straighten || return 1
   serves_at "$NEXT" || gone "$NEXT" || return 1
   named=$(sed -n "s#.*$option\\([^[:space:]]*\\).*#\\3#p" "$NEW_TREE/run")
   case "$named" in
@@ -67,26 +65,40 @@ prepare() {
   printf '%s\n' '[Service]' ExecStart= "ExecStart=/bin/bash $starter" | put "$(drop_in "$NEW" "$HOLD")" 644
 }
 unhook() { gone "$config" && gone "$starter" && gone "$starter.run"; }
-lead_over() { serves_at "$LISTEN" || mv -T "$NEXT" "$LISTEN"; }
-lead_back() { [ "$(inode "$LISTEN")" = "$(inode "$OLD")" ] || ! hears "$OLD" || over_listen; }
-restore() { unhook; gone "$NEXT"; ! hears "$OLD" || hide "$OLD"; }
 """
 
 _RUN = r"""
+alone() { # nobody but the new application answers; without ss too, so that neither word is taken for the other
+  [ "$phase" != quiet ] && ! answers "$OLD" || return 1
+  old_hears; [ $? != 0 ] && ! same && [ "$(state "$NEW")" = active ] && within 15 answers "$PUBLIC"
+}
+lead_back() { # nothing that is dead is put in the place of anything
+  if [ -S "$OLD" ] && ! same; then hears "$OLD"; [ $? = 1 ] || over_listen || return 1; fi
+  straighten
+}
 put_back() {
-  [ "$phase" != over ] || lead_back || return 1
+  [ "$phase" != quiet ] || return 0
+  lead_back || return 1
   drained "$new_inode"
   end_new || return 1
-  restore || return 1
-  [ "$(pid_in "$PID_FILE")" = "$old_main" ] || (printf '%s\n' "$old_main" | put "$PID_FILE" 644)
+  unhook; gone "$NEXT"
+  old_hears
+  case $? in
+    0) [ ! -S "$OLD" ] || hide "$OLD" || return 1 ;;
+    1) gone "$OLD"; revive || return 1 ;;
+    *) revive || return 1 ;;
+  esac
+  ! mains | grep -qx "$old_main" || [ "$(pid_in "$PID_FILE")" = "$old_main" ] ||
+    (printf '%s\n' "$old_main" | put "$PID_FILE" 644)
 }
+aftermath
 look
-phase=quiet
+enter quiet
 tell "$NEW is started beside what serves; stopping this ends it again"
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
 for u in $OLDS; do graceful "$u" "$refusing" || exit 1; done
 unit daemon-reload || exit 1
-phase=beside
+enter beside
 prepare && park || exit 1
 open_gate || exit 1
 serves_at "$BESIDE" || { unit start "$NEW" && comes_up "$BESIDE" 240; } || fail "$(silent "$BESIDE")"
@@ -94,22 +106,22 @@ main=$(prop "$NEW" MainPID) new_inode=$(inode "$BESIDE")
 held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload && unhook || exit 1
 within 15 finds "$BESIDE" || fail "$found"
 steady "$BESIDE" || fail "$NEW answered, and its process did not stay for $STABLE s"
-phase=over
-lead_over || exit 1
+[ "$BESIDE" = "$LISTEN" ] || same || fail "$OLDS has bound $LISTEN anew meanwhile"
+enter over
+[ "$BESIDE" = "$LISTEN" ] || mv -T "$NEXT" "$LISTEN" || exit 1
+straighten || exit 1
 serves_at "$PUBLIC" || fail "$(silent "$PUBLIC")"
 tell "$NEW serves, and $OLDS waits; it waits to be confirmed from outside; stopping this puts $OLDS back"
 confirmed
 trap '' TERM INT HUP
-phase=committed
+enter committed
 tell "$NEW serves; $OLDS is ended as soon as nobody waits in its queue"
-drained "$(inode "$OLD")" || fail "requests wait in the queue of $OLDS and are not answered"
+drained "$(inode "$OLD")" || fail "requests wait in the queue of $OLDS and are not answered, or ss cannot tell"
 for u in $OLDS; do graceful "$u" || exit 1; done
 unit daemon-reload || exit 1
 for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
 gone "$OLD" || fail "$OLD could not be moved aside"
 """
 
-
-def program(way: str) -> str:
-    """The whole program of a way, `SWITCH` or `RENAME`."""
-    return COMMON + GUARDED + _NAMES + way + _RUN + REST
+SEAMLESS = COMMON + GUARDED + _NAMES + _BESIDE + _RUN + REST
+"""The whole program."""

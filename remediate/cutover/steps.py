@@ -11,7 +11,7 @@ from facts.room import room
 from facts.units import STABLE, UnitState
 from remediate.cutover import brief, choice, seamless
 from remediate.cutover.guarded import HOLD
-from remediate.cutover.owners import leave_strangers, same_main, same_release, starts_here
+from remediate.cutover.owners import leave_strangers, nobody_deploys, same_main, same_release, same_units, starts_here
 from remediate.cutover.shell import settings
 
 BRIEF_COST = 5.0
@@ -22,11 +22,7 @@ RESTART_COST = 4.0
 CONFIRM = 60.0
 """Seconds within which the site must be seen to answer from outside, or the host puts back what served before."""
 
-PROGRAMS = {
-    "switch": seamless.program(seamless.SWITCH),
-    "rename": seamless.program(seamless.RENAME),
-    "brief": brief.BRIEF,
-}
+PROGRAMS = {"switch": seamless.SEAMLESS, "rename": seamless.SEAMLESS, "brief": brief.BRIEF}
 
 
 def handover_step(ctx: RemedyContext, id: str) -> Step:
@@ -136,7 +132,9 @@ def _public(ctx: RemedyContext) -> str:
 def _conditions(ctx: RemedyContext) -> tuple[Condition, ...]:
     ours = ctx.read(units.our_units)
     current = ctx.read(units.masters).current
-    return (same_main(ours.app), *(same_main(unit) for unit in ours.legacy), same_release(current))
+    running = [ours.app.name, *(unit.name for unit in ours.legacy if unit.runs)]
+    mains = [same_main(unit) for unit in (ours.app, *ours.legacy)]
+    return (*mains, same_release(current), *same_units(ctx, running), nobody_deploys())
 
 
 def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:

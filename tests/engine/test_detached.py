@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +16,9 @@ from converge import detached
 from converge.detached import Confirmation, RolledBack, unit_script
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.executor import Executor
-from converge.journal import Journal
+from converge.journal import Journal, stories
 from converge.lock import Lock
-from converge.steps import Run, Step
+from converge.steps import Condition, Run, Step
 from converge.transport import Completed, Link, LocalLink
 from hosts.schema import Inventory
 from tests.engine.world import World, build
@@ -29,6 +34,31 @@ while [ $n -gt 0 ] && [ ! -e "$CV_CONFIRM.yes" ] && [ ! -e "$CV_CONFIRM.no" ]; d
 echo as before >"$HOME/site"
 cv_end rolled-back "nobody confirmed: $(cat "$CV_CONFIRM.no" 2>/dev/null)" 81
 """
+
+
+KEEPING = r"""
+if [ -n "${CV_AFTER:-}" ]; then
+  echo as before >"$HOME/site"; : >"$CV_PHASE"
+  cv_end rolled-back "it was killed" 81
+fi
+echo changed >"$HOME/site"; echo over >"$CV_PHASE"
+sleep 60
+"""
+"""Keeps what is to be put back, and is killed."""
+
+SYSTEMD_RUN = r"""#!/bin/sh
+for word; do
+  case "$word" in
+    ExecStopPost=*) after=${word#ExecStopPost=} ;;
+    --setenv=*) export "${word#--setenv=}" ;;
+  esac
+  body=$word
+done
+[ -n "$after" ] || exit 1
+echo "$*" >"$HOME/unit"
+setsid /bin/sh -c "setsid -w /bin/sh '$body'; $after" </dev/null >/dev/null 2>&1 &
+"""
+"""A manager that runs the second script when all of the unit has ended."""
 
 
 @pytest.fixture
@@ -69,7 +99,7 @@ def make(world: World) -> Iterator[Callable[..., Executor]]:
         locks.append(lock)
         links = {"new": link, "control": link}
         journal = Journal("R1", link, world.top / "mirror")
-        return Executor(world.inv, links, "", journal, lock, world.top / "reports", dial, lambda: look)
+        return Executor(world.inv, links, "", journal, lock, world.top / "reports", dial, lambda _link: look)
 
     yield made
     for lock in locks:
@@ -139,6 +169,79 @@ def test_a_body_begins_once_however_often_it_is_started(world: World) -> None:
     assert (journal / "count").read_text() == "begun\n"
 
 
+def unit(world: World) -> list[int]:
+    """The processes of the step's unit: all that belong to the session of its first one."""
+    text = world.home / ".local/state/hkn-migration/runs/R1/1.started"
+    main = int(text.read_text().split()[0])
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in found if session(pid) == session(main)]
+
+
+def session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+@pytest.mark.parametrize("manager", [SYSTEMD_RUN, ""], ids=["manager", "no manager"])
+@pytest.mark.parametrize("whole", [True, False], ids=["all", "program"])
+def test_what_a_killed_step_did_is_put_back(
+    world: World, make: Callable[..., Executor], manager: str, whole: bool
+) -> None:
+    fake = world.top / "bin/systemd-run"
+    fake.write_text(manager or "#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    site = world.home / "site"
+
+    def kill() -> None:
+        while not site.exists():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        for pid in unit(world):
+            with contextlib.suppress(OSError):
+                if whole or b"1.run" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    never = Condition("nothing was changed", '[ ! -e "$HOME/site" ]')
+    step = Step("A/1", "new", "hand it over", (Run(KEEPING),), when=(never,), limit=50.0, confirm=5.0)
+    record = make(LocalLink(), dial=Dialled()).run_step(step, "r", ["A"])
+    killer.join()
+    assert (record.result, record.reason) == ("rolled back", "it was killed")
+    assert site.read_text() == "as before\n"
+    assert record.seconds < 30
+    if manager:
+        assert "TimeoutStopSec" in (world.home / "unit").read_text()
+
+
+@pytest.mark.parametrize("manager", [SYSTEMD_RUN, "#!/bin/sh\nexit 1\n"], ids=["manager", "no manager"])
+def test_after_an_ordinary_end_there_is_nothing_to_put_back(
+    world: World, make: Callable[..., Executor], manager: str
+) -> None:
+    fake = world.top / "bin/systemd-run"
+    fake.write_text(manager)
+    fake.chmod(0o755)
+    record = make(LocalLink(), dial=Dialled()).run_step(STEP, "r", ["A"])
+    assert record.result == "done"
+    time.sleep(1.5)
+    (story,) = stories(LocalLink())
+    assert [entry.kind for entry in story.entries] == ["intent", "result"]
+    assert (world.home / "site").read_text() == "changed\n"
+
+
+def test_a_step_that_could_write_down_nothing_is_not_waited_for_to_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detached, "GIVEN_UP", 0.5)
+    journal = world.home / ".local/state/hkn-migration/runs/R1"
+    journal.mkdir(parents=True)
+    began = time.monotonic()
+    world._run(f"J={journal}\n" + unit_script("R1", 1, "try it", 600, ': >"$J/1.started"; sleep 1'))
+    assert 1 < time.monotonic() - began < 15
+
+
 @pytest.mark.parametrize(("started", "rc"), [("999999999 7", 79), ("", None)])
 def test_nobody_waits_for_a_step_that_was_killed_or_never_began(
     world: World, monkeypatch: pytest.MonkeyPatch, started: str, rc: int | None
@@ -148,5 +251,5 @@ def test_nobody_waits_for_a_step_that_was_killed_or_never_began(
     journal.mkdir(parents=True)
     if started:
         (journal / "1.started").write_text(f"{started}\n")
-    found = Confirmation(LocalLink(), LocalLink, str, "R1", 1, 600.0).find_out()
+    found = Confirmation(LocalLink(), LocalLink, lambda _link: "", "R1", 1, 600.0).find_out()
     assert (found and found.rc) == rc

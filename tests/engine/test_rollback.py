@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from converge.errors import Exit, UsageError
+from converge import detached, guards, outside
+from converge.asking import Sample
+from converge.errors import Exit, StateMoved, UsageError
 from converge.journal import stories
+from converge.prober import Prober
 from converge.rollback import describe, plan_rollback, roll_back
-from converge.steps import Mode, RemedyContext, Step, Unit, Write
+from converge.steps import Mode, RemedyContext, Run, Step, Unit, Write
+from converge.transport import Link, LocalLink
 from hosts.schema import Inventory
 from tests.engine.stage import Severed, Stage, build_stage
+from tests.engine.test_detached import PROGRAM
 from tests.engine.world import build
 
 
@@ -66,3 +74,73 @@ def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:
     stage.go()
     with pytest.raises(UsageError, match="no journal of a run R9; its last ones are: R1"):
         roll_back(stage.world.inv, {"new": stage.link}, "R9", "R2", "ada", stage.said.append)
+
+
+def handed_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with a step that was confirmed, and of which the way back wants to be confirmed too."""
+    monkeypatch.setattr(detached, "PAUSE", 0.05)
+    monkeypatch.setattr(outside, "dial", lambda _inv, _host: LocalLink())
+    monkeypatch.setattr(Prober, "look", lambda _: Sample(0, 0, 200))
+    forth = 'echo x | put "$HOME/app/A" 644; : >"$CV_CONFIRM.asked"; until [ -e "$CV_CONFIRM.yes" ]; do sleep 0.1; done'
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        back = (Run(f"{PROGRAM}\nexit 1"),)
+        yield Step("A/hand-over", "new", "hand it over", (Run(forth),), undo=back, limit=400.0, confirm=5.0)
+
+    stage.add("A", remedy)
+    stage.go()
+    assert stage.holds("A")
+
+
+def back(stage: Stage, **changes: Any) -> Exit:
+    def dial(_inv: Inventory, _host: str) -> Link:
+        return LocalLink()
+
+    return roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, dial, **changes)[0]
+
+
+def test_the_way_back_of_a_confirmed_step_is_confirmed_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_over(stage, monkeypatch)
+    (planned,) = plan_rollback(stories(stage.link)[0])
+    assert (planned.limit, planned.confirm) == (400.0, True)
+    assert back(stage) is Exit.HOLDS
+    assert (stage.world.home / "site").read_text() == "changed\n"
+    (intent,) = stories(stage.link)[1].intents()
+    assert (intent["limit"], intent["confirm"]) == (400.0, True)
+    assert any("downtime" in text for text in stage.said)
+
+
+def test_a_way_back_that_looks_wrong_from_outside_is_put_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_over(stage, monkeypatch)
+    monkeypatch.setattr(Prober, "look", lambda _: Sample(0, 0, 502))
+    assert back(stage) is Exit.ROLLED_BACK
+    assert (stage.world.home / "site").read_text() == "as before\n"
+    assert [b.n for b in plan_rollback(stories(stage.link)[0])] == [1], "it may be tried again"
+
+
+def test_nothing_is_taken_back_while_somebody_deploys(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    monkeypatch.setattr(guards, "nobody_deploys", lambda _link, _inv: guards.Guard("nobody", False, "a deploy is going on"))
+    with pytest.raises(StateMoved, match="a deploy is going on"):
+        back(stage)
+    assert stage.holds("A")
+
+
+def test_a_rollback_that_is_interrupted_finishes_the_step_and_is_no_success(stage: Stage) -> None:
+    for id in ("A", "B"):
+        stage.add(id, stage.writer(id))
+    stage.go()
+    stage.said = Interrupting()
+    assert back(stage) is Exit.INTERRUPTED
+    assert (stage.holds("A"), stage.holds("B")) == (True, False)
+    assert stories(stage.link)[1].end == {"exit_code": 2, "reason": "it was interrupted before step 1"}
+
+
+class Interrupting(list[str]):
+    """Somebody presses Ctrl-C when the first step was taken back."""
+
+    def append(self, text: str) -> None:
+        super().append(text)
+        if "taken back" in text:
+            os.kill(os.getpid(), signal.SIGINT)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +18,14 @@ from converge.compile import compile_step
 from converge.errors import Unobservable
 from converge.executor import host_fence
 from converge.room import Room
-from converge.steps import NothingToDo
+from converge.steps import Condition, NothingToDo
 from facts import room, sockets, units
 from facts.prelude import prelude
 from facts.sockets import Entry, Listener, Sockets
 from hosts.schema import Inventory
 from remediate import sockets as mend_sockets
 from remediate import units as mend_units
-from remediate.cutover import brief
+from remediate.cutover import brief, seamless
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
 from remediate.cutover.guarded import GUARDED
@@ -106,6 +111,41 @@ def test_the_plan_says_way_reason_and_cost(
     assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
 
 
+def test_a_cutover_is_refused_where_somebody_deploys_or_edited_a_unit(tmp_path: Path) -> None:
+    file = tmp_path / LEGACY
+    file.write_text("[Unit]")
+    text = "[Unit]\n"
+    given = {
+        "our_units": replace(OURS, legacy=(LEGACY_RUNS,)),
+        "upstream": sockets.Upstream("/etc/x", (PUBLIC,), PUBLIC),
+        "sockets": LINKED,
+        "unit_files": units.UnitsDir(str(tmp_path), {LEGACY: units.UnitFile(LEGACY, str(file), text)}, (), {}),
+    }
+    (step,) = steps(mend_units.cutover, tmp_path, **given)
+    *_, same, loaded, quiet = step.when
+    stage = tmp_path / "stage"
+
+    def holds(condition: Condition, stale: str = "") -> bool:
+        said = f'prop() {{ [ "$2" != NeedDaemonReload ] || [ "$1" != "{stale}" ] || echo yes; }}'
+        return subprocess.run(["/bin/sh", "-c", f"STAGE={stage}\n{said}\n{condition.test}"], check=False).returncode == 0
+
+    assert "sha256" in same.sentence
+    assert holds(same)
+    file.write_text("[Unit]\nConditionHost=elsewhere\n")
+    assert not holds(same)
+    assert holds(loaded)
+    assert not holds(loaded, LEGACY)
+    assert not holds(loaded, INV.app.unit)
+    assert holds(quiet)
+    program = f"import time; time.sleep(20) # {stage}/releases/20181126"
+    with subprocess.Popen(["ruby-like", "-c", program], executable=sys.executable) as deploy:
+        time.sleep(0.3)
+        assert not holds(quiet)
+        deploy.kill()
+    assert holds(quiet)
+    assert quiet.passes, "a run that waits for a person waits for a deploy's end too"
+
+
 def test_a_cutover_that_was_cut_off_goes_on_where_both_run(tmp_path: Path) -> None:
     given = {
         "our_units": replace(OURS, legacy=(LEGACY_RUNS,)),
@@ -156,14 +196,49 @@ PUBLIC=/s/hkn.sock OLD=/s/.prod.old PID_FILE=/s/pid LOGROTATE_TIMER=rotation.tim
     assert done.returncode == (70 if "failed" in said else 0)
 
 
-@pytest.mark.parametrize(("state", "said"), [("inactive", "systemctl --user start old.service\n"), ("active", "")])
-def test_a_brief_cutover_starts_the_old_unit_again_where_nothing_can_be_written(state: str, said: str) -> None:
-    put_back = brief.BRIEF[brief.BRIEF.index("\nput_back()") : brief.BRIEF.index("look anyhow")]
-    stubs = f"end_new() {{ return 1; }}; unit() {{ return 1; }}; state() {{ echo {state}; }}\n"
+CALM = r"""
+put_back() { echo put back >>"$OUT"; }
+gone() { :; }
+unit() { :; }
+answers() { :; }
+"""
+"""What putting back calls, on a host where all of it succeeds."""
+
+
+@pytest.mark.parametrize("end", ["while :; do sleep 0.02; done", "sleep 0.02; fail 'not proven'"])
+def test_a_stop_that_signals_more_than_once_puts_back(end: str, tmp_path: Path) -> None:
+    """The manager signals each process and `timeout` passes it on: what comes second hits the shell anywhere in its end."""
+    out = tmp_path / "out"
+    settings = f"NEW=new.service OLDS=old.service GATED= LOGROTATE_TIMER=t PUBLIC=/p OUT={out}\n"
+    program = f"{settings}{STUBS}{COMMON}{GUARDED}{CALM}phase=over; echo ready; {end}"
+    script = tmp_path / "step.sh"
+    script.write_text(f"CV_LATE=\ntrap 'CV_LATE=yes' TERM\n(\n{program}\n) </dev/null\nexit $?\n")
+    for attempt in range(40):
+        out.write_text("")
+        words = ["timeout", "60", "/bin/sh", str(script)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(attempt % 10 * 0.003)
+            for _ in range(30):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                time.sleep(0.0001)
+            process.stdout.read()
+        assert out.read_text() == "put back\n", f"attempt {attempt}"
+
+
+@pytest.mark.parametrize(("state", "said"), [("inactive", ["systemctl --user start old.service"]), ("active", [])])
+def test_a_brief_cutover_starts_the_old_unit_again_where_nothing_can_be_written(state: str, said: list[str]) -> None:
+    program = brief.BRIEF[: brief.BRIEF.index("trap back EXIT")]
+    put_back = brief.BRIEF[brief.BRIEF.index("\nput_back()") : brief.BRIEF.index("\naftermath\n")]
+    stubs = f"aside() {{ return 1; }}; put() {{ return 1; }}; unit() {{ return 1; }}; state() {{ echo {state}; }}\n"
     stubs += 'systemctl() { echo "systemctl $*"; }'
-    script = f"over=yes OLDS=old.service NEW=new.service\n{put_back}\n{stubs}\nput_back"
+    settings = "OLDS=old.service NEW=new.service LOGROTATE_TIMER=t HOLD=h GRACEFUL=g XDG_RUNTIME_DIR=/nowhere"
+    script = f"{settings}\n{STUBS}{program}{put_back}\n{stubs}\nphase=over\nput_back"
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0 if said else 1, said)
+    started = [line for line in done.stdout.splitlines() if " start " in line]
+    assert (done.returncode, started) == (0 if said else 1, said)
 
 
 def sparing(mib: int) -> Inventory:
@@ -201,13 +276,14 @@ def test_memory_is_read_on_this_machine() -> None:
 )
 def test_the_configuration_that_run_names_is_replaced_or_not_understood(line: str, ok: bool, tmp_path: Path) -> None:
     """The part of the rename that rewrites the application's own `run`."""
-    from remediate.cutover import seamless
-
+    program = seamless.SEAMLESS[seamless.SEAMLESS.index("BESIDE=") : seamless.SEAMLESS.index("\nalone()")]
     (tmp_path / "run").write_text(f'#!/bin/bash\n. ~/.rvm/scripts/rvm\ncd "$(dirname "$0")"\n{line}\n')
     made = tmp_path / "made"
     made.mkdir()
     functions = f"""
 second_name() {{ :; }}
+over_listen() {{ :; }}
+straighten() {{ :; }}
 serves_at() {{ return 1; }}
 gone() {{ :; }}
 fail() {{ echo "$1"; exit 3; }}
@@ -216,7 +292,7 @@ put() {{ cat >{made}/"${{1##*/}}"; }}
 NEW=a.service NEW_TREE={tmp_path} NEXT=/s/.prod.next LISTEN=/s/prod.sock HOLD=hold XDG_RUNTIME_DIR=/run/user/1
 """
     done = subprocess.run(
-        ["/bin/sh", "-c", f"{functions}{seamless.RENAME}\nprepare"], capture_output=True, text=True, check=False
+        ["/bin/sh", "-c", f"{functions}{program}\nprepare"], capture_output=True, text=True, check=False
     )
     if not ok:
         assert done.returncode == 3

@@ -1,0 +1,178 @@
+"""The programs of a cutover on a site of real sockets: what serves when they are stopped, killed, left with one server."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.remediate.cutover_site import NEW, OLD, Site
+
+pytestmark = pytest.mark.skipif(
+    not all(shutil.which(name) for name in ("ss", "curl", "flock")), reason="needs ss, curl and flock"
+)
+Make = Callable[..., Site]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Site] = []
+
+    def site(strategy: str, stable: float = 1.0, confirm: float = 20.0) -> Site:
+        made.append(Site(tmp_path, strategy == "switch", stable, confirm))
+        return made[-1]
+
+    yield site
+    for each in made:
+        each.close()
+
+
+def asked(site: Site) -> bool:
+    return (site.top / "1.asked").exists()
+
+
+WAYS = pytest.mark.parametrize("way", ["switch", "rename"])
+
+
+@WAYS
+def test_the_web_servers_path_leads_at_every_instant_to_what_whoever_starts_next_will_bind(make: Make, way: str) -> None:
+    site = make(way)
+    site.begin(way)
+    with site.watched():
+        site.until(lambda: asked(site))
+        (site.top / "1.yes").write_text("yes\n")
+        assert site.end() == 0, site.log()
+    assert site.seen == ["old", "new"]
+    assert site.astray == []
+    assert site.main(OLD) == 0
+    assert (site.top / "pids/unicorn.pid").read_text() == f"{site.main(NEW)}\n"
+    assert [p.name for p in site.sockets.iterdir() if p.name.startswith(".prod")] == []
+    assert site.phase() == ""
+    assert site.after() == 0
+
+
+def is_as_before(site: Site) -> None:
+    """The old application serves, under the names that it had, and nothing of the new one is left."""
+    assert site.ask() == "old", site.log()
+    assert (site.main(NEW), site.phase()) == (0, "")
+    assert site.main(OLD)
+    assert (site.top / "pids/unicorn.pid").read_text() == f"{site.main(OLD)}\n"
+    assert site.systemctl("show", "rotation.timer", "-p", "ActiveState") == "ActiveState=active"
+    assert [p.name for p in site.sockets.iterdir() if p.name.startswith(".prod")] == [], site.log()
+    drop_ins = [p.name for p in (site.top / "run/systemd/user").rglob("*.conf")]
+    assert drop_ins == ["90-migration-gate.conf"]
+
+
+MOMENTS = {
+    "beside": lambda site: site.phase() == "beside" and site.main(NEW) != 0,
+    "proven": lambda site: site.phase() == "beside" and site.ask(site.sockets / ".prod.next") == "new",
+    "over": asked,
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "moment"), [("switch", "beside"), ("rename", "proven"), ("switch", "over"), ("rename", "over")]
+)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_it_leaves_the_old_application_serving(
+    make: Make, way: str, moment: str, how: signal.Signals
+) -> None:
+    site = make(way)
+    site.begin(way)
+    with site.watched():
+        site.until(lambda: MOMENTS[moment](site))
+        site.signal(how)
+        site.end()
+        put_back = site.after()
+    assert put_back == (81 if how is signal.SIGKILL else 0), site.log()
+    assert "" not in site.seen
+    assert site.astray == []
+    is_as_before(site)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_brief_cutover_that_ends_between_stop_and_start_starts_the_old_application_again(
+    make: Make, how: signal.Signals
+) -> None:
+    site = make("rename")
+    site.env["BOOT"] = "1"
+    site.begin("brief")
+    site.until(lambda: site.phase() == "over" and site.main(OLD) == 0)
+    site.signal(how)
+    site.end()
+    assert site.after() == (81 if how is signal.SIGKILL else 0), site.log()
+    is_as_before(site)
+
+
+def test_a_part_of_the_program_that_outlives_its_shell_is_waited_for(make: Make) -> None:
+    site = make("rename", confirm=3.0)
+    site.begin("rename")
+    site.until(lambda: asked(site))
+    assert site.process
+    site.process.kill()
+    site.end()
+    assert site.after() == 0, "it put back by itself, as nobody confirmed"
+    is_as_before(site)
+
+
+@pytest.mark.parametrize("ss", [True, False], ids=["ss tells", "ss fails"])
+def test_the_only_server_is_never_ended(make: Make, ss: bool) -> None:
+    """The old one is killed while the new one waits to be confirmed, and nobody confirms it."""
+    site = make("switch", confirm=2.0)
+    site.begin("switch")
+    with site.watched():
+        site.until(lambda: asked(site))
+        site.kill(OLD)
+        if not ss:
+            (site.top / "no-ss").write_text("")
+        assert site.end() == 70, site.log()
+    assert site.seen == ["old", "new"]
+    assert "does not listen any more" in (site.top / "N.err").read_text()
+    assert site.main(NEW)
+    site.systemctl("stop", NEW)
+    assert site.main(NEW) == 0, "nothing refuses it any more"
+    assert site.after() == 0
+
+
+def test_ss_that_fails_does_not_make_the_old_application_nobody(make: Make) -> None:
+    site = make("rename")
+    site.begin("rename")
+    with site.watched():
+        site.until(lambda: asked(site))
+        (site.top / "no-ss").write_text("")
+        (site.top / "1.no").write_text("status 502\n")
+        site.end()
+    assert "" not in site.seen, site.log()
+    assert site.ask() == "old"
+    assert site.main(NEW) == 0
+
+
+@pytest.mark.parametrize("sick", [True, False])
+def test_an_old_application_that_died_is_started_again_where_the_new_one_does_not_answer(make: Make, sick: bool) -> None:
+    site = make("switch", stable=30.0)
+    site.begin("switch")
+    site.until(lambda: MOMENTS["proven"](site))
+    site.kill(OLD)
+    if sick:
+        (site.top / "new/sick.new").write_text("")
+        site.kill(NEW)
+    else:
+        site.signal(signal.SIGTERM)
+    site.end()
+    is_as_before(site)
+
+
+def test_after_a_restart_of_the_host_the_old_unit_binds_what_the_web_server_asks(make: Make) -> None:
+    site = make("switch")
+    site.begin("switch")
+    site.until(lambda: MOMENTS["proven"](site))
+    site.signal(signal.SIGKILL)
+    site.end()
+    site.kill(NEW)
+    site.kill(OLD)
+    shutil.rmtree(site.top / "run/systemd")
+    site.systemctl("start", OLD)
+    site.until(lambda: site.ask() == "old")
