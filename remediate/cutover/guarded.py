@@ -32,7 +32,8 @@ fail() { trap '' TERM INT HUP; why=$1; exit 1; }
 inode() { stat -Lc %i "$1" 2>/dev/null || echo 0; }
 queue() { # INODE: how many wait there; 1 if nobody listens, 2 if that cannot be told
   l=$(ss -xle) && [ -n "$l" ] || return 2
-  printf '%s\n' "$l" |
+  # Other file systems have sockets of the same inode number: ours were bound in this folder.
+  printf '%s\n' "$l" | grep -F " $SOCKET_DIR/" |
     awk -v k="ino:$1" '{ for (n = 1; n <= NF; n++) if ($n == k) { print $3; f = 1; exit } } END { exit !f }'
 }
 hears() { [ -S "$1" ] || return 1; queue "$(inode "$1")" >/dev/null; } # PATH: somebody listens behind it; 1 and 2 as above

@@ -196,6 +196,24 @@ PUBLIC=/s/hkn.sock OLD=/s/.prod.old PID_FILE=/s/pid LOGROTATE_TIMER=rotation.tim
     assert done.returncode == (70 if "failed" in said else 0)
 
 
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        ("u_str LISTEN 3 1024 /s/prod.sock 99 * 0 ino:7 dev:0/9", 0),
+        ("u_str LISTEN 3 1024 /run/other.sock 99 * 0 ino:7 dev:0/8", 1),
+        ("u_str LISTEN 3 1024 /s/prod.sock 99 * 0 ino:77 dev:0/9", 1),
+        ("", 2),
+        ("fails", 2),
+    ],
+)
+def test_whether_anybody_listens_is_yes_no_or_not_known(rows: str, status: int) -> None:
+    ss = "ss() { return 1; }" if rows == "fails" else f"ss() {{ printf '%s' '{rows}'; }}"
+    settings = "SOCKET_DIR=/s LOGROTATE_TIMER=t NEW=new.service"
+    script = f"{settings}\n{STUBS}{COMMON}{GUARDED}\n{ss}\nphase=done\nqueue 7"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (status, "3\n" if status == 0 else "")
+
+
 CALM = r"""
 put_back() { echo put back >>"$OUT"; }
 gone() { :; }
