@@ -22,6 +22,8 @@ def pytest_converge_application() -> Application:
 @pytest.hookimpl
 def pytest_converge_start() -> Start:
     """What is needed before the rest is imported."""
+    from facts.prelude import prelude
+    from facts.repo import repository
     from hosts.loader import load
 
-    return Start("verify", load)
+    return Start("verify", load, prelude, lambda: [repository])
