@@ -7,8 +7,9 @@ import pytest
 from converge.application import Application
 from converge.early import Start
 
-# pytester is for the tests of the engine; pytest lets only this file name plugins.
-pytest_plugins = ["converge.plugin", "converge.early", "pytester"]
+# Imported when this file has been registered, which is when connecting begins. pytester is for the tests of the engine;
+# pytest lets only this file name plugins.
+pytest_plugins = ["converge.plugin", "converge.early", "pytest_metadata.plugin", "pytest_html.plugin", "pytester"]
 
 
 @pytest.hookimpl

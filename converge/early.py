@@ -36,6 +36,9 @@ LOOKING = (
 """Options with which a session reads no host, or leaves that to other processes."""
 
 
+LATER = {"--html": 1, "--css": 1, "--self-contained-html": 0}
+"""Flags of a plugin that is imported when connecting has begun, and how many words each takes."""
+
 CHOOSING = ("keyword", "markexpr", "id", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "stepwise_skip")
 """Options that may leave statements out."""
 
@@ -87,7 +90,7 @@ class HeadStart:
             self._begin(manager.hook.pytest_converge_start())
 
     def _begin(self, start: Start) -> None:
-        option, unknown = self.parser.parse_known_and_unknown_args(self.args, copy.copy(self.config.option))
+        option, unknown = self.parser.parse_known_and_unknown_args(without(self.args), copy.copy(self.config.option))
         target = only(option.target)
         if unknown or not target or not self._reads(option, start.statements):
             return
@@ -144,6 +147,19 @@ def only(target: str | list[str] | None) -> str | None:
     """The target, if there is one and it is no pattern: many are connected to in their turn."""
     names = [target] if isinstance(target, str) else target or ["lab"]
     return names[0] if len(names) == 1 and not set("*?[") & set(names[0]) else None
+
+
+def without(args: Iterable[str]) -> list[str]:
+    """The command line without the flags that nobody knows yet."""
+    kept, words = [], iter(args)
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if flag not in LATER:
+            kept.append(word)
+        elif not equals:
+            for _ in range(LATER[flag]):
+                next(words, "")
+    return kept
 
 
 def all_of_it(option: Any, cwd: Path, home: Path) -> bool:

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from converge.early import inside, only
+from converge.early import inside, only, without
 from tests.sshd import Sshd, needs_sshd, running
 
 TOP = Path(__file__).resolve().parents[2]
@@ -40,13 +41,58 @@ def logins(sshd: Sshd) -> int:
     return (sshd.folder / "sshd.log").read_text().count("Connection from")
 
 
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["verify/", "--html", "a.html", "-q"], ["verify/", "-q"]),
+        (["--html=a.html", "--self-contained-html", "verify/"], ["verify/"]),
+        (["verify/", "--htm", "x", "--html"], ["verify/", "--htm", "x"]),
+    ],
+)
+def test_flags_of_what_is_imported_later_are_no_mistake(words: list[str], kept: list[str]) -> None:
+    assert without(words) == kept
+
+
+NEVER = {
+    "requests", "urllib3", "invoke.config", "xdist", "execnet", "remediate", "rich", "typer", "pydantic", "multiprocessing",
+    "asyncio", "concurrent.futures", "converge.executor", "converge.remediation", "converge.runner", "converge.by_hand",
+    "converge.prober",
+}  # fmt: skip
+"""What a check does without."""
+
+LATE = {
+    "jinja2", "pytest_html.plugin", "pytest_metadata.plugin", "converge.report", "converge.conclusion", "http.client", "verify",
+}  # fmt: skip
+"""What a check needs when connecting has begun, at which the ssh library is imported."""
+
+
+@needs_sshd
+def test_a_check_imports_nothing_that_it_does_not_need_and_little_before_it_connects(tmp_path: Path) -> None:
+    with running(tmp_path, "LogLevel VERBOSE") as sshd:
+        # pytest would keep to itself what is printed while it imports.
+        flags = ["-s", "--html", str(tmp_path / "page.html")]
+        _, words, connected = check(sshd, inventory_of(sshd), *flags, interpreter=["-X", "importtime"])
+    assert connected == 1, words
+    imported = [line.rpartition("|")[2].strip() for line in words.splitlines() if line.startswith("import time:")]
+    begun = next(place for place, name in enumerate(imported) if name.startswith("paramiko"))
+    assert {name for name in imported if belongs(name, NEVER)} == set()
+    assert {name for name in imported[:begun] if belongs(name, LATE)} == set()
+
+
+def belongs(module: str, packages: set[str]) -> bool:
+    """Whether a module is one of these packages, or inside one."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
 def gits(sshd: Sshd) -> list[str]:
     """The commands of git that were begun on this machine; the folder of each."""
     file = sshd.folder / "gits"
     return file.read_text().splitlines() if file.exists() else []
 
 
-def check(sshd: Sshd, text: str, *flags: str, git: str = "exit 128") -> tuple[int, str, int]:
+def check(
+    sshd: Sshd, text: str, *flags: str, git: str = "exit 128", interpreter: Sequence[str] = ()
+) -> tuple[int, str, int]:
     """Exit code and words of a session on an inventory with this `text`, and how often it connected.
 
     What `git` is on this machine is shell; temporary files are in a folder of the sshd's.
@@ -60,7 +106,7 @@ def check(sshd: Sshd, text: str, *flags: str, git: str = "exit 128") -> tuple[in
         time.sleep(0.05)
     file = sshd.folder / "ours.toml"
     file.write_text(text)
-    words = [sys.executable, "-m", "pytest", "verify/", *flags, "--target", str(file)]
+    words = [sys.executable, *interpreter, "-m", "pytest", "verify/", *flags, "--target", str(file)]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     variables |= {"PATH": f"{sshd.folder}/bin:{os.environ['PATH']}", "TMPDIR": str(sshd.folder / "tmp")}
     done = subprocess.run(words, cwd=TOP, env=variables, capture_output=True, text=True, check=False)
