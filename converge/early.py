@@ -8,6 +8,7 @@ connection, on which nothing was run, and what this machine began to ask.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import os
@@ -102,7 +103,9 @@ class HeadStart:
             return
         begin(inv, terminal())
         if all_of_it(option, self.config.invocation_params.dir, self.config.rootpath / start.statements):
-            errand.begin(inv, start.prelude(inv), start.readings())
+            # What prevents it prevents the reading too, and is told there.
+            with contextlib.suppress(OSError):
+                errand.begin(inv, start.prelude(inv), start.readings())
         # In this thread: an import in another one would contend with pytest's for the interpreter.
         library.load(config)
 

@@ -88,7 +88,7 @@ class Short:
         # Wrappers of the whole protocol are about each test; who replaces it (to run a test again) is not to be replaced.
         replaces: Any = self.config.hook.pytest_runtest_protocol
         looks += [impl for impl in replaces.get_hookimpls() if not (impl.wrapper or impl.hookwrapper)]
-        return all(str(impl.function.__module__).startswith(("_pytest.", "converge.")) for impl in looks)
+        return all(str(getattr(impl.function, "__module__", "")).startswith(("_pytest.", "converge.")) for impl in looks)
 
     @cached_property
     def _call(self) -> Any:

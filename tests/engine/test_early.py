@@ -61,7 +61,8 @@ NEVER = {
 """What a check does without."""
 
 LATE = {
-    "jinja2", "pytest_html.plugin", "pytest_metadata.plugin", "converge.report", "converge.conclusion", "http.client", "verify",
+    "jinja2", "pytest_html.plugin", "pytest_metadata.plugin", "http.client", "verify", "converge.report",
+    "converge.conclusion",
 }  # fmt: skip
 """What a check needs when connecting has begun, at which the ssh library is imported."""
 
