@@ -57,6 +57,7 @@ def test_who_asks_the_same_takes_it_over(
     while not told.exists() and time.monotonic() < end:
         time.sleep(0.01)
     store.begin([(reading, None)])
+    store.prefetch([(reading, None)])
     assert store(reading) == "us"
     assert told.read_text().split() == ["x"] * times
     store.void()
