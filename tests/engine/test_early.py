@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from converge.early import inside, only, without
+from converge.early import all_of_it, inside, only, without
 from tests.sshd import Sshd, needs_sshd, running
 
 TOP = Path(__file__).resolve().parents[2]
@@ -35,6 +36,26 @@ def test_only_statements_are(tmp_path: Path) -> None:
     assert not inside([], tmp_path, home)
     assert not inside(["verify", "tests"], tmp_path, home)
     assert not inside(["verify/test_b.py"], tmp_path, home)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "args", "all_are"),
+    [
+        ({}, ["verify"], True),
+        ({}, ["verify/", "verify/test_a.py"], True),
+        ({}, ["verify/test_a.py"], False),
+        ({"keyword": "a"}, ["verify"], False),
+        ({"markexpr": "blocker"}, ["verify"], False),
+        ({"id": "A-1"}, ["verify"], False),
+        ({"deselect": ["x"]}, ["verify"], False),
+        ({"lf": True}, ["verify"], False),
+    ],
+)
+def test_what_is_left_out_may_be_what_reads_the_repository(
+    tmp_path: Path, chosen: dict[str, object], args: list[str], all_are: bool
+) -> None:
+    (tmp_path / "verify").mkdir()
+    assert all_of_it(SimpleNamespace(file_or_dir=args, **chosen), tmp_path, tmp_path / "verify") is all_are
 
 
 def logins(sshd: Sshd) -> int:
