@@ -1,9 +1,9 @@
 """A short way through pytest's protocol, for statements whose arguments are answers that are there already.
 
-pytest sets up, calls and tears down each test. Nothing is set up for an answer, so that of three phases two do nothing; with
-hundreds of statements they take longer than the hosts. Such a statement is called once, with what the judge would give
-it (as in a proof, a reading's name means the reading), inside the hooks of pytest's call. Its report of the teardown is an
-empty one, which JUnit and the page wait for. Whatever else is asked for, a statement or a flag, goes pytest's own way.
+pytest sets up, calls and tears down each test. Nothing is set up for an answer, so that of three phases two do nothing, and
+take half of the time. Such a statement is called once, with what the judge would give it (as in a proof, a reading's name
+means the reading), inside the hooks of pytest's call. Its report of the teardown is an empty one, which JUnit and the page
+wait for. Whatever else is asked for, a statement or a flag, goes pytest's own way.
 """
 
 from __future__ import annotations
