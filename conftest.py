@@ -7,8 +7,9 @@ import pytest
 from converge.application import Application
 from converge.early import Start
 
-# pytester is for the tests of the engine; pytest lets only this file name plugins.
-pytest_plugins = ["converge.plugin", "converge.early", "pytester"]
+# Imported when this file has been registered, which is when connecting begins. pytester is for the tests of the engine;
+# pytest lets only this file name plugins.
+pytest_plugins = ["converge.plugin", "converge.early", "pytest_metadata.plugin", "pytest_html.plugin", "pytester"]
 
 
 @pytest.hookimpl
@@ -22,6 +23,8 @@ def pytest_converge_application() -> Application:
 @pytest.hookimpl
 def pytest_converge_start() -> Start:
     """What is needed before the rest is imported."""
+    from facts.prelude import prelude
+    from facts.repo import repository
     from hosts.loader import load
 
-    return Start("verify", load)
+    return Start("verify", load, prelude, lambda: [repository])

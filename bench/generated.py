@@ -22,7 +22,7 @@ import pytest
 
 from converge.early import Start
 
-pytest_plugins = ["converge.plugin", "converge.early"]
+pytest_plugins = ["converge.plugin", "converge.early", "pytest_metadata.plugin", "pytest_html.plugin"]
 
 
 @pytest.hookimpl

@@ -3,16 +3,17 @@
 A plugin of its own, which pytest.ini loads with ``-p``: only such a plugin is asked before the conftests are imported.
 What ends the session before its tests are collected (help, a wrong flag, an inventory with a mistake) connects to nothing
 and says nothing here: it is said where it always is. What ends it while they are (an id that no statement has) drops the
-connection, on which nothing was run.
+connection, on which nothing was run, and what this machine began to ask.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -21,9 +22,11 @@ import pytest
 
 from converge.application import Loader
 from converge.errors import ConvergeError
+from converge.readings import Reading, errand
 from converge.refusals import refuse_foreign
 from converge.transport import abandon, begin, library, terminal
 from converge.transport.way import config_of
+from hosts.schema import Inventory
 
 SWITCH = 0.0005
 """Seconds after which a thread that imports lets the one that connects go on."""
@@ -34,11 +37,24 @@ LOOKING = (
 """Options with which a session reads no host, or leaves that to other processes."""
 
 
+LATER = {"--html": 1, "--css": 1, "--self-contained-html": 0}
+"""Flags of a plugin that is imported when connecting has begun, and how many words each takes."""
+
+CHOOSING = ("keyword", "markexpr", "id", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "stepwise_skip")
+"""Options that may leave statements out."""
+
+
 class Start(NamedTuple):
-    """What a head start must know: the statements' folder, and how an inventory is loaded."""
+    """What a head start must know: the statements' folder, and how an inventory is loaded.
+
+    `prelude` and `readings` are what all statements together ask of the control machine in shell; both import what they
+    need when they are called.
+    """
 
     statements: str
     load: Loader
+    prelude: Callable[[Inventory], str] = lambda _inv: ""
+    readings: Callable[[], Sequence[Reading[Any]]] = tuple
 
 
 class Hooks:
@@ -75,7 +91,7 @@ class HeadStart:
             self._begin(manager.hook.pytest_converge_start())
 
     def _begin(self, start: Start) -> None:
-        option, unknown = self.parser.parse_known_and_unknown_args(self.args, copy.copy(self.config.option))
+        option, unknown = self.parser.parse_known_and_unknown_args(without(self.args), copy.copy(self.config.option))
         target = only(option.target)
         if unknown or not target or not self._reads(option, start.statements):
             return
@@ -86,6 +102,10 @@ class HeadStart:
         except ConvergeError:
             return
         begin(inv, terminal())
+        if all_of_it(option, self.config.invocation_params.dir, self.config.rootpath / start.statements):
+            # What prevents it prevents the reading too, and is told there.
+            with contextlib.suppress(OSError):
+                errand.begin(inv, start.prelude(inv), start.readings())
         # In this thread: an import in another one would contend with pytest's for the interpreter.
         library.load(config)
 
@@ -115,6 +135,7 @@ class HeadStart:
             if collecting:
                 gc.enable()
             abandon()
+            errand.abandon()
 
         self.config.add_cleanup(calm)
 
@@ -129,6 +150,25 @@ def only(target: str | list[str] | None) -> str | None:
     """The target, if there is one and it is no pattern: many are connected to in their turn."""
     names = [target] if isinstance(target, str) else target or ["lab"]
     return names[0] if len(names) == 1 and not set("*?[") & set(names[0]) else None
+
+
+def without(args: Iterable[str]) -> list[str]:
+    """The command line without the flags that nobody knows yet."""
+    kept, words = [], iter(args)
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if flag not in LATER:
+            kept.append(word)
+        elif not equals:
+            for _ in range(LATER[flag]):
+                next(words, "")
+    return kept
+
+
+def all_of_it(option: Any, cwd: Path, home: Path) -> bool:
+    """Whether every statement is asked for, so that what they read is known before they are."""
+    chosen = any(getattr(option, name, None) for name in CHOOSING)
+    return not chosen and any((cwd / arg).resolve() == home.resolve() for arg in option.file_or_dir)
 
 
 def inside(args: Iterable[str], cwd: Path, home: Path) -> bool:

@@ -19,6 +19,7 @@ from converge.masking import mask
 from converge.record import Record, Survey, Verdict
 from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unknown_ids, refuse_unused
 from converge.session import Chosen, Session, new_id
+from converge.short import Call, Short
 from converge.statements import REGISTRY, Outcome, Statement, import_statements
 from converge.survey import (
     Gathering,
@@ -93,6 +94,8 @@ def pytest_configure(config: pytest.Config) -> None:
     engine = Engine(config, app, sessions_of(config, app))
     config.stash[ENGINE] = engine
     config.pluginmanager.register(engine, "converge-engine")
+    # Before a survey's hooks, which are asked first then: they wait for the target's answers.
+    config.pluginmanager.register(Short(config, engine.call_of), "converge-short")
     if engine.surveying:
         config.pluginmanager.register(engine.surveying, "converge-survey")
     if not option.collectonly and not is_worker(config):
@@ -179,6 +182,12 @@ class Engine:
     def result(self) -> Record | Survey:
         """The record of everything so far."""
         return self.survey or self.session.record
+
+    def call_of(self, item: pytest.Item) -> Call | None:
+        """What a test is about; None if it is no statement, or its target has not been read."""
+        statement, place = statement_of(item), place_of(item)
+        session = self.session_at(place)
+        return Call(session, statement, place.host) if statement and not session.ended else None
 
     def session_at(self, place: Place) -> Session:
         """The session of a target."""

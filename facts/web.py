@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import socket
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, local_reading, reading
@@ -15,7 +19,16 @@ from facts.sockets import LISTENER_PIDS
 from facts.text import every, observed, pairs
 from hosts.schema import Url
 
+if TYPE_CHECKING:
+    import ssl
+
 AGENT = "hkn-migration"
+CONNECT, READ = 5.0, 10.0
+"""Seconds that a public address may take to be connected to, and between two parts of its answer."""
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+"""Variables that send what is asked through a proxy: a library that knows all their rules asks then."""
+WRITTEN_AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"
+"""What of a URL is not written in hexadecimal, as it is already or means something there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,49 +109,71 @@ def fetch(url: Url, resolve: Mapping[str, str], ca_file: str | None) -> Answer:
     Raises:
         Unobservable: the name could not be resolved here.
     """
+    name = urlsplit(url.url).hostname or ""
+    if name not in resolve and any(os.environ.get(each) or os.environ.get(each.upper()) for each in PROXIES):
+        return _fetch_by_proxy(url, ca_file)
+    return _fetch(url, resolve.get(name, name), ca_file)
+
+
+def _fetch(url: Url, address: str, ca_file: str | None) -> Answer:
+    # Not with requests: its import takes a tenth of a second of the processor, while keys are exchanged with the hosts.
+    import http.client
+    import ssl
+
+    from converge.asking import Direct, Road
+
+    parts = urlsplit(url.url)
+    secure, name = parts.scheme == "https", parts.hostname or ""
+    headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": AGENT, "Accept": "*/*"}
+    target = quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe=WRITTEN_AS_IT_IS)
+    # Before anything is asked: authorities that cannot be read say nothing about the site.
+    trusted = _trusted(ca_file) if secure else None
+    try:
+        way = Road(parts.scheme, address, parts.port or (443 if secure else 80), name)
+        with closing(Direct(way, trusted, CONNECT)) as connection:
+            connection.connect()
+            connection.sock.settimeout(READ)
+            connection.request("GET", target, headers=headers)
+            got = connection.getresponse()
+            text = got.read().decode(got.headers.get_content_charset("utf-8"), "replace")
+    except ssl.SSLError as problem:
+        return Answer(url.url, 0, False, f"its certificate is not accepted: {problem}")
+    except socket.gaierror:
+        raise _unresolved(name) from None
+    except (OSError, http.client.HTTPException, ValueError, LookupError) as problem:
+        return Answer(url.url, 0, False, f"{type(problem).__name__}: {problem}")
+    return Answer(url.url, got.status, url.expect in text, "")
+
+
+def _trusted(ca_file: str | None) -> ssl.SSLContext:
+    """The authorities that are named, else those of the variables that requests knows, else Mozilla's."""
+    import ssl
+
+    import certifi
+
+    place = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    folder = Path(place).is_dir()
+    return ssl.create_default_context(cafile=None if folder else place, capath=place if folder else None)
+
+
+def _fetch_by_proxy(url: Url, ca_file: str | None) -> Answer:
     import requests
 
-    name = urlsplit(url.url).hostname or ""
-    session = requests.Session()
-    session.headers["User-Agent"] = AGENT
-    if name in resolve:
-        session.trust_env = False
-        session.mount(f"https://{name}", pinned(name, resolve[name]))
-        session.mount(f"http://{name}", pinned(name, resolve[name]))
     try:
-        with session:
-            got = session.get(url.url, timeout=(5, 10), verify=ca_file or True, allow_redirects=False)
+        with requests.Session() as session:
+            session.headers["User-Agent"] = AGENT
+            got = session.get(url.url, timeout=(CONNECT, READ), verify=ca_file or True, allow_redirects=False)
     except requests.exceptions.SSLError as problem:
         return Answer(url.url, 0, False, f"its certificate is not accepted: {problem}")
     except requests.exceptions.RequestException as problem:
         if "NameResolutionError" in repr(problem):
-            raise Unobservable(f"control: {name} could not be resolved: is this machine online?") from None
+            raise _unresolved(urlsplit(url.url).hostname or "") from None
         return Answer(url.url, 0, False, f"{type(problem).__name__}: {problem}")
     return Answer(url.url, got.status_code, url.expect in got.text, "")
 
 
-def pinned(name: str, address: str) -> Any:
-    """A transport adapter that connects to `address` for `name`."""
-    from requests.adapters import HTTPAdapter
-
-    class Pinned(HTTPAdapter):
-        """Changes where is connected to, and nothing else."""
-
-        def get_connection_with_tls_context(
-            self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
-        ) -> Any:
-            """The connection pool of the address, with the name kept for TLS."""
-            del proxies
-            host, pool = self.build_connection_pool_key_attributes(request, verify, cert)
-            tls = {"server_hostname": name, "assert_hostname": name} if host["scheme"] == "https" else {}
-            return self.poolmanager.connection_from_host(address, host["port"], host["scheme"], {**pool, **tls})
-
-        def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-            """Send with the name in Host."""
-            request.headers["Host"] = urlsplit(request.url).netloc
-            return super().send(request, *args, **kwargs)
-
-    return Pinned()
+def _unresolved(name: str) -> Unobservable:
+    return Unobservable(f"control: {name} could not be resolved: is this machine online?")
 
 
 @dataclass(frozen=True, slots=True)

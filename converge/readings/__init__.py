@@ -84,7 +84,7 @@ def reading(
 
 
 def local_reading(limit: float = 15.0) -> Callable[[Callable[[Context], T]], Reading[T]]:
-    """Make the decorated function a reading that the control process makes itself (``requests`` to public URLs)."""
+    """Make the decorated function a reading that the control process makes itself (requests to public URLs)."""
 
     def decorate(read: Callable[[Context], T]) -> Reading[T]:
         return Reading(read.__name__, "control", None, None, read, limit, read.__doc__ or "")

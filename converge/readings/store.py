@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from converge.errors import ConnectionLost, ConvergeError, Unobservable
 from converge.masking import mask
-from converge.readings import Context, Evidence, Raw, Reading, Tally, batch
+from converge.readings import Context, Evidence, Raw, Reading, Tally, batch, errand
 from converge.readings.modules import ModuleReading, command
 from converge.transport import Link
 from hosts.schema import Inventory
@@ -117,8 +117,11 @@ class Store:
         return next(changed, self.epoch)
 
     def begin(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
-        """Start with what this machine reads itself, before the hosts are connected to; ``prefetch`` waits for it."""
-        self._start({name: keys for name, keys in self._unknown(wanted).items() if name in HERE})
+        """Start with what this machine reads itself, before the hosts are connected to; ``prefetch`` waits for it.
+
+        What was begun beforehand of it goes on (see ``errand``).
+        """
+        self._start({name: keys for name, keys in self._unknown(wanted).items() if name in HERE}, adopt=True)
 
     def prefetch(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
         """Ask all hosts at the same time for all that is wanted and not yet known; one exec a host."""
@@ -141,11 +144,11 @@ class Store:
                 groups.setdefault(LOCAL if key[0].local else key[1], []).append(key)
         return groups
 
-    def _start(self, groups: Mapping[str, list[Key]]) -> None:
+    def _start(self, groups: Mapping[str, list[Key]], *, adopt: bool = False) -> None:
         for name, keys in groups.items():
             self._asked.update(keys)
             self._epochs.update(dict.fromkeys(keys, self.epoch))
-            thread = threading.Thread(target=self._job(name, keys), daemon=True)
+            thread = threading.Thread(target=self._job(name, keys, adopt), daemon=True)
             thread.start()
             self._under_way.append(thread)
 
@@ -212,8 +215,8 @@ class Store:
     def _context(self, name: str) -> Context:
         return Context(self.inv, self.inv.hosts.get(name))
 
-    def _job(self, name: str, keys: list[Key]) -> Callable[[], None]:
-        return lambda: self._read_locally(keys) if name == LOCAL else self._read(name, keys)
+    def _job(self, name: str, keys: list[Key], adopt: bool) -> Callable[[], None]:
+        return lambda: self._read_locally(keys) if name == LOCAL else self._read(name, keys, adopt)
 
     def _read_locally(self, keys: list[Key]) -> None:
         for what, name in keys:
@@ -231,15 +234,19 @@ class Store:
                 self.evidence[what, name] = Evidence(what.name, name, "(read by the control process)", None, note, "", 0.0)
                 self.tally.add(what.name, time.monotonic() - began)
 
-    def _read(self, name: str, keys: list[Key]) -> None:
-        context, nonce = self._context(name), batch.new_nonce()
+    def _read(self, name: str, keys: list[Key], adopt: bool) -> None:
+        context = self._context(name)
         texts = [what.script(context) if what.script else "" for what, _ in keys]
         limits = [what.limit for what, _ in keys]
-        text = batch.script(list(zip(texts, limits, strict=True)), self.prelude, nonce)
+        questions = list(zip(texts, limits, strict=True))
+        begun = errand.taken(questions, self.prelude) if adopt and name == CONTROL else None
+        nonce = begun.nonce if begun else batch.new_nonce()
         problem = "the answer ended before it"
         raws: list[Raw | None]
         try:
-            done = self.links[name].exec(text, limit=sum(limits) + 30.0)
+            limit = sum(limits) + 30.0
+            text = batch.script(questions, self.prelude, nonce)
+            done = begun.running.complete(limit) if begun else self.links[name].exec(text, limit=limit)
             raws = batch.answers(done.out, done.err, nonce, len(keys))
             if not done.out:
                 problem = f"no answer, exit status {done.rc}: {done.err.decode('utf-8', 'replace').strip()[:200]}"

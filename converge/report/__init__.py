@@ -14,25 +14,23 @@ __all__ = ["load_checklist", "write_reports"]
 def write_reports(result: Record | Survey, folder: Path) -> None:
     """Write ``run.json`` for programs and ``report.md`` for the issue; pytest-html writes the page.
 
+    What they are to keep to themselves has been masked: a session's end does that, once for these and for the page.
     Each is written beside its place and renamed, so that a reader never meets half of one.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    from converge.masking import masked
     from converge.report.json import json_text, survey_texts
     from converge.report.markdown import markdown
     from converge.report.survey import survey_markdown
 
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(result, Survey):
-        # A survey's records are masked when they are completed: a second copy of fifty would take much memory.
         _write(folder / "run.json", survey_texts(result))
         _write(folder / "report.md", [survey_markdown(result)])
     else:
-        safe = masked(result)
-        _write(folder / "run.json", [json_text(safe)])
-        _write(folder / "report.md", [markdown(safe)])
+        _write(folder / "run.json", [json_text(result)])
+        _write(folder / "report.md", [markdown(result)])
 
 
 def _write(file: Path, texts: Iterable[str]) -> None:

@@ -78,7 +78,11 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
-        """A row with as many cells as the header, each escaped, each on one line."""
+        """A row with as many cells as the header, each escaped, each on one line; pytest-html shows none without cells."""
+        if report.passed and report.when in {"setup", "teardown"} and not report.sections:
+            # It has none for these in any case, and decides that after all cells were made: twice for each statement.
+            cells.clear()
+            return
         said = {name: str(value) for name, value in getattr(report, "user_properties", [])}
         verdict = self._verdict(report)
         if verdict:

@@ -7,7 +7,7 @@ import errno
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,14 @@ SILENCE_MS = 30_000
 """How long the kernel keeps a connection whose data nobody acknowledges; keepalives make sure that there is data."""
 
 NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+
+EXCHANGES = ("mlkem", "sntrup", "curve25519")
+"""How the names of the key exchanges begin that are offered first. One that withstands a quantum computer comes before the
+cheapest: what a host answers may be recorded today, and it costs a fifth of a millisecond more. Nothing is left out."""
+
+CIPHERS = ("aes128-gcm", "aes256-gcm")
+"""Ciphers that are offered first: they authenticate in the same pass, so that a packet costs one call instead of two, and
+what is known of attacks on the order of packets (Terrapin) does not touch them. Nothing is left out."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,8 @@ def _handshake(way: Way, transport: Transport, kinds: list[str]) -> None:
     # A host has keys of several types: ask for one that is known, or a known host looks like a stranger.
     options = transport.get_security_options()
     options.key_types = sorted(options.key_types, key=lambda algorithm: _kind(algorithm) not in kinds)
+    options.kex = sorted(options.kex, key=lambda algorithm: _rank(algorithm, EXCHANGES))
+    options.ciphers = sorted(options.ciphers, key=lambda algorithm: _rank(algorithm, CIPHERS))
     try:
         transport.start_client(timeout=way.timeout)
     except IncompatiblePeer as problem:
@@ -151,6 +161,10 @@ def _no_handshake(way: Way, problem: Exception) -> Unreached:
         seen = f"{way.at} ended the connection before the login ({problem or type(problem).__name__})"
         mend = "Wait a minute and try again (sshd may be busy, or keep this address out for a while)."
     return Unreached(way.name, "banner", seen, mend)
+
+
+def _rank(algorithm: str, first: Sequence[str]) -> int:
+    return next((place for place, start in enumerate(first) if algorithm.startswith(start)), len(first))
 
 
 def _kind(algorithm: str) -> str:

@@ -16,9 +16,10 @@ _RUNNER = "invoke"
 def load(config: str) -> None:
     """Import the ssh library as far as an ssh_config's text needs it; at once if it is there already."""
     runs = bool(re.search(r"(?im)^\s*match\b.*\bexec\b", config))
-    if "paramiko" in sys.modules and not runs:
-        return
+    # Who comes second waits until all of it is there: to go on meanwhile would be to contend for the interpreter.
     with _GUARD:
+        if "paramiko" in sys.modules and not runs:
+            return
         spared = _RUNNER not in sys.modules and not runs
         if spared:
             sys.modules[_RUNNER] = None  # type: ignore[assignment]  # the import system's way to say: not there

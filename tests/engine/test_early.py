@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from converge.early import inside, only
+from converge.early import all_of_it, inside, only, without
 from tests.sshd import Sshd, needs_sshd, running
 
 TOP = Path(__file__).resolve().parents[2]
@@ -36,19 +38,99 @@ def test_only_statements_are(tmp_path: Path) -> None:
     assert not inside(["verify/test_b.py"], tmp_path, home)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "args", "all_are"),
+    [
+        ({}, ["verify"], True),
+        ({}, ["verify/", "verify/test_a.py"], True),
+        ({}, ["verify/test_a.py"], False),
+        ({"keyword": "a"}, ["verify"], False),
+        ({"markexpr": "blocker"}, ["verify"], False),
+        ({"id": "A-1"}, ["verify"], False),
+        ({"deselect": ["x"]}, ["verify"], False),
+        ({"lf": True}, ["verify"], False),
+    ],
+)
+def test_what_is_left_out_may_be_what_reads_the_repository(
+    tmp_path: Path, chosen: dict[str, object], args: list[str], all_are: bool
+) -> None:
+    (tmp_path / "verify").mkdir()
+    assert all_of_it(SimpleNamespace(file_or_dir=args, **chosen), tmp_path, tmp_path / "verify") is all_are
+
+
 def logins(sshd: Sshd) -> int:
     return (sshd.folder / "sshd.log").read_text().count("Connection from")
 
 
-def check(sshd: Sshd, text: str, *flags: str) -> tuple[int, str, int]:
-    """Exit code and words of a session on an inventory with this `text`, and how often it connected."""
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["verify/", "--html", "a.html", "-q"], ["verify/", "-q"]),
+        (["--html=a.html", "--self-contained-html", "verify/"], ["verify/"]),
+        (["verify/", "--htm", "x", "--html"], ["verify/", "--htm", "x"]),
+    ],
+)
+def test_flags_of_what_is_imported_later_are_no_mistake(words: list[str], kept: list[str]) -> None:
+    assert without(words) == kept
+
+
+NEVER = {
+    "requests", "urllib3", "invoke.config", "xdist", "execnet", "remediate", "rich", "typer", "pydantic", "multiprocessing",
+    "asyncio", "concurrent.futures", "converge.executor", "converge.remediation", "converge.runner", "converge.by_hand",
+    "converge.prober",
+}  # fmt: skip
+"""What a check does without."""
+
+LATE = {
+    "jinja2", "pytest_html.plugin", "pytest_metadata.plugin", "http.client", "verify", "converge.report",
+    "converge.conclusion",
+}  # fmt: skip
+"""What a check needs when connecting has begun, at which the ssh library is imported."""
+
+
+@needs_sshd
+def test_a_check_imports_nothing_that_it_does_not_need_and_little_before_it_connects(tmp_path: Path) -> None:
+    with running(tmp_path, "LogLevel VERBOSE") as sshd:
+        # pytest would keep to itself what is printed while it imports.
+        flags = ["-s", "--html", str(tmp_path / "page.html")]
+        _, words, connected = check(sshd, inventory_of(sshd), *flags, interpreter=["-X", "importtime"])
+    assert connected == 1, words
+    imported = [line.rpartition("|")[2].strip() for line in words.splitlines() if line.startswith("import time:")]
+    begun = next(place for place, name in enumerate(imported) if name.startswith("paramiko"))
+    assert {name for name in imported if belongs(name, NEVER)} == set()
+    assert {name for name in imported[:begun] if belongs(name, LATE)} == set()
+
+
+def belongs(module: str, packages: set[str]) -> bool:
+    """Whether a module is one of these packages, or inside one."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def gits(sshd: Sshd) -> list[str]:
+    """The commands of git that were begun on this machine; the folder of each."""
+    file = sshd.folder / "gits"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def check(
+    sshd: Sshd, text: str, *flags: str, git: str = "exit 128", interpreter: Sequence[str] = ()
+) -> tuple[int, str, int]:
+    """Exit code and words of a session on an inventory with this `text`, and how often it connected.
+
+    What `git` is on this machine is shell; temporary files are in a folder of the sshd's.
+    """
+    for name in ("bin", "tmp"):
+        (sshd.folder / name).mkdir(exist_ok=True)
+    (sshd.folder / "bin" / "git").write_text(f'#!/bin/sh\necho "$*" >>{sshd.folder}/gits\n{git}\n')
+    (sshd.folder / "bin" / "git").chmod(0o755)
     end = time.monotonic() + 5
     while not (before := logins(sshd)) and time.monotonic() < end:  # the one that found out that it listens
         time.sleep(0.05)
     file = sshd.folder / "ours.toml"
     file.write_text(text)
-    words = [sys.executable, "-m", "pytest", "verify/", *flags, "--target", str(file)]
+    words = [sys.executable, *interpreter, "-m", "pytest", "verify/", *flags, "--target", str(file)]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    variables |= {"PATH": f"{sshd.folder}/bin:{os.environ['PATH']}", "TMPDIR": str(sshd.folder / "tmp")}
     done = subprocess.run(words, cwd=TOP, env=variables, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr, logins(sshd) - before
 
@@ -68,7 +150,8 @@ def check(sshd: Sshd, text: str, *flags: str) -> tuple[int, str, int]:
 def test_what_reads_nothing_connects_to_nothing(tmp_path: Path, flags: list[str], code: int) -> None:
     with running(tmp_path, "LogLevel VERBOSE") as sshd:
         ended, words, connected = check(sshd, inventory_of(sshd), *flags)
-    assert (ended, connected) == (code, 0), words
+        assert (ended, connected) == (code, 0), words
+        assert gits(sshd) == []
 
 
 @needs_sshd
@@ -86,6 +169,7 @@ def test_an_inventory_with_a_mistake_connects_to_nothing(tmp_path: Path, right: 
         text = inventory_of(sshd)
         assert right in text
         ended, said, connected = check(sshd, text.replace(right, wrong))
+        assert gits(sshd) == []
     assert (ended, connected) == (4, 0), said
     assert words in said
     assert str(sshd.folder / "ours.toml") in said
@@ -96,7 +180,29 @@ def test_an_inventory_with_a_mistake_connects_to_nothing(tmp_path: Path, right: 
 def test_one_without_a_mistake_is_connected_to_once(tmp_path: Path) -> None:
     with running(tmp_path, "LogLevel VERBOSE") as sshd:
         ended, words, connected = check(sshd, inventory_of(sshd), "--id=HOST-1")
-    assert (ended, connected) == (1, 1), words
+        assert (ended, connected) == (1, 1), words
+        assert gits(sshd) == []
+
+
+@needs_sshd
+def test_the_repository_is_asked_once_from_the_beginning(tmp_path: Path) -> None:
+    with running(tmp_path, "LogLevel VERBOSE") as sshd:
+        ended, words, connected = check(sshd, inventory_of(sshd), "--html", str(tmp_path / "page.html"))
+        assert (ended, connected) == (1, 1), words
+        assert len(gits(sshd)) == 1, gits(sshd)
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@needs_sshd
+def test_what_ends_while_it_collects_leaves_nothing_of_it_behind(tmp_path: Path) -> None:
+    with running(tmp_path, "LogLevel VERBOSE") as sshd:
+        waiver = '[[waivers]]\nid = "NO-1"\nwhy = "no statement has it"\nuntil = 2099-01-01\n'
+        ended, words, _ = check(sshd, inventory_of(sshd) + waiver, git="sleep 77")
+        assert ended == 4, words
+        assert "no statement has the id NO-1" in words
+        assert gits(sshd), "it was not begun"
+        assert list((tmp_path / "tmp").glob("tmp.*")) == []
+        assert subprocess.run(["pgrep", "-f", "^sleep 77$"], check=False, capture_output=True).stdout == b""
 
 
 def inventory_of(sshd: Sshd) -> str:

@@ -349,3 +349,15 @@ def test_a_mistyped_id_is_told_before_a_target_that_is_not_there(project: Projec
     result.stderr.fnmatch_lines(["*did you mean*A-*"])
     known = run(project, "--id", "A-1")
     known.stderr.fnmatch_lines(["*no lab is running*"])
+
+
+@pytest.mark.parametrize("targets", [["demo"], ["a", "b"]])
+def test_a_secret_is_in_no_report_and_not_on_the_terminal(project: Project, targets: list[str]) -> None:
+    write(project, "password=hunter2")
+    result = run(project, *(f"--target={target}" for target in targets))
+    assert result.ret == 1
+    files = [file for file in (Path(str(project.path)) / "reports").glob("*/*") if file.is_file()]
+    assert len(files) == 3
+    for text in (result.stdout.str(), *(file.read_text() for file in files)):
+        assert "hunter2" not in text
+        assert "password=[masked]" in text or len(targets) > 1

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -58,8 +63,10 @@ def test_stale_logs() -> None:
 
 class _Site(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = f"host={self.headers['Host']}".encode()
-        self.send_response(200)
+        body = f"host={self.headers['Host']} path={self.path} käse".encode()
+        self.send_response(302 if self.path == "/moved" else 200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Location", "/")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -68,14 +75,33 @@ class _Site(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
-    """A web server on loopback."""
+@contextmanager
+def serving_on_loopback(context: ssl.SSLContext | None = None) -> Iterator[int]:
     server = HTTPServer(("127.0.0.1", 0), _Site)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A web server on loopback."""
+    with serving_on_loopback() as port:
+        yield port
+
+
+@pytest.fixture(autouse=True)
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine that tests has set."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+HERE = {"site.invalid": "127.0.0.1", "other.invalid": "127.0.0.1"}
 
 
 def test_a_name_that_is_not_asked_of_dns_keeps_its_host(port: int) -> None:
@@ -84,13 +110,72 @@ def test_a_name_that_is_not_asked_of_dns_keeps_its_host(port: int) -> None:
     assert (seen.status, seen.says, seen.problem) == (200, True, "")
 
 
+def test_an_address_is_asked_as_it_was_written(port: int) -> None:
+    for path, asked in (("", "/"), ("/a%20b?c=d%26e&f", "/a%20b?c=d%26e&f"), ("/a b/é", "/a%20b/%C3%A9"), ("?q", "/?q")):
+        seen = fetch(Url(url=f"http://site.invalid:{port}{path}", expect=f"path={asked} käse"), HERE, None)
+        assert seen.says, path
+
+
+def test_a_redirection_is_the_answer(port: int) -> None:
+    assert fetch(Url(url=f"http://site.invalid:{port}/moved", expect=""), HERE, None).status == 302
+
+
 def test_an_address_that_refuses_is_an_answer() -> None:
     seen = fetch(Url(url="http://site.invalid:1/", expect="x"), {"site.invalid": "127.0.0.1"}, None)
     assert (seen.status, seen.says) == (0, False)
     assert "refused" in seen.problem
 
 
+def test_a_name_that_nobody_knows_says_nothing_about_the_site() -> None:
+    with pytest.raises(Unobservable, match=r"site\.invalid could not be resolved: is this machine online"):
+        fetch(Url(url="http://site.invalid/", expect="x"), {}, None)
+
+
 def test_tls_of_a_plain_server_is_a_failure_that_is_named(port: int) -> None:
     seen = fetch(Url(url=f"https://site.invalid:{port}/", expect="x"), {"site.invalid": "127.0.0.1"}, None)
     assert seen.status == 0
     assert seen.problem
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A certificate for site.invalid, which is its own authority; its key is beside it."""
+    made = tmp_path / "ca.pem"
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+    names = ["-addext", "subjectAltName=DNS:site.invalid", "-keyout", str(tmp_path / "key.pem"), "-out", str(made)]
+    subprocess.run(["openssl", *words, *names], check=True, capture_output=True)
+    return made
+
+
+def test_tls_is_judged_by_the_authority_and_by_the_name(authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, named = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), list[str | None]()
+    context.load_cert_chain(authority, authority.with_name("key.pem"))
+    context.sni_callback = lambda _socket, name, _context: named.append(name)
+    with serving_on_loopback(context) as port:
+        url = Url(url=f"https://site.invalid:{port}/", expect="host=site.invalid")
+        good = fetch(url, HERE, str(authority))
+        assert (good.status, good.says, good.problem, named) == (200, True, "", ["site.invalid"])
+        stranger = fetch(url, HERE, None)
+        assert stranger.problem.startswith("its certificate is not accepted: ")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+        assert fetch(url, HERE, None).says
+        other = fetch(Url(url=f"https://other.invalid:{port}/", expect=""), HERE, str(authority))
+        assert other.status == 0
+        assert other.problem.startswith("its certificate is not accepted: ")
+        assert "other.invalid" in other.problem
+
+
+def test_an_authority_that_is_not_there_says_nothing_about_the_site(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fetch(Url(url="https://site.invalid:1/", expect="x"), HERE, str(tmp_path / "none.pem"))
+
+
+@pytest.mark.parametrize(("proxy", "name", "uses"), [("", "localhost", 0), ("x", "site.invalid", 0), ("x", "a.invalid", 1)])
+def test_only_where_a_proxy_is_set_a_library_is_needed_that_knows_proxies(
+    port: int, monkeypatch: pytest.MonkeyPatch, proxy: str, name: str, uses: int
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy and f"http://127.0.0.1:{port}")
+    monkeypatch.delitem(sys.modules, "requests", raising=False)
+    seen = fetch(Url(url=f"http://{name}:{port}/", expect=f"host={name}:{port}"), HERE, None)
+    assert (seen.status, seen.says) == (200, True)
+    assert ("requests" in sys.modules) == bool(uses)

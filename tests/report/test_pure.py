@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -13,6 +14,7 @@ from converge.errors import Exit, UsageError
 from converge.record import Line, Probe, Record
 from converge.report import load_checklist, write_reports
 from converge.report.checklist import parse_checklist, proves
+from converge.report.html import HtmlReport
 from converge.report.json import json_text, record_of
 from converge.report.markdown import code, markdown, prose
 from converge.report.screen import first_screen, page
@@ -311,9 +313,29 @@ def test_a_long_list_of_what_was_done_is_folded_with_what_became_of_it() -> None
     assert first_screen(record).count("<li><span") == 5
 
 
-def test_files_are_written_masked_and_whole(tmp_path: Path) -> None:
-    record = samples.red_check()
-    record.verdicts[0].evidence[0].out = "password=hunter2"
-    write_reports(record, tmp_path / "r")
+def test_files_are_written_whole_and_as_they_were_masked_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("converge.masking.mask", None)
+    write_reports(samples.red_check(), tmp_path / "r")
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["report.md", "run.json"]
-    assert "hunter2" not in (tmp_path / "r" / "run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome", "sections", "cells"),
+    [
+        ("setup", "passed", [], 0),
+        ("teardown", "passed", [], 0),
+        ("teardown", "passed", [("Captured stdout teardown", "x")], 5),
+        ("teardown", "failed", [], 5),
+        ("call", "passed", [], 5),
+    ],
+)
+def test_phases_that_the_page_does_not_show_are_not_looked_up(
+    when: Literal["setup", "call", "teardown"],
+    outcome: Literal["passed", "failed"],
+    sections: list[tuple[str, str]],
+    cells: int,
+) -> None:
+    report = pytest.TestReport("a", ("a", 0, "a"), {}, outcome, None, when, sections)
+    found = ['<td class="col-result">Passed</td>', "<td>a</td>", "<td>0 ms</td>", "<td></td>"]
+    HtmlReport(samples.red_check).pytest_html_results_table_row(report, found)
+    assert len(found) == cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -55,6 +56,32 @@ def refused(sshd: Sshd, stage: Stage) -> str:
     return str(caught.value)
 
 
+# Cryptography
+
+
+def test_what_withstands_most_and_costs_least_is_offered_first_and_nothing_is_left_out(link: SshLink) -> None:
+    from paramiko import Transport
+
+    transport = link._transport
+    options, stock = transport.get_security_options(), Transport(socket.socketpair()[0])
+    assert [name.partition("-")[0] for name in options.kex[:2]] == ["mlkem768x25519", "curve25519"]
+    assert list(options.ciphers[:2]) == ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
+    plain = stock.get_security_options()
+    assert (set(options.kex), set(options.ciphers)) == (set(plain.kex), set(plain.ciphers))
+    assert vars(transport)["local_cipher"] == vars(transport)["remote_cipher"] == "aes128-gcm@openssh.com"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [("Ciphers aes256-ctr", "KexAlgorithms ecdh-sha2-nistp256"), ("KexAlgorithms diffie-hellman-group14-sha256",)],
+)
+def test_a_peer_that_has_only_older_ones_is_connected_to(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    with running(tmp_path, *settings) as older:
+        link = connect(older.inv, older.host)
+        assert link.exec("echo it", limit=5).out == b"it\n"
+        link.close()
+
+
 # Host keys
 
 
@@ -104,6 +131,24 @@ def test_an_alias_for_the_key_is_honoured(sshd: Sshd) -> None:
 def test_nobody_listens(sshd: Sshd) -> None:
     sshd.client(f"Port {free_port()}")
     assert "refuses connections" in refused(sshd, "route")
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.EHOSTUNREACH, "Look at this machine's network"),
+        (errno.ENETUNREACH, "Look at this machine's network"),
+        (errno.EACCES, "Look at hosts.app.address in "),
+    ],
+)
+def test_no_way_there(sshd: Sshd, monkeypatch: pytest.MonkeyPatch, number: int, mend: str) -> None:
+    def fail(*_args: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    said = refused(sshd, "route")
+    assert f"127.0.0.1 port {sshd.port} cannot be reached ({os.strerror(number)})" in said
+    assert mend in said
 
 
 def test_a_name_that_does_not_exist(sshd: Sshd) -> None:
