@@ -129,8 +129,9 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
         code, reason = int(Exit.INTERNAL), f"{type(problem).__name__}: {problem}"
         raise
     finally:
-        runner.finish(code, reason)
-    return ended
+        trouble = runner.finish(code, reason)
+    # What could not be read for want of a connection fails, too: that is not what this run has to say.
+    return (Exit.UNKNOWN, trouble) if trouble and (ended is None or ended[0] is Exit.FAILS) else ended
 
 
 def not_attempted(plan: Plan) -> dict[Instance, str]:

@@ -194,8 +194,8 @@ class Runner:
         ranked = (Exit.UNKNOWN, Exit.ROLLED_BACK, Exit.STATE_MOVED, Exit.FAILS)
         return next((code for code in ranked if code in self._demands), None)
 
-    def finish(self, exit_code: int, reason: str) -> None:
-        """Stop the prober, close the journal, free the lock. Never raises for a host that is gone: it is noted.
+    def finish(self, exit_code: int, reason: str) -> str:
+        """Stop the prober, close the journal, free the lock. What prevented that, empty for nothing; raises for no host.
 
         The journal of a run that was left in the middle of a step stays open, for the next run to look what became of it.
         """
@@ -211,9 +211,11 @@ class Runner:
             else:
                 self.journal.write("end", exit_code=exit_code, reason=reason)
         except ConvergeError as problem:
-            self.record.notes.append(f"the journal stays open: {problem}")
+            self.record.notes.append(text := f"the journal stays open: {problem}")
+            return text
         finally:
             self.lock.release()
+        return ""
 
     # One task ---------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,22 @@ def connect(inv, host, ask=None):
 
 converge.session.connect = connect
 """
+DEAD = """
+from converge.errors import ConnectionLost
+from converge.transport import LocalLink
+
+class Dying(LocalLink):
+    dead = False
+
+    def exec(self, script, *, limit, stdin=b""):
+        if Dying.dead:
+            raise ConnectionLost("new: the connection ended")
+        done = super().exec(script, limit=limit, stdin=stdin)
+        Dying.dead = '"kind": "proof"' in script
+        return done
+
+converge.session.connect = lambda inv, host, ask=None: Dying()
+"""
 DEFECT = """
 def broken(*_args, **_words):
     raise ZeroDivisionError("a defect of ours")
@@ -104,6 +120,16 @@ def test_a_connection_that_is_lost_in_a_step_is_13_and_the_next_run_looks(site: 
     again, out = ended(site, "--remediate", "--yes")
     assert again == Exit.HOLDS, out
     assert "ended without an end: every step that it began had ended" in out
+
+
+def test_a_connection_that_is_lost_after_a_step_is_13_too(site: Site) -> None:
+    """What cannot be read any more fails as well: what counts is that nobody knows, and that the journal is open."""
+    extend(site, DEAD)
+    code, out = ended(site, "--remediate", "--yes")
+    assert code == Exit.UNKNOWN, out
+    assert "the journal stays open" in out
+    (story,) = stories(LocalLink())
+    assert story.is_open
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", Exit.DECLINED), ("\n", Exit.DECLINED), ("y\n", Exit.HOLDS)])
