@@ -131,7 +131,8 @@ def by_run(listing: Listing, stories: Iterable[Story], soak: int, today: date) -
         if not mine:
             continue
         left = [entry for entry in left if entry not in mine]
-        began = datetime.fromtimestamp(min(e.at for e in story.entries), UTC).date()
+        # The plan's own time: results have that of the host, whose clock may be wrong.
+        began = datetime.fromtimestamp(story.entries[0].at, UTC).date()
         until = began + timedelta(days=soak)
         stays = "its journal is open: the next run looks what became of it" if story.is_open else ""
         stays = stays or (f"it is kept until {until}, {soak} days after the run" if today < until else "")

@@ -201,6 +201,14 @@ def reason_of(err: str) -> tuple[str, str]:
     return "; ".join(words), "\n".join(rest)
 
 
+def _why(said: str, err: str) -> str:
+    """Why a script failed. Of a program that ended with a status, its last words come first: they are what was seen."""
+    last = (err.strip().splitlines() or [""])[-1].strip()
+    if last and re.fullmatch(r"(?:act \d+|the undo) ended with status \d+", said):
+        return f"{last} ({said})"
+    return said or last or "it failed"
+
+
 def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
     """Write into the step's record what its script left."""
     said, err = (mask(text) for text in reason_of(done.err.decode(errors="backslashreplace")))
@@ -224,7 +232,7 @@ def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
     elif done.rc == Rc.VANISHED:
         record.result, record.reason = "unknown", "its process disappeared without a result"
     elif done.rc == Rc.FAILED:
-        record.result, record.reason = "failed", said or err.strip().splitlines()[-1] if err.strip() or said else "it failed"
+        record.result, record.reason = "failed", _why(said, err)
     else:
         record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s (status {done.rc})"
     return record

@@ -67,9 +67,20 @@ def parse_holder(text: str) -> Holder:
 
 
 _HINTED = f"""
-hinted() {{ # NOW: whether a holder on another host touched the hint lately
+hinted() {{ # whether a holder on another host touched the hint lately
   h=$(sed -n 's/.*"host": "\\([^"]*\\)".*/\\1/p' {HINT} 2>/dev/null)
-  [ -n "$h" ] && [ "$h" != "$(uname -n)" ] && [ "$(($1 - $(stat -c %Y {HINT})))" -lt {STALE} ]
+  [ -n "$h" ] && [ "$h" != "$(uname -n)" ] || return 1
+  # By the clock of the home's own server, which set the hint's time too: this host's may be wrong.
+  ! touch {HINT}.now 2>/dev/null || [ "$(($(stat -c %Y {HINT}.now) - $(stat -c %Y {HINT})))" -lt {STALE} ]
+}}
+"""
+
+_NAMED = f"""
+named() {{ # who has taken the lock just now has yet to write who it is: until then the file names a process that is gone
+  n=20
+  until kill -0 "$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' {LOCK}.info 2>/dev/null)" 2>/dev/null || [ "$n" = 0 ]; do
+    sleep 0.1; n=$((n - 1))
+  done
 }}
 """
 
@@ -79,17 +90,16 @@ def holding_script(info: str, run: str) -> str:
     mine = shlex.quote(f'"run": {json.dumps(run)},')
     return f"""{NICED}
 {RUNTIME}
-{_HINTED}
+{_HINTED}{_NAMED}
 [ -d "$XDG_RUNTIME_DIR" ] || {{ echo "no $XDG_RUNTIME_DIR"; exit 14; }}
 umask 077
 exec 9>>{LOCK} || {{ echo "cannot open"; exit 14; }}
-flock -n 9 || {{ echo held; cat {LOCK}.info 2>/dev/null; exit 10; }}
+flock -n 9 || {{ named; echo held; cat {LOCK}.info 2>/dev/null; exit 10; }}
 exec 8>>{ACT_LOCK}
 flock -n 8 || {{ echo acting; cat {ACT_LOCK}.info 2>/dev/null; exit 10; }}
 exec 8>&-
-# By the clock of the home's own server, which set the hint's time too.
-mkdir -p {STATE} && touch {HINT}.now
-if hinted "$(stat -c %Y {HINT}.now)"; then echo held; cat {HINT}; exit 10; fi
+mkdir -p {STATE}
+if hinted; then echo held; cat {HINT}; exit 10; fi
 printf %s {shlex.quote(info)} | sed 's/"pid": 0/"pid": '$$'/;s/"host": ""/"host": "'"$(uname -n)"'"/' >{LOCK}.info.$$ &&
   mv -T {LOCK}.info.$$ {LOCK}.info
 cp {LOCK}.info {HINT}.$$ && mv -T {HINT}.$$ {HINT}
@@ -208,13 +218,16 @@ def _first_line(stream: Stream) -> str:
 
 
 def holder(link: Link) -> Holder | None:
-    """Who holds the lock now, here or (by the hint) on another host, without taking it; None if nobody. Writes nothing."""
+    """Who holds the lock now, here or (by the hint) on another host, without taking it; None if nobody.
+
+    Writes nothing; where a hint names another host it renews the time of a file beside it.
+    """
     script = f"""{RUNTIME}
 {_HINTED}
 i=$(stat -c %i {LOCK} 2>/dev/null)
 if [ -n "$i" ] && awk -v i="$i" '$2 == "FLOCK" && $6 ~ (":" i "$") {{ found = 1 }} END {{ exit !found }}' /proc/locks; then
   echo held; cat {LOCK}.info 2>/dev/null
-elif hinted "$(date +%s)"; then
+elif hinted; then
   echo held; cat {HINT}
 fi
 """

@@ -163,7 +163,7 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
     if demanded is Exit.INTERRUPTED:
         return demanded, "interrupted: it stopped after the step that was going on"
     if names:
-        return Exit.FAILS, f"the run broke what held before: {names}"
+        return Exit.FAILS, f"held before the run and does not hold now: {names}"
     if demanded is not None:
         return demanded, "see the steps of the run"
     return None

@@ -177,7 +177,11 @@ def test_step_on_another_machine_takes_three_execs(
 def test_output_and_reason_of_a_failure_come_back(world: World, executor: Executor) -> None:
     record = executor.run_step(step(world, acts=(Run("echo out; echo why >&2; exit 3"),)), "a.b", ["A"])
     assert (record.result, record.out, record.err) == ("failed", "out\n", "why")
-    assert record.reason == "act 1 ended with status 3"
+    assert record.reason == "why (act 1 ended with status 3)"
+
+
+def test_reason_of_a_failure_without_words_is_its_status(world: World, executor: Executor) -> None:
+    assert executor.run_step(step(world, acts=(Run("exit 3"),)), "a.b", ["A"]).reason == "act 1 ended with status 3"
 
 
 def test_moved_state_is_refused_with_the_condition(world: World, executor: Executor) -> None:

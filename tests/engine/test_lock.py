@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -183,3 +184,38 @@ def test_hint_of_a_holder_that_is_gone_does_not_count(world: World, host: str) -
     lock = Lock(world.link)
     lock.acquire("ada", "R1")
     lock.release()
+
+
+@pytest.mark.parametrize(("age", "wrong", "counts"), [(5, "+1 hour", True), (500, "-1 hour", False)])
+def test_hint_is_as_old_as_the_home_says_whatever_the_hosts_clock(
+    world: World, monkeypatch: pytest.MonkeyPatch, age: float, wrong: str, counts: bool
+) -> None:
+    hint(world, "werewolves", age)
+    date = world.top / "wrong/date"
+    date.parent.mkdir()
+    date.write_text(f'#!/bin/sh\nexec /bin/date -d "{wrong}" "$@"\n')
+    date.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{date.parent}:{os.environ['PATH']}")
+    assert (holder(world.link) is not None) == counts
+
+
+def test_run_that_comes_in_the_same_moment_is_told_of_the_one_before_it_and_of_no_older_one(world: World) -> None:
+    lock, info = world.top / "run/hkn-migration.lock", world.top / "run/hkn-migration.lock.info"
+    over = subprocess.Popen(["true"])
+    over.wait()
+    older = {"who": "cy@desk", "run": "R0", "since": 1.0, "pid": over.pid, "host": ""}
+    info.write_text(json.dumps(older))
+    process = subprocess.Popen(["flock", str(lock), "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    newer = {**older, "who": "ada@laptop", "run": "R1", "pid": process.pid}
+    writer = threading.Timer(0.5, lambda: info.write_text(json.dumps(newer)))
+    writer.start()
+    try:
+        with pytest.raises(LockHeld, match=r"ada@laptop, run R1, "):
+            Lock(world.link).acquire("bob@desk", "R2")
+    finally:
+        writer.join()
+        subprocess.run(["pkill", "-P", str(process.pid)], check=False)
+        process.kill()
+        process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -231,3 +232,16 @@ def test_command_asks_and_without_a_terminal_needs_yes(
     assert not (attic(stage) / "R1").exists()
     assert typed("--yes") == 0
     assert "nothing to purge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("off", [timedelta(days=-300), timedelta(hours=-1), timedelta(hours=1)])
+def test_hosts_clock_does_not_make_a_run_older(stage: Stage, off: timedelta) -> None:
+    (story,) = stories(stage.link)
+    file = stage.world.home / ".local/state/hkn-migration/runs/R1/journal.jsonl"
+    entries = [json.loads(text) for text in file.read_text().splitlines()]
+    for entry in entries:
+        if entry["kind"] == "result":
+            entry["at"] += off.total_seconds()
+    file.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    assert [run.began for run in runs] == [datetime.fromtimestamp(story.entries[0].at, UTC).date()]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from converge.guards import lint
+from remediate import solr
 from remediate.solr import start_script
 
 MANAGER = r"""#!/bin/sh
@@ -100,3 +102,19 @@ def test_nothing_is_left_for_the_manager_to_expand() -> None:
     assert "${" not in command
     assert "$$" not in command
     assert " $" not in command.replace(' "$said"', "").replace('"$@"', "")
+
+
+def test_a_solr_that_listens_and_never_answers_is_not_waited_for_longer_than_said(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host / "bin/curl").write_text("#!/bin/sh\nexec sleep 1\n")
+    (host / "bin/curl").chmod(0o755)
+    monkeypatch.setattr(solr, "CORE_WAIT", 2.0)
+    began = time.monotonic()
+    done = subprocess.run(
+        ["/bin/sh", "-c", solr.wait_core()], capture_output=True, text=True, check=False, timeout=30,
+        env={**os.environ, "SOLR_PORT": "1", "SOLR_CORE": "production"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "Solr did not tell of its core production within 2 s\n"
+    assert time.monotonic() - began < 6
