@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.lab import Lab
+from lab.payload.places import USER
 from tests.chaos.going import Going
 from tests.live.test_cutover import ASK
 
@@ -36,6 +37,11 @@ def _cut(going: Going) -> None:
         """case "$(tr '\\0' ' ' <"$p/cmdline" 2>/dev/null)" in sshd*": hkn"*) kill -KILL "${p#/proc/}" ;; esac; """
         "done 2>/dev/null; true"
     )
+
+
+def _slay(going: Going) -> None:
+    # As a member of the host's staff would who wants it gone: whatever of it runs there, at once.
+    going.rig.lab.app.run(f"pkill -KILL -u {USER} -f 'hkn-migration(/runs/|[.]act)'; true")
 
 
 def _fill(going: Going) -> None:
@@ -72,6 +78,7 @@ BLOWS: dict[str, Blow] = {
     for blow in (
         Blow("kill", "the control process is killed, with all its children", Going.kill),
         Blow("cut", "all connections to the app host are cut", _cut),
+        Blow("slay", "all processes of the step on the app host are killed", _slay),
         Blow("full", "the app host's disks are full, the home's too", _fill, _let_out),
         Blow("reboot", "the app host is rebooted", _reboot, outage=True),
     )

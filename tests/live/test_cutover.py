@@ -22,8 +22,10 @@ ASK = f"curl -sk -m 5 -o /dev/null -D - --resolve {SITE}:443:127.0.0.1 https://{
 
 @dataclass(frozen=True)
 class Story:
-    """What was seen: a cutover that was stopped, who served then, and one that went through."""
+    """What was seen: cutovers that were killed and stopped, who served after each, and one that went through."""
 
+    killed: Answer
+    served_after_kill: str
     stopped: Answer
     served: str
     timer: str
@@ -59,14 +61,29 @@ def disturb(rig: Rig, deed: str, user: str | None = None) -> Thread:
 def story(rig: Rig) -> Story:
     """One host for all the tests below, which go on from each other."""
     rig.enter("migrated-direct")
+    thread = disturb(rig, "systemctl --user kill --signal=KILL 'hkn-migration-*.service'", USER)
+    killed = rig.remediate("--id", ",".join([*needed("UNIT-5"), "UNIT-5"]))
+    thread.join(10)
+    served_after_kill = rig.lab.app.run(ASK).stdout.lower()
     thread = disturb(rig, "systemctl --user stop --no-block 'hkn-migration-*.service'", USER)
-    stopped = rig.remediate("--id", ",".join([*needed("UNIT-5"), "UNIT-5"]))
+    stopped = rig.remediate("--id", "UNIT-5")
     thread.join(10)
     served, timer = rig.lab.app.run(ASK).stdout.lower(), state(rig, LOGROTATE_TIMER)
     thread = disturb(rig, "systemctl reload nginx")
     done = rig.remediate("--id", "UNIT-5,SOCK-3,UNIT-3,UNIT-4")
     thread.join(10)
-    return Story(stopped, served, timer, done)
+    return Story(killed, served_after_kill, stopped, served, timer, done)
+
+
+def test_a_cutover_that_somebody_kills_is_put_back_by_the_manager(story: Story) -> None:
+    step = cutover_of(story.killed)
+    assert step.result == "rolled back"
+    assert "killed" in step.reason
+    assert story.killed.code == Exit.ROLLED_BACK
+    assert "x-hkn-stage: migrate" in story.served_after_kill
+    assert story.killed.record
+    assert story.killed.record.probe
+    assert story.killed.record.probe.failed == 0
 
 
 def test_a_cutover_that_somebody_stops_puts_back_what_served(story: Story) -> None:
