@@ -29,7 +29,7 @@ from lab.payload import search
 from lab.payload.places import APP_UNIT, ATTIC, HOME, MIGRATE_UNIT, OWNER, PROD, SOCKETS, SOLR, SOLR_PORT, UNITS, USER
 from tests.chaos.going import Going, lines_of, runs_of
 from tests.chaos.trial import asked, damage, lost
-from tests.live.rig import TOP, Answer, Rig, environment, report_of
+from tests.live.rig import TOP, WRITTEN, Answer, Rig, environment, report_of
 from tests.live.snapshots import kept_data, neighbours
 from tests.live.test_by_hand import deploy_of_somebody_else
 from tests.live.test_cutover import ASK, state
@@ -63,6 +63,7 @@ def answer_of(going: Going) -> Answer:
     """What a run said that went on beside us."""
     code, out = going.wait(), going.said()
     print(out)
+    going.rig.folders += [Path(path) for path in WRITTEN.findall(out)]
     folder, record = report_of(out)
     return Answer(going.arguments, code, out, 0.0, folder, record)
 
@@ -264,6 +265,7 @@ def test_a_unit_that_is_stopped_while_the_plan_is_read_makes_another_plan(host: 
     assert f"UNIT-5/cutover at vampires: start {APP_UNIT} beside {MIGRATE_UNIT}" in first
     assert "the hosts changed while you were asked; this is the plan now:" in second
     assert f"start {APP_UNIT}, which does not run" in second
+    host.folders += [Path(path) for path in WRITTEN.findall(rest)]
     _, record = report_of(rest)
     assert record
     assert record.exit_code == Exit.HOLDS
