@@ -24,7 +24,7 @@ comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"
 main=$(prop "$NEW" MainPID)
 held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload || exit 1
 within 15 finds "$PUBLIC" || fail "$found"
-steady "$PUBLIC" || fail "$NEW answered, and its process did not stay for $STABLE s"
+steady "$PUBLIC" || fail "$(unsteady "$PUBLIC")"
 tell "$NEW serves; it waits to be confirmed from outside; stopping this starts $OLDS again"
 confirmed
 trap '' TERM INT HUP

@@ -87,6 +87,10 @@ steady() { # the same process for a while, and itself in the end
   while [ "$(up)" -le "$t" ] && [ "$(prop "$NEW" MainPID)" = "$main" ]; do sleep 0.5; done
   serves_at "$1" && [ "$(prop "$NEW" MainPID)" = "$main" ]
 }
+unsteady() { # SOCKET: why `steady` does not hold
+  if [ "$(prop "$NEW" MainPID)" = "$main" ]; then silent "$1"; return; fi
+  echo "$NEW answered, and its process did not stay for $STABLE s"
+}
 confirmed() { # somebody outside saw the site answer, and says so over a connection of their own
   [ -n "$CV_CONFIRM" ] || return 0
   : >"$CV_CONFIRM.asked"

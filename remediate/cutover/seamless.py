@@ -105,7 +105,7 @@ serves_at "$BESIDE" || { unit start "$NEW" && comes_up "$BESIDE" 240; } || fail 
 main=$(prop "$NEW" MainPID) new_inode=$(inode "$BESIDE")
 held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload && unhook || exit 1
 within 15 finds "$BESIDE" || fail "$found"
-steady "$BESIDE" || fail "$NEW answered, and its process did not stay for $STABLE s"
+steady "$BESIDE" || fail "$(unsteady "$BESIDE")"
 [ "$BESIDE" = "$LISTEN" ] || same || fail "$OLDS has bound $LISTEN anew meanwhile"
 enter over
 [ "$BESIDE" = "$LISTEN" ] || mv -T "$NEXT" "$LISTEN" || exit 1

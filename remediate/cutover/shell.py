@@ -49,7 +49,13 @@ pid_in() {
   case "$v" in ''|*[!0-9]*) echo 0 ;; *) echo "$v" ;; esac
 }
 pid_is_free() { o=$(pid_in "$PID_FILE"); [ "$o" -le 1 ] || ! is_master "$o"; }
-silent() { echo "$NEW does not answer on $1 from $(readlink -f "$NEW_TREE"); it is $(state "$NEW")"; }
+silent() { # SOCKET: why `serves_at` does not hold
+  now=$(readlink -f "$NEW_TREE") cwd=$(readlink "/proc/$(prop "$NEW" MainPID)/cwd" 2>/dev/null)
+  case "$cwd" in
+    ''|"$now") echo "$NEW does not answer on $1 from $now; it is $(state "$NEW")" ;;
+    *) echo "$NEW works in $cwd, and $now is the release that is current" ;;
+  esac
+}
 """
 )
 

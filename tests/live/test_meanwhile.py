@@ -215,7 +215,6 @@ def test_a_deploy_by_somebody_else_in_the_middle_of_a_cutover_takes_it_back(host
     assert "x-hkn-stage: migrate" in host.lab.app.run(ASK).stdout.lower()
 
 
-@pytest.mark.xfail(strict=True, reason="it says that the process did not stay, which it did: the current release moved")
 def test_a_cutover_that_a_deploy_takes_back_says_so(deployed: Deployed) -> None:
     assert "release" in step_of(deployed.run, "UNIT-5/cutover").reason
 

@@ -223,6 +223,23 @@ answers() { :; }
 """What putting back calls, on a host where all of it succeeds."""
 
 
+@pytest.mark.parametrize(
+    ("main", "tree", "said"),
+    [
+        ("gone", ".", "new.service answered, and its process did not stay for 15 s"),
+        ("same", ".", "new.service does not answer on /s from {here}; it is active"),
+        ("same", "/", "new.service works in {here}, and / is the release that is current"),
+    ],
+)
+def test_a_cutover_says_why_the_new_application_was_not_steady(main: str, tree: str, said: str, tmp_path: Path) -> None:
+    unsteady = GUARDED[GUARDED.index("unsteady() {") : GUARDED.index("confirmed() {")]
+    silent = COMMON[COMMON.index("silent() {") :]
+    stubs = 'prop() { echo $$; }\nstate() { echo active; }\nmain=$$\n' + ("main=1\n" if main == "gone" else "")
+    script = f"{stubs}NEW=new.service STABLE=15 NEW_TREE={tree}\n{silent}\n{unsteady}\nunsteady /s"
+    done = subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == said.format(here=tmp_path)
+
+
 @pytest.mark.parametrize("end", ["while :; do sleep 0.02; done", "sleep 0.02; fail 'not proven'"])
 def test_a_stop_that_signals_more_than_once_puts_back(end: str, tmp_path: Path) -> None:
     """The manager signals each process and `timeout` passes it on: what comes second hits the shell anywhere in its end."""
