@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.lab import Lab
+from lab.payload import neighbours
 from lab.payload.places import USER
 from tests.chaos.going import Going
 from tests.live.test_cutover import ASK
@@ -64,6 +65,7 @@ def _reboot(going: Going) -> None:
     lab = going.rig.lab
     lab.reboot(lab.app.name)
     answers(lab)
+    neighbours.wait(lab)
 
 
 def answers(lab: Lab) -> None:
