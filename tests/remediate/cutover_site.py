@@ -242,7 +242,9 @@ class Site:
             "NEXT": beside(str(self.listen), "next"), "HOLD": HOLD, "STABLE": f"{self.stable:g}",
             "CONFIRM": f"{self.confirm:g}", "LOGROTATE_TIMER": "rotation.timer", "LOGROTATE_UNIT": "rotation.service",
         }  # fmt: skip
-        text = prelude(inv).replace("/run/user/$(id -u)", str(self.top / "run"))
+        theirs = "/run/user/${CONVERGE_UID:-$(id -u)}"
+        assert theirs in prelude(inv)
+        text = prelude(inv).replace(theirs, str(self.top / "run"))
         text += CGROUP_OF
         variables = settings(inv, NEW, str(self.top / "new"), **places)
         step = Step("S/1", "new", "hand over", (Run(variables + cutover_steps.PROGRAMS[strategy]),), confirm=5.0)
