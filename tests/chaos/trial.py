@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from converge.asking import TIMEOUT
 from converge.errors import Exit
 from converge.journal import NAME, parse
 from converge.prober import Prober
@@ -162,11 +163,12 @@ def idle(lab: Lab) -> None:
 
 
 def lost(probe: Probe, window: tuple[float, float]) -> list[str]:
-    """Pages that were lost, those between the ends of `window` aside."""
+    """Pages that were lost, those that were asked for between the ends of `window` aside."""
     begin, end = window
     found = []
     for outage in probe.outages:
-        if not (begin - 0.5 <= outage.start and outage.end <= end + 1.0):
+        # Who asked at the end of the window may have waited for a busy application until the limit.
+        if not (begin - 0.5 <= outage.start <= end and outage.end <= end + TIMEOUT):
             found.append(f"{outage.failed} pages lost in {outage.end - outage.start:.2f} s: {outage.first_error}")
     return found
 

@@ -237,7 +237,8 @@ def test_an_interrupted_up_leaves_nothing(moment: float, number: signal.Signals)
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     lab = Lab.open(NAME)
-    if process.returncode == 0:
+    # The signal may come when all is done, and even when Python has let go of its handlers.
+    if process.returncode == 0 or "The lab is up" in said:
         lab.down()
     assert process.returncode in (0, 130, -number), said
     assert traces(lab) == []
