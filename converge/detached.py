@@ -5,8 +5,9 @@ over a new connection, which proves that the host can still be reached. Whoever 
 
 A shell puts nothing back when it is killed. So its program keeps what is to be put back in a file, ``CV_PHASE``, which is
 empty when nothing is; and when the unit has ended, however it did, the manager runs a second script, which runs the program
-again with ``CV_AFTER`` if the file says that something is left. Where the manager knows no such thing a process outside the
-unit waits for its end.
+again with ``CV_AFTER`` if the file says that something is left. A kill of the whole unit may kill that script as well
+(systemd 257 does), and an old manager knows no such thing: so a unit of another name waits for the end, too. Whoever comes
+first of the two puts back, and the other finds it done.
 """
 
 from __future__ import annotations
@@ -47,10 +48,15 @@ def unit_name(run: str, n: int) -> str:
     return f"{NAME}-{run}-{n}.service"
 
 
+def keeper_name(run: str, n: int) -> str:
+    """The transient unit that waits for the end of a step's, to put back if it was killed: whoever kills that spares it."""
+    return f"hkn-putback-{run}-{n}.service"
+
+
 def unit_script(run: str, n: int, label: str, limit: float, body: str, after: str = "") -> str:
     """Shell that runs `body` in a transient unit of the account, and waits for its result in ``N.rc``.
 
-    `after` is run when that has ended, however it did; it gets the word ``wait`` where it has to wait for that itself.
+    `after` is run when that has ended, however it did, by the manager and by a unit that waits for it (``wait``).
     Where the manager knows no such units either runs in a session of its own. The body ends at once if it was begun before.
     """
     words = f"{NAME}: {label}"[:200].replace("%", "%%")
@@ -61,6 +67,12 @@ def unit_script(run: str, n: int, label: str, limit: float, body: str, after: st
         f""" -p "ExecStopPost=/bin/sh '$J/{n}.after'\""""
     )
     file, late = f'"$J/{n}.run"', f'"$J/{n}.after"'
+    why = shlex.quote(f"{NAME}: waits for step {n} of run {run}, to put back if it is killed")
+    keeper = (
+        f"systemd-run --user --quiet --collect --unit={shlex.quote(keeper_name(run, n))} --description={why}"
+        f" -p RuntimeMaxSec={limit + 3 * STOP:g}"
+        ' --setenv=PATH="$PATH" --setenv=J="$J"'
+    )
     return f"""printf %s {shlex.quote(f'mkdir "{_begun(n)}" || exit 0{chr(10)}' + body)} >{file} && sync {file} || exit 70
 printf %s {shlex.quote(after)} >{late} && sync {late} || exit 70
 export J
@@ -70,8 +82,8 @@ alone() {{ setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 & }}
 if {begin} {full} /bin/sh {file} </dev/null >/dev/null 2>&1 && begun; then :
 else
   if {begin} /bin/sh {file} </dev/null >/dev/null 2>&1 && begun; then :; else alone {file}; w=$!; fi
-  begun && alone {late} wait
 fi
+begun && {{ {keeper} /bin/sh {late} wait </dev/null >/dev/null 2>&1 || alone {late} wait; }}
 at_work() {{
   if [ -n "$w" ]; then [ -d "/proc/$w" ]; return; fi
   case "$(systemctl --user show {unit} -p ActiveState)" in *=active|*=activating|*=deactivating) ;; *) return 1 ;; esac

@@ -61,6 +61,19 @@ setsid /bin/sh -c "setsid -w /bin/sh '$body'; $after" </dev/null >/dev/null 2>&1
 """A manager that runs the second script when all of the unit has ended."""
 
 
+HARD = r"""#!/bin/sh
+for word; do
+  before=$last last=$word
+  case "$word" in ExecStopPost=*) has_after=yes ;; --setenv=*) export "${word#--setenv=}" ;; esac
+done
+echo "$*" >>"$HOME/unit"
+if [ "$last" = wait ]; then setsid /bin/sh "$before" wait </dev/null >/dev/null 2>&1 & exit 0; fi
+[ -n "$has_after" ] || exit 1
+setsid /bin/sh "$last" </dev/null >/dev/null 2>&1 &
+"""
+"""A manager that kills the second script with the unit, as systemd 257 does where all of it is killed."""
+
+
 @pytest.fixture
 def world(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(detached, "PAUSE", 0.05)
@@ -184,7 +197,7 @@ def session(pid: int) -> int:
         return 0
 
 
-@pytest.mark.parametrize("manager", [SYSTEMD_RUN, ""], ids=["manager", "no manager"])
+@pytest.mark.parametrize("manager", [SYSTEMD_RUN, HARD, ""], ids=["manager", "hard manager", "no manager"])
 @pytest.mark.parametrize("whole", [True, False], ids=["all", "program"])
 def test_what_a_killed_step_did_is_put_back(
     world: World, make: Callable[..., Executor], manager: str, whole: bool
@@ -216,7 +229,9 @@ def test_what_a_killed_step_did_is_put_back(
         assert "TimeoutStopSec" in (world.home / "unit").read_text()
 
 
-@pytest.mark.parametrize("manager", [SYSTEMD_RUN, "#!/bin/sh\nexit 1\n"], ids=["manager", "no manager"])
+@pytest.mark.parametrize(
+    "manager", [SYSTEMD_RUN, HARD, "#!/bin/sh\nexit 1\n"], ids=["manager", "hard manager", "no manager"]
+)
 def test_after_an_ordinary_end_there_is_nothing_to_put_back(
     world: World, make: Callable[..., Executor], manager: str
 ) -> None:
