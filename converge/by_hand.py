@@ -20,7 +20,8 @@ from converge.steps import Run, Step
 from hosts.schema import Inventory
 
 if TYPE_CHECKING:
-    from converge.executor import Attempt, Executor
+    from converge.executor import Executor
+    from converge.launch import Attempt
 
 OWN_WORDS = re.compile(
     r"\b(?:aside|put|relink|chmode|unit|prop|started|upstream)\s+[\w\"'$/-]|\$(?:\(upstream|UNIT\b|SOLR_)"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,19 @@ from converge import notices
 from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
 from converge.compile import Fence, compile_step, compile_undo, render
 from converge.detached import (
-    STARTED_AT,
-    STOP,
     Confirmation,
     RolledBack,
-    aftermath,
-    environment,
     outcome_script,
-    unit_script,
 )
 from converge.errors import ConnectionLost, UsageError
-from converge.journal import Journal, JournalError, append_script, folder, line
-from converge.lock import ACT_LOCK, RUNTIME, Lock, mine_script
-from converge.masking import mask
+from converge.journal import Journal, JournalError, line
+from converge.launch import CONTROL, GRACE, Attempt, launch_script, settle
+from converge.lock import Lock, mine_script
 from converge.record import StepRecord
-from converge.shell import MARK, NICED, Rc
+from converge.shell import Rc
 from converge.steps import Step
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
-
-CONTROL = "control"
-PUT_BACK = 180.0
-"""Seconds that a step has after its limit to put back what it interrupted, before it is killed."""
-GRACE = PUT_BACK + 30.0
-"""Seconds beyond a step's own limit before the exec that started it gives up hearing of it."""
-SHOWN = 200_000
-"""Bytes of a step's output that come back; the rest stays on its host."""
 
 
 def host_fence(inv: Inventory, host: str, run: str) -> Fence:
@@ -64,178 +50,9 @@ def control_fence(workdir: str, attic: str, run: str) -> Fence:
     return Fence(roots=(workdir,), attic=attic, run_id=run)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
-
-    With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed. `who` is whose run it is.
-    """
-
-    n: int
-    host: str
-    script: str
-    undo: str | None
-    limit: float
-    label: str
-    confirm: bool = False
-    who: str = "unknown"
-
-    @property
-    def is_on_a_host(self) -> bool:
-        """Whether others work where it acts."""
-        return self.host != CONTROL
-
-
 def key_of(n: int, step: str) -> str:
     """Name of a step's folder in the attic of its run."""
     return f"{n:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', step)}"
-
-
-def launch_script(run: str, attempt: Attempt, intent: str) -> str:
-    """Shell that writes the intent, starts the script detached from the connection, and reports what it left.
-
-    `intent` is the journal's line, or empty where the journal is on another host. A number is used once: a script whose
-    number was begun before is not run again.
-    """
-    n = attempt.n
-    undo = f'printf %s {shlex.quote(attempt.undo)} >"$J/{n}.undo.sh" && ' if attempt.undo else ""
-    body = _detached(run, attempt, bool(intent))
-    session = f"setsid /bin/sh -c {shlex.quote(body)} </dev/null >/dev/null 2>&1 &\nwait $!"
-    after = _after(run, attempt, bool(intent))
-    start = unit_script(run, n, attempt.label, attempt.limit, body, after) if attempt.confirm else session
-    return f"""{RUNTIME}
-{append_script(run, [intent] if intent else [])}
-[ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
-umask 077
-{undo}printf %s {shlex.quote(attempt.script)} >"$J/{n}.sh" && sync "$J/{n}.sh" || exit {Rc.FAILED.value}
-{start}
-[ -s "$J/{n}.rc" ] || exit {Rc.VANISHED.value}
-tail -c {SHOWN} "$J/{n}.out"
-tail -c {SHOWN} "$J/{n}.err" >&2
-exit "$(cat "$J/{n}.rc")"
-"""
-
-
-def _ending(run: str, attempt: Attempt, journalled: bool) -> str:
-    """What both have who may end a step: its places, and `end`, which writes what became of it."""
-    n = attempt.n
-    form = '{"v": 1, "kind": "result", "at": %s, "n": %s, "rc": %s}\\n'
-    result = f"printf {shlex.quote(form)} \"$(date +%s)\" {n} \"$rc\" >>\"$J/journal.jsonl\"" if journalled else ":"
-    title = notices.title(run, n, attempt.who, attempt.label)
-    return f"""{NICED if attempt.is_on_a_host else ""}
-J={folder(run)}
-umask 077
-{RUNTIME}
-# Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
-trap : TERM HUP INT
-{environment(run, n) if attempt.confirm else ""}
-{notices.ALOUD if attempt.is_on_a_host else "aloud() { :; }"}
-end() {{
-  rc=$1
-  printf 'ended with status %s\\n' "$rc" >>"$J/{n}.state"
-  aloud {shlex.quote(title)}": ended with status $rc"
-  {result}
-  printf '%s\\n' "$rc" >"$J/{n}.rc.new" && mv -T "$J/{n}.rc.new" "$J/{n}.rc"
-  exit 0
-}}
-begin() {{ printf '%s %s\\n' $$ "$(sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f20)" >"$J/{n}.started"; }}"""
-
-
-def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
-    """What goes on when we are gone: holds the acts' lock, ends the script at its limit, writes what became of it."""
-    n = attempt.n
-    title = notices.title(run, n, attempt.who, attempt.label)
-    state = notices.state(
-        run, n, attempt.who, attempt.label, puts_back=attempt.confirm, undoable=attempt.undo is not None
-    )
-    program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
-    if attempt.confirm:
-        program = f'(flock 9; exec {program}) 9>>"$CV_PHASE.lock"'
-    return f"""{_ending(run, attempt, journalled)}
-: >"$J/{n}.out"; : >"$J/{n}.err"
-begin
-if [ -d "$XDG_RUNTIME_DIR" ]; then
-  exec 8>>{ACT_LOCK}
-  flock -n 8 || {{ echo '{MARK}busy: another step acts on this host' >"$J/{n}.err"; end {Rc.BUSY.value}; }}
-  printf '%s\\n' {shlex.quote(f"{run}, step {n}: {attempt.label}")} >{ACT_LOCK}.info
-fi
-printf '%s\\n' {shlex.quote(state)} >"$J/{n}.state"
-aloud {shlex.quote(f"{title}: begins")}
-{program}
-rc=$?
-{aftermath(n) if attempt.confirm else ""}
-case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
-sync "$J/{n}.out" "$J/{n}.err"
-end $rc
-"""
-
-
-def _after(run: str, attempt: Attempt, journalled: bool) -> str:
-    """What the manager runs when the unit of a step has ended: puts back for a step that was killed, under the same lock."""
-    n = attempt.n
-    return f"""{_ending(run, attempt, journalled)}
-over() {{ [ -s "$J/{n}.rc" ]; }}
-dead() {{ read -r p s 2>/dev/null <"$J/{n}.started" && [ "$({STARTED_AT})" != "$s" ]; }}
-w={int(attempt.limit + PUT_BACK + STOP)}
-[ "${{1:-}}" != wait ] || until over || dead || [ $w -le 0 ]; do sleep 1; w=$((w - 1)); done
-over && exit 0
-exec 8>>{ACT_LOCK}
-# The step itself holds it while it lives; another one's step would be at work on the same units.
-flock -w {STOP} 8 && ! over && [ -e "$J/{n}.started" ] || exit 0
-begin
-rc=
-{aftermath(n)}
-[ -n "$rc" ] || ! grep -q '^{MARK}rolled-back: ' "$J/{n}.err" || rc={Rc.ROLLED_BACK.value}
-[ -z "$rc" ] || end "$rc"
-"""
-
-
-def reason_of(err: str) -> tuple[str, str]:
-    """The script's own words for why it ended, and its stderr without them."""
-    words, rest = [], []
-    for text in err.splitlines():
-        if found := re.match(rf"{MARK}[\w-]+: (.*)", text):
-            words.append(found.group(1))
-        else:
-            rest.append(text)
-    return "; ".join(words), "\n".join(rest)
-
-
-def _why(said: str, err: str) -> str:
-    """Why a script failed. Of a program that ended with a status, its last words come first: they are what was seen."""
-    last = (err.strip().splitlines() or [""])[-1].strip()
-    if last and re.fullmatch(r"(?:act \d+|the undo) ended with status \d+", said):
-        return f"{last} ({said})"
-    return said or last or "it failed"
-
-
-def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
-    """Write into the step's record what its script left."""
-    said, err = (mask(text) for text in reason_of(done.err.decode(errors="backslashreplace")))
-    record.rc, record.seconds = done.rc, round(done.seconds, 3)
-    record.out, record.err = mask(done.out.decode(errors="backslashreplace")), err
-    if done.rc == Rc.DONE:
-        record.result = "done"
-    elif done.rc == Rc.UNLOCKED:
-        record.result, record.reason = "refused", "this run does not hold the target's lock any more"
-    elif done.rc in {Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED, Rc.BUSY}:
-        record.result, record.reason = "refused", said or "refused"
-    elif done.rc == Rc.ROLLED_BACK:
-        record.result, record.reason = "rolled back", said
-    elif done.rc == Rc.TIMED_OUT:
-        # The status is that of the limit then; what it did about it, it said.
-        put_back = f"{MARK}rolled-back: ".encode() in done.err
-        record.result = "rolled back" if put_back else "failed"
-        record.reason = f"it was ended after its limit of {limit:g} s{f': {said}' if put_back else ''}"
-    elif done.rc == Rc.REPEATED:
-        record.result, record.reason = "unknown", "it was begun before and is not repeated"
-    elif done.rc == Rc.VANISHED:
-        record.result, record.reason = "unknown", "its process disappeared without a result"
-    elif done.rc == Rc.FAILED:
-        record.result, record.reason = "failed", _why(said, err)
-    else:
-        record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s (status {done.rc})"
-    return record
 
 
 class Executor:
@@ -267,9 +84,7 @@ class Executor:
         self.epoch = 0
         """How many steps were sent, whatever became of them; what was read before the last of them proves nothing."""
 
-    def run_step(
-        self, step: Step, remedy: str, statements: Sequence[str], record: StepRecord | None = None
-    ) -> StepRecord:
+    def run_step(self, step: Step, remedy: str, statements: Sequence[str], record: StepRecord | None = None) -> StepRecord:
         """Run one step, once. What became of it is in the record's `result`; `reason` says why if it was not done.
 
         Raises:
@@ -493,4 +308,3 @@ def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:
     record.commands, record.preconditions, record.undo = fresh.commands, fresh.preconditions, fresh.undo
     record.sentence, record.host, record.interrupts = fresh.sentence, fresh.host, fresh.interrupts
     return record
-

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converge.errors import Exit, LockHeld
-from converge.executor import GRACE
 from converge.journal import Journal, Story, fate_script, stories
+from converge.launch import GRACE
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
 from converge.transport import Link

@@ -10,10 +10,11 @@ from converge import attic, guards, outside
 from converge import compile as words
 from converge.by_hand import Ended, Hands, by_hand, is_a_persons
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
-from converge.executor import CONTROL, Executor
+from converge.executor import Executor
 from converge.foresight import Course, Foresight, Prefetch, Want
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, stories
+from converge.launch import CONTROL
 from converge.lock import Lock, holder
 from converge.plan import Failing, Plan, Task, block, blocked_text, by_hand_text, call, fill, sketch
 from converge.prober import Prober

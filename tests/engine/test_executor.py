@@ -15,8 +15,9 @@ import pytest
 
 from converge.compile import render
 from converge.errors import ConnectionLost, UsageError
-from converge.executor import Executor, launch_script, settle
+from converge.executor import Executor
 from converge.journal import Journal, stories
+from converge.launch import launch_script, settle
 from converge.lock import Lock
 from converge.record import StepRecord
 from converge.shell import Rc
