@@ -129,7 +129,8 @@ echo '[owner]'
 case "${{pid:-x}}" in *[!0-9]*) ;; *) about "$pid";; esac
 echo '[core]'
 base="http://127.0.0.1:$SOLR_PORT/solr"
-echo "status=$(curl -s -m 5 "$base/admin/cores?action=STATUS&core=$SOLR_CORE&wt=json" | tr -d '\n')"
+# Without the index's size: it is added up from files which a commit may take away meanwhile, and the answer is a 500 then.
+echo "status=$(curl -s -m 5 "$base/admin/cores?action=STATUS&core=$SOLR_CORE&indexInfo=false&wt=json" | tr -d '\n')"
 echo "answer=$(curl -s -m 5 "$base/$SOLR_CORE/select?q=*:*&rows=0&wt=json" | tr -d '\n')"
 """
     ),

@@ -34,7 +34,7 @@ _WAIT_CORE = r"""
 up() { cut -d. -f1 /proc/uptime; }
 t=$(($(up) + CORE_WAIT))
 while [ "$(up)" -lt "$t" ]; do
-  curl -s -m 5 "http://127.0.0.1:$SOLR_PORT/solr/admin/cores?action=STATUS&core=$SOLR_CORE&wt=json" |
+  curl -s -m 5 "http://127.0.0.1:$SOLR_PORT/solr/admin/cores?action=STATUS&core=$SOLR_CORE&indexInfo=false&wt=json" |
     grep -q '"instanceDir"' && exit 0
   sleep 0.25
 done
