@@ -77,6 +77,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     early_config.pluginmanager.register(HeadStart(early_config, parser, args), "converge-head-start")
 
 
+def mark(plugins: Sequence[str]) -> None:
+    """Tell pytest's import hook of plugins that are to be imported, before any thread imports.
+
+    pytest adds them to a set as it comes to each, and goes through that set at every import, in whichever thread it is: one
+    that connected ended with "Set changed size during iteration".
+    """
+    names = [name for plugin in plugins for name in (plugin, f"_pytest.{plugin}") if name not in sys.modules]
+    pytest.register_assert_rewrite(*names)
+
+
 class HeadStart:
     """Connects as soon as it is known to what."""
 
@@ -88,6 +98,7 @@ class HeadStart:
         """The conftest at the top has been imported, none below it has."""
         if not self._tried and hasattr(plugin, "pytest_converge_start"):
             self._tried = True
+            mark(getattr(plugin, "pytest_plugins", ()))
             self._begin(manager.hook.pytest_converge_start())
 
     def _begin(self, start: Start) -> None:

@@ -10,11 +10,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
-from converge.early import all_of_it, inside, only, without
+from converge.early import HeadStart, all_of_it, inside, only, without
 from tests.sshd import Sshd, needs_sshd, running
 
 TOP = Path(__file__).resolve().parents[2]
@@ -222,3 +223,15 @@ def as_toml(table: dict[str, object], name: str = "") -> str:
         elif key == "urls":
             plain.append("urls = []")
     return "\n".join([*plain, *tables]) + "\n"
+
+
+def test_plugins_are_marked_before_any_thread_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest goes through the marked ones at each import: what it adds meanwhile broke a connection, once in a while."""
+    order: list[object] = []
+    monkeypatch.setattr(pytest, "register_assert_rewrite", lambda *names: order.append(names))
+    monkeypatch.setattr(HeadStart, "_begin", lambda _self, _start: order.append("begin"))
+    conftest = SimpleNamespace(pytest_converge_start=None, pytest_plugins=["not_there_yet", "json"])
+    manager = SimpleNamespace(hook=SimpleNamespace(pytest_converge_start=lambda: None))
+    start: Any = HeadStart
+    start(None, None, []).pytest_plugin_registered(conftest, manager)
+    assert order == [("not_there_yet", "_pytest.not_there_yet", "_pytest.json"), "begin"]
