@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,7 +119,27 @@ class HostGroup:
 
     def memory(self) -> int:
         """Memory of all its processes in bytes; a page that processes share is counted in parts."""
-        return sum(_proportional_memory(pid) for folder, *_ in os.walk(self.main) for pid in _processes(Path(folder)))
+        return sum(map(_proportional_memory, self._members()))
+
+    def commands(self) -> list[str]:
+        """The command lines of its processes with the state of each (proc(5)), without nspawn's own and init's."""
+        skipped = ("systemd-nspawn", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/sbin/init")
+        lines = map(_command, self._members())
+        return [line for line in lines if line and not line.startswith(skipped)]
+
+    def _members(self) -> Iterator[int]:
+        return (pid for folder, *_ in os.walk(self.main) for pid in _processes(Path(folder)))
+
+
+def _command(pid: int) -> str:
+    """Its state and command line, as ps shows them; empty for a kernel's thread and for what has gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+    line = " ".join(word.decode(errors="replace") for word in words).strip()
+    return f"{line} ({state})" if line else ""
 
 
 def _remove_folders(path: Path) -> None:

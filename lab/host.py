@@ -17,7 +17,12 @@ from lab.errors import BootFailed, LabError
 from lab.network import remove_link
 
 BOOT_LIMIT = 60.0
-OFF_LIMIT = 30.0
+OFF_LIMIT = 150.0
+"""Seconds for a host to go down. systemd kills a service that does not end after 90 s, and a user's manager after 120 s
+(`systemctl show -p TimeoutStopUSec user@5000`); a host that is slow to end is not one that cannot."""
+
+SLOW = 5.0
+"""Seconds after which a host that goes down is asked what it waits for; it takes one or two."""
 NSPAWN_RUN = Path("/run/systemd/nspawn")
 
 
@@ -145,17 +150,30 @@ class Host:
             time.sleep(0.02)
         self.wait_ready()
 
-    def power_off(self, limit: float = OFF_LIMIT) -> None:
-        """Shut it down in order, so that its disk is consistent. BootFailed if it does not end."""
+    def power_off(self, say: Callable[[str], None], limit: float = OFF_LIMIT) -> None:
+        """Shut it down in order, so that its disk is consistent; ``say`` is told what a slow one waits for.
+
+        BootFailed, with what still runs, if it does not end within ``limit`` seconds.
+        """
         status = supervisor.read_status(self.folder)
         if status is None or status.nspawn is None or status.exit is not None:
             return
         os.kill(status.nspawn, signal.SIGTERM)
-        deadline = time.monotonic() + limit
+        started, told = time.monotonic(), False
         while self.group.populated():
-            if time.monotonic() > deadline:
-                raise BootFailed(f"{self.name} did not power off in {limit:g} s: {self.console_tail()}")
+            passed = time.monotonic() - started
+            if passed > SLOW and not told:
+                say(f"{self.name} is slow to power off; it still runs {self._still()}")
+                told = True
+            if passed > limit:
+                raise BootFailed(
+                    f"{self.name} did not power off in {limit:g} s; it still runs {self._still()}; "
+                    f"its console's end: {self.console_tail()}"
+                )
             time.sleep(0.02)
+
+    def _still(self) -> str:
+        return ", ".join(self.group.commands()) or "nothing"
 
     def destroy(self) -> bool:
         """End it at once and remove everything of it from this machine; also a crash's leftovers. Safe to repeat.

@@ -235,7 +235,7 @@ class Lab:
         state.build(self)
         self.say(f"freezing the state {state.name}")
         for host in self._hosts.values():
-            host.power_off()
+            host.power_off(self.say)
         overlays = {name: host.overlay for name, host in self._hosts.items()} | {"home": self._home}
         for overlay in overlays.values():
             overlay.unmount()

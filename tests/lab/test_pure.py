@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import subprocess
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
+import lab.host
+import lab.supervisor
 from lab import connection, images, layers, needs, network, seed
 from lab.cache import Cache, overlay_options, remove_tree
 from lab.cgroups import Hierarchies, HostGroup, parse_mounts
-from lab.errors import CommandFailed, NeedsMissing, NetworkFailed, UnknownName
+from lab.errors import BootFailed, CommandFailed, NeedsMissing, NetworkFailed, UnknownName
+from lab.host import Host
 from lab.images import Image
 from lab.lab import Lab
 from lab.layers import BARE, State
@@ -57,6 +62,32 @@ def test_the_memory_of_a_group_is_its_processes(tmp_path: Path) -> None:
     # One that was listed and is gone when it is read.
     (tmp_path / "host/payload/cgroup.procs").symlink_to("gone")
     assert group.memory() > 2**20
+
+
+def test_a_host_that_stays_up_is_told_with_what_it_still_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = subprocess.Popen(["sleep", "60.5"])
+    try:
+        group = HostGroup("host", Hierarchies(tmp_path, None))
+        (tmp_path / "host/payload").mkdir(parents=True)
+        (tmp_path / "host/payload/cgroup.procs").write_text(f"{held.pid}\n")
+        (tmp_path / "host/cgroup.events").write_text("populated 1\n")
+        until = time.monotonic() + 10
+        while group.commands() != ["sleep 60.5 (S)"] and time.monotonic() < until:
+            time.sleep(0.01)
+        assert group.commands() == ["sleep 60.5 (S)"]
+        host = Host("vampires", "host", tmp_path)
+        told: list[str] = []
+        monkeypatch.setattr(lab.host, "SLOW", 0)
+        monkeypatch.setattr(HostGroup, "find", lambda _: group)
+        monkeypatch.setattr(lab.supervisor, "read_status", lambda _: Status(held.pid, nspawn=held.pid))
+        with monkeypatch.context() as patch:
+            patch.setattr("os.kill", lambda *_: None)
+            with pytest.raises(BootFailed, match=r"did not power off in 0.1 s; it still runs sleep 60.5 \(S\)"):
+                host.power_off(told.append, limit=0.1)
+        assert told == ["vampires is slow to power off; it still runs sleep 60.5 (S)"]
+    finally:
+        held.kill()
+        held.wait()
 
 
 def test_the_range_is_the_labs_own_and_stable() -> None:
