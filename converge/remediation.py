@@ -102,7 +102,7 @@ def only(saved: planfile.SavedPlan, session: Session, runner: Runner, plan: Plan
     kind, session.record.kind = session.record.kind, "plan"
     planfile.refuse_if_moved(saved, plan, session.id, str(session.folder))
     session.record.kind = kind
-    runner.only_planned = True
+    runner.mender.only_planned = True
     note = f"carries out the plan of {saved.run} ({saved.file})"
     if note not in session.record.notes:
         session.record.notes.append(note)
