@@ -168,6 +168,14 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
     raise Unobservable(f"the shared data below {inv.shared} could not be counted ({seen})")
 
 
+def tree_if_readable(link: Link, inv: Inventory) -> Tree | None:
+    """The same, None where it could not be counted or asked for."""
+    try:
+        return read_tree(link, inv)
+    except (Unobservable, ConvergeError):
+        return None
+
+
 def tree_kept(before: Tree | None, after: Tree | None) -> Guard:
     """Whether no shared data was lost between two readings (None: it could not be read)."""
     name = "shared data kept"

@@ -245,12 +245,7 @@ class Runner:
             ) from None
 
     def _guards_after(self) -> None:
-        after = None
-        try:
-            after = guards.read_tree(self.app, self.inv)
-        except (Unobservable, ConvergeError):
-            pass
-        kept = guards.tree_kept(self._tree, after)
+        kept = guards.tree_kept(self._tree, guards.tree_if_readable(self.app, self.inv))
         self.record.guards.append(kept.text)
         if not kept.holds:
             self._demands.add(Exit.FAILS)
