@@ -146,9 +146,10 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
         Unobservable: it could not be counted.
     """
     folders, most = " ".join(shlex.quote(folder) for folder in data_folders(inv)), inv.limits.entries
+    # Not %d: the awk of Debian 9 ends at 2^31 - 1 with it, and what was lost beyond 2 GiB would not be seen.
     count = (
         f"awk 'NR > {most} {{ many = 1 }} /unread/ {{ bad = 1 }} /^[0-9]/ {{ n++; b += $1 }} "
-        'END { if (many) print "many"; else if (bad) exit 1; else printf "%d %d\\n", n, b }\''
+        'END { if (many) print "many"; else if (bad) exit 1; else printf "%.0f %.0f\\n", n, b }\''
     )
     # A folder that does not exist yet holds nothing; one that cannot be read is not known, and must not count as empty.
     walk = 'find "$d" -type f -printf "%s\\n" -o -printf ".\\n"'
