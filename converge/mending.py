@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from converge import compile as words
 from converge import guards
-from converge.by_hand import Ended, Hands, by_hand, is_a_persons
+from converge.by_hand import by_hand, is_a_persons
 from converge.errors import ConvergeError, Exit, Unobservable
 from converge.executor import Executor
 from converge.foresight import Course, Foresight, Prefetch, Want
+from converge.hands import Ended, Hands
 from converge.launch import CONTROL
 from converge.plan import Plan, Task, blocked_text, by_hand_text, call
 from converge.record import StepRecord, Verdict

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from converge import planfile
-from converge.by_hand import PATIENCE, duration
+from converge.by_hand import duration
 from converge.errors import ConvergeError, Declined, Exit, UsageError
+from converge.hands import PATIENCE
 from converge.judging import Instance
 from converge.masking import mask
 from converge.plan import Failing, Plan, blocked_text

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from converge import attic, guards, outside
-from converge.by_hand import Hands
 from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import Executor
 from converge.foresight import Foresight, Prefetch, Want
+from converge.hands import Hands
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, stories
 from converge.launch import CONTROL
