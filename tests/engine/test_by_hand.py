@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from converge import by_hand
+from converge import hands
 from converge.by_hand import duration, in_words
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.journal import stories
@@ -33,7 +33,7 @@ from tests.engine.world import build
 
 @pytest.fixture
 def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(by_hand, "SOON", 0.05)
+    monkeypatch.setattr(hands, "SOON", 0.05)
     made = build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
     made.wait = 20.0
     return made
@@ -300,7 +300,7 @@ def test_news_come_when_what_is_seen_changes(stage: Stage) -> None:
 
 
 def test_news_come_less_and_less_often_while_nothing_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_hand, "NEWS", 0.1)
+    monkeypatch.setattr(hands, "NEWS", 0.1)
     stage.wait = 1.5
     stage.add("A", stage.writer("A", may="deploy"))
     stage.go()
