@@ -4,6 +4,7 @@ stopped in the middle, done on the second try without losing a page, and what la
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 
@@ -160,29 +161,27 @@ def test_a_reload_of_the_renamed_master_changes_nothing(rig: Rig) -> None:
     assert state(rig, APP_UNIT, "MainPID") == main
 
 
-def serves_again(rig: Rig, deed: str) -> str:
-    """Do something, and wait until the site answers again; the unit's main process."""
-    rig.lab.app.run(deed, user=USER)
+LATER: dict[str, Callable[[Rig], object]] = {
+    "log rotation": lambda rig: rig.lab.app.run(f"systemctl --user start {LOGROTATE_UNIT}", user=USER),
+    "restart": lambda rig: rig.lab.app.run(f"systemctl --user restart {APP_UNIT}", user=USER),
+    "reboot": lambda rig: rig.lab.reboot(rig.lab.app.name),
+}
+"""What happens to a site in the months after."""
+
+
+def assert_answers_after(rig: Rig, deed: str) -> None:
+    """Do it, and the site answers again through the web server, by the new unit, started anew."""
+    before = state(rig, APP_UNIT, "InvocationID")
+    LATER[deed](rig)
     rig.lab.app.wait_until(f"{ASK} | grep -qi '^x-hkn-stage: prod'", timeout=60)
-    return state(rig, APP_UNIT, "MainPID")
-
-
-@pytest.mark.usefixtures("story")
-def test_a_log_rotation_finds_the_site_answering_again(rig: Rig) -> None:
-    before = state(rig, APP_UNIT, "MainPID")
-    assert serves_again(rig, f"systemctl --user start {LOGROTATE_UNIT}") != before
-    assert state(rig, LOGROTATE_UNIT, "Result") == "success"
-
-
-@pytest.mark.usefixtures("story")
-def test_a_restart_finds_the_site_answering_again(rig: Rig) -> None:
-    before = state(rig, APP_UNIT, "MainPID")
-    assert serves_again(rig, f"systemctl --user restart {APP_UNIT}") != before
-
-
-@pytest.mark.usefixtures("story")
-def test_a_reboot_finds_the_site_answering_again_by_the_new_unit(rig: Rig) -> None:
-    rig.lab.reboot(rig.lab.app.name)
-    main = serves_again(rig, "true")
+    assert state(rig, APP_UNIT, "InvocationID") != before
+    main = state(rig, APP_UNIT, "MainPID")
     assert f"/{APP_UNIT}" in rig.lab.app.run(f"cat /proc/{main}/cgroup").stdout
+    assert state(rig, LOGROTATE_UNIT, "Result") == "success"
     assert state(rig, MIGRATE_UNIT, "LoadState") == "not-found"
+
+
+@pytest.mark.usefixtures("story")
+@pytest.mark.parametrize("deed", LATER)
+def test_what_comes_later_finds_the_site_answering_again(rig: Rig, deed: str) -> None:
+    assert_answers_after(rig, deed)
