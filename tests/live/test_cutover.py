@@ -15,11 +15,14 @@ from converge.errors import Exit
 from converge.record import StepRecord
 from lab.connection import SITE
 from lab.payload.places import APP_UNIT, LOGROTATE_TIMER, LOGROTATE_UNIT, MIGRATE_UNIT, SOCKETS, USER, VHOSTS
+from tests.live.faulting import planned_wrongly
 from tests.live.rig import Answer, Rig
 
 ASK = f"curl -sk -m 5 -o /dev/null -D - --resolve {SITE}:443:127.0.0.1 https://{SITE}/ | tr -d '\\r'"
 """Prints the headers of the site's answer, asked through the web server as a visitor does."""
 
+TO_THE_CUTOVER = ("--id", ",".join([*needed("UNIT-5"), "UNIT-5"]))
+THE_CUTOVER = ("--id", "UNIT-5,SOCK-3,UNIT-3,UNIT-4")
 
 VHOST = """
 server {
@@ -60,13 +63,17 @@ def rebuilt(rig: Rig) -> int:
 
 @dataclass(frozen=True)
 class Story:
-    """What was seen: cutovers that were killed and stopped, who served after each, and one that went through."""
+    """What was seen: cutovers that were killed and stopped, who served after each, and one that went through;
+    what was planned before the first and the last.
+    """
 
+    planned: Answer
     killed: Answer
     served_after_kill: str
     stopped: Answer
     served: str
     timer: str
+    planned_again: Answer
     done: Answer
     rebuilt: int
 
@@ -100,19 +107,21 @@ def disturb(rig: Rig, deed: str, user: str | None = None) -> Thread:
 def story(rig: Rig) -> Story:
     """One host for all the tests below, which go on from each other."""
     rig.enter("migrated-direct")
+    planned = rig.check("--plan", *TO_THE_CUTOVER)
     thread = disturb(rig, "systemctl --user kill --signal=KILL 'hkn-migration-*.service'", USER)
-    killed = rig.remediate("--id", ",".join([*needed("UNIT-5"), "UNIT-5"]))
+    killed = rig.remediate(*TO_THE_CUTOVER)
     thread.join(10)
     served_after_kill = rig.lab.app.run(ASK).stdout.lower()
     thread = disturb(rig, "systemctl --user stop --no-block 'hkn-migration-*.service'", USER)
     stopped = rig.remediate("--id", "UNIT-5")
     thread.join(10)
     served, timer = rig.lab.app.run(ASK).stdout.lower(), state(rig, LOGROTATE_TIMER)
+    planned_again = rig.check("--plan", *THE_CUTOVER)
     thread = disturb(rig, rebuilds("prod"))
-    done = rig.remediate("--id", "UNIT-5,SOCK-3,UNIT-3,UNIT-4")
+    done = rig.remediate(*THE_CUTOVER)
     thread.join(10)
     return Story(
-        killed, served_after_kill, stopped, served, timer, done, rebuilt(rig),
+        planned, killed, served_after_kill, stopped, served, timer, planned_again, done, rebuilt(rig),
     )  # fmt: skip
 
 
@@ -149,6 +158,15 @@ def test_the_next_one_renames_and_loses_nothing_though_the_web_servers_configura
     assert probe
     assert (probe.failed, probe.searches_failed, probe.saves_failed) == (0, 0, 0)
     assert len(probe.answered_by) == 2
+
+
+def test_each_run_did_what_the_plan_before_it_said(story: Story) -> None:
+    for plan, run in ((story.planned, story.killed), (story.planned_again, story.done)):
+        assert plan.record
+        assert "UNIT-5/cutover" in {step.id for step in plan.record.steps if step.result == "planned"}
+        assert planned_wrongly(plan, run) == []
+    assert "DEP-1/deploy" in story.killed.acted
+    assert "UNIT-5/cutover" in story.done.acted
 
 
 @pytest.mark.usefixtures("story")
