@@ -1,5 +1,6 @@
 """The cutover where the web server asks the bound socket itself, as the real one does: taken back by the host when it is
-stopped in the middle, done on the second try without losing a page, and what later happens to such a unit."""
+stopped in the middle, done the brief way when that is asked for, done without losing a page, and what later happens to such
+a unit."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ from threading import Thread
 
 import pytest
 
-from bench.cutover import needed
+from bench.cutover import GO_BACK, needed
 from converge.errors import Exit
 from converge.record import StepRecord
+from converge.report.summary import downtime
 from lab.connection import SITE
 from lab.payload.places import APP_UNIT, LOGROTATE_TIMER, LOGROTATE_UNIT, MIGRATE_UNIT, SOCKETS, USER, VHOSTS
 from tests.live.faulting import planned_wrongly
@@ -23,6 +25,8 @@ ASK = f"curl -sk -m 5 -o /dev/null -D - --resolve {SITE}:443:127.0.0.1 https://{
 
 TO_THE_CUTOVER = ("--id", ",".join([*needed("UNIT-5"), "UNIT-5"]))
 THE_CUTOVER = ("--id", "UNIT-5,SOCK-3,UNIT-3,UNIT-4")
+SLOW_HERE = 10.0
+"""So many seconds longer than a plan says a brief cutover may take on a machine that is busy with two hosts."""
 
 VHOST = """
 server {
@@ -63,7 +67,7 @@ def rebuilt(rig: Rig) -> int:
 
 @dataclass(frozen=True)
 class Story:
-    """What was seen: cutovers that were killed and stopped, who served after each, and one that went through;
+    """What was seen: cutovers that were killed and stopped, who served after each, a brief one, and one that went through;
     what was planned before the first and the last.
     """
 
@@ -73,6 +77,9 @@ class Story:
     stopped: Answer
     served: str
     timer: str
+    brief: Answer
+    served_after_brief: str
+    units_after_brief: tuple[str, str]
     planned_again: Answer
     done: Answer
     rebuilt: int
@@ -116,12 +123,19 @@ def story(rig: Rig) -> Story:
     stopped = rig.remediate("--id", "UNIT-5")
     thread.join(10)
     served, timer = rig.lab.app.run(ASK).stdout.lower(), state(rig, LOGROTATE_TIMER)
+    brief = rig.remediate("--id", "UNIT-5", "--brief")
+    served_after_brief = rig.lab.app.run(ASK).stdout.lower()
+    units_after_brief = (state(rig, APP_UNIT), state(rig, MIGRATE_UNIT))
+    rig.lab.app.run(GO_BACK, user=USER, timeout=120)
+    # The link of the other variant.
+    rig.lab.app.run(["rm", f"{SOCKETS}/hkn.sock"], user=USER)
     planned_again = rig.check("--plan", *THE_CUTOVER)
     thread = disturb(rig, rebuilds("prod"))
     done = rig.remediate(*THE_CUTOVER)
     thread.join(10)
     return Story(
-        planned, killed, served_after_kill, stopped, served, timer, planned_again, done, rebuilt(rig),
+        planned, killed, served_after_kill, stopped, served, timer, brief, served_after_brief, units_after_brief,
+        planned_again, done, rebuilt(rig),
     )  # fmt: skip
 
 
@@ -146,6 +160,32 @@ def test_a_cutover_that_somebody_stops_puts_back_what_served(story: Story) -> No
     assert story.stopped.record
     assert story.stopped.record.probe
     assert story.stopped.record.probe.failed == 0
+
+
+def test_the_brief_way_is_taken_when_it_is_asked_for_and_costs_what_the_plan_said(story: Story) -> None:
+    assert story.brief.code == Exit.HOLDS
+    step = cutover_of(story.brief)
+    assert (step.result, step.confirmed) == ("done", "confirmed over a new connection")
+    assert "(brief: --brief asks for it)" in step.sentence
+    assert step.interrupts
+    for words in ("the site does not answer for about {:g} s", "[interrupts service for about {:g} s]"):
+        assert words.format(step.interrupts) in story.brief.out.partition("\nUNIT-5/cutover at ")[0]
+    assert story.brief.record
+    probe = story.brief.record.probe
+    assert probe
+    assert 0 < probe.longest_gap <= step.interrupts + SLOW_HERE
+    assert downtime(probe) in story.brief.out
+    end = step.started + step.seconds
+    assert probe.outages, "nobody noticed: was it brief at all?"
+    assert [o for o in probe.outages if not (step.started <= o.start <= o.end <= end)] == []
+
+
+def test_after_the_brief_way_the_new_unit_serves_alone(story: Story) -> None:
+    assert "x-hkn-stage: prod" in story.served_after_brief
+    assert story.units_after_brief == ("active", "inactive")
+    assert story.brief.record
+    assert story.brief.record.probe
+    assert len(story.brief.record.probe.answered_by) == 2
 
 
 def test_the_next_one_renames_and_loses_nothing_though_the_web_servers_configuration_is_rebuilt(story: Story) -> None:
