@@ -90,10 +90,12 @@ def roll_back(
     mine: str,
     who: str,
     say: Callable[[str], None],
+    reports: Path,
     dial: Callable[[Inventory, str], Link] = outside.dial,
 ) -> tuple[Exit, list[StepRecord]]:
     """Take the run's steps back, last first, as a run `mine` of its own, under the same guards and eyes as a run.
 
+    What this machine keeps of it is in its folder of `reports`.
     What somebody changed since is left as it is and reported; a way back that fails ends it. Ctrl-C ends it after the step
     that is going on; pressed twice it leaves that one alone.
 
@@ -103,7 +105,7 @@ def roll_back(
         RolledBack: the connection was lost, and the host put back by itself what the step had done.
         KeyboardInterrupt: the person would not wait for the end of the step.
     """
-    app, folder = links[inv.app_host.name], Path("reports") / mine
+    app, folder = links[inv.app_host.name], reports / mine
     lock = Lock(app)
     lock.acquire(who, mine)
     prober = Prober(inv, folder / "requests.jsonl")

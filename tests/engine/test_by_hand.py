@@ -101,7 +101,7 @@ def test_step_by_hand_can_be_taken_back(stage: Stage) -> None:
     stage.add("A", stage.writer("A", may="deploy"))
     go(stage, typed)
     links: dict[str, Link] = {"new": stage.link, "control": stage.link}
-    code, _ = roll_back(stage.world.inv, links, "R1", "R2", "ada", print)
+    code, _ = roll_back(stage.world.inv, links, "R1", "R2", "ada", print, stage.world.top / "reports")
     assert code is Exit.HOLDS
     assert not stage.holds("A")
 
