@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import threading
 import time
@@ -247,6 +249,21 @@ def test_lost_connection_is_unknown_and_the_step_goes_on(world: World, executor:
     assert stories(link)[0].results()[1]["rc"] == 0, "its host wrote what became of it"
 
 
+def test_full_disk_leaves_a_script_and_its_way_back_whole_or_not_at_all(world: World, executor: Executor) -> None:
+    attempt = executor._attempt(step(world, undo=(Run(": # " + "x" * 40_000),)))
+
+    def full() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    words = ["/bin/sh", "-c", launch_script("R1", attempt, "")]
+    done = subprocess.run(words, preexec_fn=full, restore_signals=False, capture_output=True, check=False)
+    assert done.returncode == Rc.FAILED
+    left = {path.name for path in state(world).iterdir()}
+    assert not left & {"1.sh", "1.undo.sh", "1.started"}, left
+    assert subprocess.run(words, check=False).returncode == Rc.DONE, "it never began, so that it may begin now"
+
+
 def test_step_outlives_the_process_that_started_it(world: World, executor: Executor) -> None:
     attempt = executor._attempt(step(world, acts=(Run(f"sleep 1; echo late | put {world.root}/late 644"),)))
     process = subprocess.Popen(["/bin/sh", "-c", launch_script("R1", attempt, "{}")], start_new_session=True)
@@ -338,7 +355,7 @@ def test_step_that_was_not_sent_is_not_waited_for(world: World, executor: Execut
     assert record.reason.startswith("it was not sent: ")
 
 
-def settled(rc: Rc, err: bytes) -> StepRecord:
+def settled(rc: int, err: bytes) -> StepRecord:
     return settle(StepRecord("A/1", "", [], "new", "", "", [], "", None), Completed(rc, b"", err, 1.0), 5.0)
 
 
@@ -355,3 +372,9 @@ def test_step_that_put_back_at_its_limit_says_so() -> None:
         "it was ended after its limit of 5 s: it was stopped by a signal: what served before serves again"
     )
     assert settled(Rc.TIMED_OUT, b"").result == "failed"
+
+
+def test_a_shell_that_could_not_read_its_script_has_failed() -> None:
+    record = settled(2, b"/bin/sh: 1: Syntax error: Unterminated quoted string\n")
+    assert record.result == "failed"
+    assert record.reason == "/bin/sh: 1: Syntax error: Unterminated quoted string (status 2)"
