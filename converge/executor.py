@@ -23,7 +23,7 @@ from converge.launch import CONTROL, GRACE, Attempt, launch_script, settle
 from converge.lock import Lock, mine_script
 from converge.record import StepRecord
 from converge.shell import Rc
-from converge.steps import Step
+from converge.steps import Needless, Step
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
 
@@ -174,7 +174,9 @@ class Executor:
     def done_by_hand(self, n: int, step: Step, record: StepRecord) -> None:
         """Write down a step that a person did in their own way, of which only what became of it was seen."""
         none = f"none: it was done by hand; {record.undo.removeprefix('none: ')}"
-        attempt = Attempt(n, step.host, "", None, step.limit, step.sentence, who=self.lock.who)
+        attempt = Attempt(
+            n, step.host, "", None, step.limit, step.sentence, False, self.lock.who, *_nature(step)
+        )
         facts = _facts(attempt, record) | {"undo": none}
         said = notices.title(self.journal.run, n, attempt.who, step.sentence)
         self.journal.write("intent", notices.aloud(f"{said}: done by hand"), **facts)
@@ -229,7 +231,8 @@ class Executor:
         undo = compile_undo(step, self.prelude, fence, key)
         self.count += 1
         confirm = step.confirm is not None
-        return Attempt(self.count, step.host, script, undo, step.limit, step.sentence, confirm, self.lock.who)
+        words = (step.limit, step.sentence, confirm, self.lock.who, *_nature(step))
+        return Attempt(self.count, step.host, script, undo, *words)
 
     def _aloud(self, attempt: Attempt, words: str) -> str:
         """Shell for the app host that says of a step on this machine what steps on a host say there themselves."""
@@ -287,6 +290,11 @@ class Executor:
         return done
 
 
+def _nature(step: Step) -> tuple[bool, bool]:
+    """Whether the site rests on a step, and whether it need not be taken back."""
+    return step.carries_the_site, isinstance(step.undo, Needless)
+
+
 def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
     """What the journal says of a step before it is begun."""
     return {
@@ -298,6 +306,8 @@ def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
         "sentence": record.sentence,
         "undo": record.undo,
         "undoable": attempt.undo is not None,
+        "needless": attempt.needless,
+        "carries": attempt.carries,
         "limit": attempt.limit,
         "confirm": attempt.confirm,
     }

@@ -32,6 +32,7 @@ class Attempt:
     """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
 
     With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed. `who` is whose run it is.
+    `carries` says that the site rests on it, `needless` that it need not be taken back.
     """
 
     n: int
@@ -42,6 +43,8 @@ class Attempt:
     label: str
     confirm: bool = False
     who: str = "unknown"
+    carries: bool = False
+    needless: bool = False
 
     @property
     def is_on_a_host(self) -> bool:

@@ -6,11 +6,11 @@ import posixpath
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Act, Aside, ByHand, Condition, Link, Mode, NothingToDo, RemedyContext, Run, Step
+from converge.steps import Act, Aside, ByHand, Condition, Link, Mode, Needless, NothingToDo, RemedyContext, Run, Step
 from facts.fs import SHOWN, Trees, data_folders, stranded, stray_links, trees
 from hosts.schema import Inventory
 
-ADDED = "none needed: copies were added, nothing was replaced, and the originals are where they were"
+ADDED = Needless("copies were added, nothing was replaced, and the originals are where they were")
 
 # Under a name of its own first: a copy that is cut off must not look like the file.
 COPY = r"""
@@ -69,7 +69,7 @@ def complete_shared(ctx: RemedyContext) -> Iterator[Step]:
         sentence=f"make {len(missing)} missing folders in {inv.shared}",
         acts=(Run("mkdir -p " + " ".join(map(shlex.quote, missing))),),
         when=(real_folder(inv.shared), *(as_seen(seen, path) for path in missing)),
-        undo="an empty folder does no harm",
+        undo=Needless("an empty folder does no harm"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from converge.errors import Unobservable
-from converge.steps import Condition, RemedyContext, Run, Step
+from converge.steps import Condition, Needless, RemedyContext, Run, Step
 from facts import sockets, units
 from facts.room import room
 from facts.units import STABLE, UnitState
@@ -147,7 +147,7 @@ def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
         sentence=f"restart {ours.app.name}, letting requests finish: {why}",
         acts=(Run(settings(ctx.inv, PUBLIC=_public(ctx)) + brief.RESTART),),
         when=(same_main(ours.app), starts_here(ours.app.name)),
-        undo="a restart has nothing to take back",
+        undo=Needless("a restart has nothing to take back"),
         limit=180.0,
         interrupts=RESTART_COST,
         may="restart",
