@@ -33,6 +33,7 @@ def handover_step(ctx: RemedyContext, id: str) -> Step:
     if serving:
         return _cutover(ctx, id, serving)
     restarts = ours.app.runs
+    nobody = "what ran before it did not serve as it must" if restarts else "nothing served before it"
     what = f"restart {ours.app.name} from the current release" if restarts else f"start {ours.app.name}, which does not run"
     return Step(
         id=id,
@@ -40,9 +41,11 @@ def handover_step(ctx: RemedyContext, id: str) -> Step:
         sentence=f"{what}; the log rotation's timer rests meanwhile",
         acts=(Run(settings(ctx.inv, PUBLIC=_public(ctx)) + brief.START),),
         when=_conditions(ctx),
+        undo=f"{nobody}: `systemctl --user stop {ours.app.name}` ends what serves",
         limit=480.0,
         interrupts=BRIEF_COST if restarts else None,
         may="restart",
+        serves=True,
     )
 
 

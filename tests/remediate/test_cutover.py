@@ -18,7 +18,7 @@ from converge.compile import compile_step
 from converge.errors import Unobservable
 from converge.executor import host_fence
 from converge.room import Room
-from converge.steps import Condition, NothingToDo
+from converge.steps import Condition, Needless, NothingToDo
 from facts import room, sockets, units
 from facts.prelude import prelude
 from facts.sockets import Entry, Listener, Sockets
@@ -109,6 +109,17 @@ def test_the_plan_says_way_reason_and_cost(
     assert step.confirm == cutover_steps.CONFIRM
     script = compile_step(step, prelude(INV), host_fence(INV, step.host, "run"), "1")
     assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("runs", "words"), [(True, "did not serve as it must"), (False, "nothing served before it")])
+def test_the_only_server_is_not_ended_by_taking_its_start_back(runs: bool, words: str, tmp_path: Path) -> None:
+    app = OURS.app if runs else replace(OURS.app, active="inactive", main_pid=0)
+    (step,) = steps(mend_units.cutover, tmp_path, our_units=replace(OURS, app=app))
+    assert isinstance(step.undo, str)
+    assert words in step.undo
+    assert f"systemctl --user stop {INV.app.unit}" in step.undo
+    assert not isinstance(step.undo, Needless)
+    assert step.carries_the_site
 
 
 def test_a_cutover_is_refused_where_somebody_deploys_or_edited_a_unit(tmp_path: Path) -> None:
