@@ -10,7 +10,7 @@ from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, Reme
 from facts.repo import repository
 from facts.ruby import Bundle, bundle, bundle_dirs, bundles_aside, old_bundles, wanted_ruby
 from facts.units import masters, our_units
-from remediate.cutover import starts_here
+from remediate.cutover import same_units, starts_here
 from remediate.fs import real_folder, unused
 
 INSTALL = r"""
@@ -41,6 +41,7 @@ def restart(ctx: RemedyContext) -> Iterator[Step]:
         when=(
             Condition(f"the main process of {unit} is {seen.pid}", f'[ "$(prop "$UNIT" MainPID)" = {seen.pid} ]'),
             starts_here(unit),
+            *same_units(ctx, [unit]),
         ),
         undo=Needless("the former process is gone; the unit runs what the current release asks for"),
         limit=180.0,

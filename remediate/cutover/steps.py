@@ -149,7 +149,7 @@ def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
         host=ours.host,
         sentence=f"restart {ours.app.name}, letting requests finish: {why}",
         acts=(Run(settings(ctx.inv, PUBLIC=_public(ctx)) + brief.RESTART),),
-        when=(same_main(ours.app), starts_here(ours.app.name)),
+        when=(same_main(ours.app), starts_here(ours.app.name), *same_units(ctx, [ours.app.name])),
         undo=Needless("a restart has nothing to take back"),
         limit=180.0,
         interrupts=RESTART_COST,
