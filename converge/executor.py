@@ -90,7 +90,7 @@ class Executor:
         Raises:
             ConnectionLost: the connection ended while it acted; the record says ``unknown``.
             UsageError: the step names no host of the target, or does what no step may do.
-            JournalError: its intent could not be written; nothing was done.
+            JournalError: its intent, or this machine's folder for it, could not be written; of it nothing was done.
         """
         fresh = render(step, remedy, statements)
         record = fresh if record is None else _renewed(record, fresh)
@@ -118,6 +118,10 @@ class Executor:
             if found.rc == Rc.ROLLED_BACK:
                 raise RolledBack(f"{attempt.host}: {record.reason}: nothing more is done") from None
             raise
+        except JournalError as problem:
+            if self.in_flight != attempt.n:
+                record.result, record.reason = "not reached", f"it was not sent: {problem}"
+            raise
         except KeyboardInterrupt:
             record.reason = "it was left alone while it acted; the next run finds out what became of it"
             raise
@@ -139,6 +143,7 @@ class Executor:
     def sent(self, host: str) -> None:
         """A step is sent to `host`, or a person was left to act there."""
         self.epoch += 1
+        self.journal.begun = True
         self._sent(host)
 
     def lay(self, step: Step, record: StepRecord) -> Attempt:
@@ -159,7 +164,7 @@ class Executor:
         done = self.links[attempt.host].exec(lay, limit=30, stdin=script.encode())
         if done.rc != 0:
             seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
-            raise JournalError(f"{attempt.host}: what a person is to run could not be laid ready ({seen}): nothing is done")
+            raise self.journal.failed(f"{attempt.host}: what a person is to run could not be laid ready ({seen})")
         return attempt
 
     def follow(self, attempt: Attempt, record: StepRecord) -> StepRecord:
@@ -253,7 +258,7 @@ class Executor:
     def _perform(self, attempt: Attempt, record: StepRecord) -> Completed:
         self.lock.check()
         if attempt.host == CONTROL:
-            self.workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.journal.make(self.workdir)
         facts = _facts(attempt, record)
         intent = ""
         if attempt.host == self.inv.app_host.name:
@@ -275,7 +280,7 @@ class Executor:
         return done
 
     def _followed(self, attempt: Attempt, record: StepRecord) -> Completed:
-        self.in_flight = attempt.n
+        self.in_flight, self.journal.begun = attempt.n, True
         facts = _facts(attempt, record)
         if attempt.host == self.inv.app_host.name:
             self.journal.note(line("intent", **facts))  # the host's own was written by what the person ran

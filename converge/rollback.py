@@ -134,14 +134,15 @@ def roll_back(
         SiteRestsOnIt: what serves the site rests on a step that will stay; nothing was done.
         UsageError: the run has no step that is called `by_hand`.
         LockHeld, StateMoved: another run is going on, or a step of one, or a deploy.
+        JournalError: the journal, or this machine's folder of the run, cannot be written.
         ConnectionLost: what became of the step that acted is not known.
         RolledBack: the connection was lost, and the host put back by itself what the step had done.
         KeyboardInterrupt: the person would not wait for the end of the step.
     """
-    app, folder = links[inv.app_host.name], Path("reports") / mine
+    app, here = links[inv.app_host.name], Path("reports") / mine
     lock = Lock(app)
     lock.acquire(who, mine)
-    prober = Prober(inv, folder / "requests.jsonl")
+    prober = Prober(inv, here / "requests.jsonl")
     try:
         for note in close_open_runs(links, app, mine):
             say(note)
@@ -151,8 +152,9 @@ def roll_back(
             raise StateMoved(f"{inv.app_host.name}: {quiet.text}")
         before = _tree(app, inv)
         journal = Journal(mine, app)
+        journal.make(here)
         looking = partial(outside.look, prober)
-        executor = Executor(inv, links, "", journal, lock, folder, partial(dial, inv), looking)
+        executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
         backs = [_found(links, run, back) for back in plan_rollback(story, by_hand)]
         leave_the_site(run, backs)
         journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
@@ -199,7 +201,7 @@ def _each(
             records.append(record)
             say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
             if record.result == "done":
-                Journal(run, executor.journal.link).write("undone", n=back.n, by=executor.journal.run)
+                Journal(run, executor.journal.link, begun=True).write("undone", n=back.n, by=executor.journal.run)
                 continue
             code, reason = Exit.STATE_MOVED, f"step {back.n} stays: {record.reason}"
             if record.result != "refused":

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from converge.compile import render
-from converge.errors import ConnectionLost, UsageError
+from converge.errors import ConnectionLost, Exit, UsageError
 from converge.executor import Executor
-from converge.journal import Journal, stories
+from converge.journal import Journal, JournalError, stories
 from converge.launch import launch_script, settle
 from converge.lock import Lock
 from converge.record import StepRecord
@@ -238,6 +238,24 @@ def test_control_steps_stay_in_the_runs_own_folder(world: World, executor: Execu
     assert executor.run_step(inside, "a.b", ["A"]).result == "done"
     outside = step(world, host="control", acts=(Write(f"{world.root}/clone", "x"),))
     assert executor.run_step(outside, "a.b", ["A"]).result == "refused"
+
+
+def test_run_folder_that_cannot_be_made_is_said_and_nothing_is_sent(world: World, executor: Executor) -> None:
+    executor.workdir.parent.write_text("in the way")
+    record = StepRecord("A/1", "", [], "control", "", "", [], "", None)
+    with pytest.raises(JournalError, match=r"folder of the run, could not be made \(Not a directory\): nothing is done"):
+        executor.run_step(step(world, host="control"), "a.b", ["A"], record)
+    assert record.result == "not reached"
+    assert stories(world.link) == []
+
+
+def test_journal_that_fails_after_a_step_leaves_what_is_not_known(world: World, executor: Executor) -> None:
+    executor.run_step(step(world), "a.b", ["A"])
+    (world.top / "mirror").unlink()
+    (world.top / "mirror").mkdir()
+    with pytest.raises(JournalError, match="nothing more is done") as failed:
+        executor.run_step(step(world), "a.b", ["A"])
+    assert failed.value.exit_code is Exit.UNKNOWN
 
 
 def test_lost_connection_is_unknown_and_the_step_goes_on(world: World, executor: Executor, link: Severed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from converge import detached, guards, outside
 from converge.asking import Sample
 from converge.errors import Exit, StateMoved, UsageError
-from converge.journal import line, stories
+from converge.journal import JournalError, line, stories
+from converge.lock import Lock
 from converge.prober import Prober
 from converge.rollback import SiteRestsOnIt, describe, plan_rollback, roll_back
 from converge.steps import Mode, Needless, RemedyContext, Run, Step, Unit, Write
@@ -26,6 +28,7 @@ from tests.engine.world import build
 
 @pytest.fixture
 def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.chdir(tmp_path)
     return build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
 
 
@@ -205,6 +208,19 @@ def test_a_way_back_that_looks_wrong_from_outside_is_put_back(stage: Stage, monk
     assert back(stage) is Exit.ROLLED_BACK
     assert (stage.world.home / "site").read_text() == "as before\n"
     assert [b.n for b in plan_rollback(stories(stage.link)[0])] == [1], "it may be tried again"
+
+
+def test_a_rollback_where_one_may_not_write_is_said_before_anything_is_done(stage: Stage, tmp_path: Path) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    shutil.rmtree(tmp_path / "reports")
+    (tmp_path / "reports").write_text("in the way")
+    with pytest.raises(JournalError, match=r"could not be made .*: nothing is done"):
+        back(stage)
+    assert stage.holds("A")
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R3")
+    lock.release()
 
 
 def test_nothing_is_taken_back_while_somebody_deploys(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
