@@ -9,6 +9,7 @@ put back are kept in a file, beyond the program: one that is killed is run again
     over        the site is led back to the old application, then the new one is ended; an old one that has ended meanwhile
                 is started again, but not at the cost of a new one that answers: that one stays, and it is said
     committed   the new one serves, confirmed from outside: nothing is put back any more
+    tidy        and what served before has ended: what is left of the cutover is cleared
     done
 """
 
@@ -24,7 +25,7 @@ tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 enter() { # PHASE: what is to be put back from now on, kept for whoever comes after us if we are killed
   phase=$1
   [ -n "$CV_PHASE" ] || return 0
-  case "$phase" in committed|done) : >"$CV_PHASE"; return ;; esac
+  case "$phase" in committed|tidy|done) : >"$CV_PHASE"; return ;; esac
   printf '%s %s %s %s\n' "$phase" "${timer:-unknown}" "$new_inode" "$old_main" >"$CV_PHASE.new" &&
     mv -T "$CV_PHASE.new" "$CV_PHASE" || fail "what is to be put back could not be kept in $CV_PHASE"
 }
@@ -133,6 +134,7 @@ back() {
   case "$phase" in
     done) return 0 ;;
     committed) tell "$NEW serves; $why"; cv_end failed "$NEW serves, but what served before is still there: $why" 70 ;;
+    tidy) tell "$NEW serves; left: $why"; cv_end failed "$NEW serves, and what served before has ended; left: $why" 70 ;;
     before) cv_end failed "$why" 70 ;;
   esac
   ! alone || keep_new
@@ -159,6 +161,7 @@ trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; back; exit 0' TERM
 """
 
 REST = r"""
+enter tidy
 if [ -z "$GATED" ]; then for u in $OLDS; do close_gate "$u" || fail "the gate before $u could not be closed"; done; fi
 for u in $OLDS $NEW; do gone "$(drop_in "$u" "$GRACEFUL")" || fail "the drop-in of $u could not be moved aside"; done
 gone "$(drop_in "$NEW" "$HOLD")" && unit daemon-reload || fail "$(drop_in "$NEW" "$HOLD") could not be moved aside"

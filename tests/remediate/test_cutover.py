@@ -28,7 +28,7 @@ from remediate import units as mend_units
 from remediate.cutover import brief, seamless
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
-from remediate.cutover.guarded import GUARDED
+from remediate.cutover.guarded import GUARDED, REST
 from remediate.cutover.shell import COMMON
 from tests.remediate.test_services import INV, LEGACY, LEGACY_RUNS, OURS, steps
 from tests.targets import inventory, parse
@@ -272,6 +272,14 @@ def test_a_stop_that_signals_more_than_once_puts_back(end: str, tmp_path: Path) 
                 time.sleep(0.0001)
             process.stdout.read()
         assert out.read_text() == "put back\n", f"attempt {attempt}"
+
+
+def test_what_fails_after_the_old_application_has_ended_does_not_say_that_it_is_there() -> None:
+    settings = "NEW=new.service OLDS=old.service GATED= LOGROTATE_TIMER=t"
+    script = f"{settings}\n{STUBS}{COMMON}{GUARDED}\nclose_gate() {{ return 1; }}\nphase=committed\n{REST}"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    why = "what served before has ended; left: the gate before old.service could not be closed"
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (70, f"failed: new.service serves, and {why}")
 
 
 @pytest.mark.parametrize(("state", "said"), [("inactive", ["systemctl --user start old.service"]), ("active", [])])
