@@ -109,8 +109,13 @@ let_go() { # UNIT DROP-IN: it is started and stopped again as its file says
   d=$(drop_in "$1" "$2"); [ ! -e "$d" ] || (aside "$d") || : >"$d"
   (unit daemon-reload) || systemctl --user daemon-reload
 }
+deaf() { # who listens nowhere still boots, and serves nobody
+  l=$(ss -xlpe) && [ "${l#*pid=}" != "$l" ] && ! printf '%s\n' "$l" | grep -q "pid=$(prop "$NEW" MainPID),"
+}
 end_new() {
   let_go "$NEW" "$HOLD"
+  # A signal that Ruby gets while it loads can be lost; nobody is to wait without a site until the manager gives up.
+  ! deaf || STOP_TIMEOUT=2
   (graceful "$NEW" && unit daemon-reload && unit stop "$NEW") || systemctl --user stop "$NEW"
   (unit reset-failed "$NEW"); let_go "$NEW" "$GRACEFUL"
   case "$(state "$NEW")" in inactive|failed) ;; *) return 1 ;; esac

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,6 +105,19 @@ def test_a_brief_cutover_that_ends_between_stop_and_start_starts_the_old_applica
     site.signal(how)
     site.end()
     assert site.after() == (81 if how is signal.SIGKILL else 0), site.log()
+    is_as_before(site)
+
+
+def test_a_new_application_that_boots_and_hears_no_signal_is_not_waited_for_while_nobody_serves(make: Make) -> None:
+    site = make("rename")
+    site.env |= {"BOOT": "3", "DEAF": "yes"}
+    site.begin("brief")
+    site.until(lambda: site.phase() == "over" and site.main(NEW) != 0)
+    site.signal(signal.SIGTERM)
+    began = time.monotonic()
+    site.until(lambda: site.main(NEW) == 0 and site.main(OLD) != 0)
+    assert time.monotonic() - began < 10, "without a site for as long as a graceful stop may take"
+    site.end()
     is_as_before(site)
 
 
