@@ -24,7 +24,7 @@ from converge.purge import kept, refuse_soaking
 from converge.purge import lines as purge_lines
 from converge.purge import purge as purge_now
 from converge.readings.store import Store
-from converge.rollback import describe, find_story, plan_rollback, roll_back
+from converge.rollback import describe, find_story, leave_the_site, plan_rollback, roll_back
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
 from converge.transport import Link, LocalLink, connect
@@ -100,19 +100,24 @@ def rollback(
     id: RunId,
     target: Target = "lab",
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    by_hand: Annotated[list[int] | None, typer.Option("--by-hand", metavar="N", help="you took step N back")] = None,
 ) -> None:
     """Take a run's steps back, the last one first."""
+    mended = tuple(by_hand or ())
     with reached(target, everything=True) as (inv, links):
-        backs = plan_rollback(find_story(links[inv.app_host.name], id))
-        if not backs:
+        backs = plan_rollback(find_story(links[inv.app_host.name], id), mended)
+        if not backs and not mended:
             out.print(f"run {id}: nothing to take back")
             return
         for back in backs:
-            way = f"STAYS: {back.stays}" if back.stays else back.way
+            way = f"STAYS: {back.stays}" if back.stays and not back.needless else back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
+        leave_the_site(id, backs)
         confirm("Take this back?", yes)
         mine = new_id()
-        code, _ = roll_back(inv, links, id, mine, person(), lambda text: out.print(text, markup=False), REPORTS)
+        code, _ = roll_back(
+            inv, links, id, mine, person(), lambda text: out.print(text, markup=False), REPORTS, by_hand=mended
+        )
         out.print(f"run {mine}: ended with {int(code)}; now look: pytest verify/ --target {target}")
     raise typer.Exit(int(code))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from converge.guards import NotAllowed, lint
 from converge.record import StepRecord
 from converge.shell import LIBRARY, UNDO_LIBRARY, Rc
-from converge.steps import Act, Aside, Link, Mode, Run, Signal, Step, Unit, Write
+from converge.steps import Act, Aside, Link, Mode, Needless, Run, Signal, Step, Unit, Write
 
 GUARDED = re.compile(r"(?:^|[\s;&|(!])(?:put|relink|aside|chmode|unit)\s", re.MULTILINE)
 
@@ -203,7 +203,7 @@ def _in_words(act: Act) -> str:
 def undo_described(step: Step) -> str:
     """How the step is taken back, in words or as commands."""
     if isinstance(step.undo, str):
-        return step.undo if step.undo.startswith("none") else f"none: {step.undo}"
+        return f"{'none needed' if isinstance(step.undo, Needless) else 'none'}: {step.undo}"
     if step.undo is not None:
         return "\n".join(_in_words(act) for act in step.undo)
     ways = {

@@ -19,7 +19,7 @@ from converge.launch import CONTROL, GRACE, Attempt, launch_script, settle
 from converge.lock import Lock, mine_script
 from converge.record import StepRecord
 from converge.shell import Rc
-from converge.steps import Step
+from converge.steps import Needless, Step
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
 
@@ -86,7 +86,7 @@ class Executor:
         Raises:
             ConnectionLost: the connection ended while it acted; the record says ``unknown``.
             UsageError: the step names no host of the target, or does what no step may do.
-            JournalError: its intent could not be written; nothing was done.
+            JournalError: its intent, or this machine's folder for it, could not be written; of it nothing was done.
         """
         fresh = render(step, remedy, statements)
         record = fresh if record is None else _renewed(record, fresh)
@@ -114,6 +114,10 @@ class Executor:
             if found.rc == Rc.ROLLED_BACK:
                 raise RolledBack(f"{attempt.host}: {record.reason}: nothing more is done") from None
             raise
+        except JournalError as problem:
+            if self.in_flight != attempt.n:
+                record.result, record.reason = "not reached", f"it was not sent: {problem}"
+            raise
         except KeyboardInterrupt:
             record.reason = "it was left alone while it acted; the next run finds out what became of it"
             raise
@@ -135,6 +139,7 @@ class Executor:
     def sent(self, host: str) -> None:
         """A step is sent to `host`, or a person was left to act there."""
         self.epoch += 1
+        self.journal.begun = True
         self._sent(host)
 
     def lay(self, step: Step, record: StepRecord) -> Attempt:
@@ -155,7 +160,7 @@ class Executor:
         done = self.links[attempt.host].exec(lay, limit=30, stdin=script.encode())
         if done.rc != 0:
             seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
-            raise JournalError(f"{attempt.host}: what a person is to run could not be laid ready ({seen}): nothing is done")
+            raise self.journal.failed(f"{attempt.host}: what a person is to run could not be laid ready ({seen})")
         return attempt
 
     def follow(self, attempt: Attempt, record: StepRecord) -> StepRecord:
@@ -170,7 +175,9 @@ class Executor:
     def done_by_hand(self, n: int, step: Step, record: StepRecord) -> None:
         """Write down a step that a person did in their own way, of which only what became of it was seen."""
         none = f"none: it was done by hand; {record.undo.removeprefix('none: ')}"
-        attempt = Attempt(n, step.host, "", None, step.limit, step.sentence, who=self.lock.who)
+        attempt = Attempt(
+            n, step.host, "", None, step.limit, step.sentence, False, self.lock.who, *_nature(step)
+        )
         facts = _facts(attempt, record) | {"undo": none}
         said = notices.title(self.journal.run, n, attempt.who, step.sentence)
         self.journal.write("intent", notices.aloud(f"{said}: done by hand"), **facts)
@@ -225,7 +232,8 @@ class Executor:
         undo = compile_undo(step, self.prelude, fence, key)
         self.count += 1
         confirm = step.confirm is not None
-        return Attempt(self.count, step.host, script, undo, step.limit, step.sentence, confirm, self.lock.who)
+        words = (step.limit, step.sentence, confirm, self.lock.who, *_nature(step))
+        return Attempt(self.count, step.host, script, undo, *words)
 
     def _aloud(self, attempt: Attempt, words: str) -> str:
         """Shell for the app host that says of a step on this machine what steps on a host say there themselves."""
@@ -246,7 +254,7 @@ class Executor:
     def _perform(self, attempt: Attempt, record: StepRecord) -> Completed:
         self.lock.check()
         if attempt.host == CONTROL:
-            self.workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.journal.make(self.workdir)
         facts = _facts(attempt, record)
         intent = ""
         if attempt.host == self.inv.app_host.name:
@@ -263,7 +271,7 @@ class Executor:
         return self._heard(attempt, record, script)
 
     def _followed(self, attempt: Attempt, record: StepRecord) -> Completed:
-        self.in_flight = attempt.n
+        self.in_flight, self.journal.begun = attempt.n, True
         facts = _facts(attempt, record)
         if attempt.host == self.inv.app_host.name:
             self.journal.note(line("intent", **facts))  # the host's own was written by what the person ran
@@ -282,6 +290,11 @@ class Executor:
         return done
 
 
+def _nature(step: Step) -> tuple[bool, bool]:
+    """Whether the site rests on a step, and whether it need not be taken back."""
+    return step.carries_the_site, isinstance(step.undo, Needless)
+
+
 def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
     """What the journal says of a step before it is begun."""
     return {
@@ -293,6 +306,8 @@ def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
         "sentence": record.sentence,
         "undo": record.undo,
         "undoable": attempt.undo is not None,
+        "needless": attempt.needless,
+        "carries": attempt.carries,
         "limit": attempt.limit,
         "confirm": attempt.confirm,
     }

@@ -12,6 +12,8 @@ import json
 import os
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +29,14 @@ Kind = Literal["plan", "intent", "waiting", "result", "proof", "end", "undone", 
 
 
 class JournalError(ConvergeError):
-    """The journal could not be written or read; nothing is done without it."""
+    """The journal could not be written or read; nothing is done without it. Once a step was sent (`begun`) it stays open."""
 
-    exit_code = Exit.UNKNOWN
+    exit_code = Exit.FAILS
+
+    def __init__(self, message: str, *, begun: bool = False) -> None:
+        super().__init__(message)
+        if begun:
+            self.exit_code = Exit.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +156,11 @@ def append_script(run: str, lines: list[str]) -> str:
 
 
 class Journal:
-    """Writes a run's journal on the app host and its mirror in `mirror`."""
+    """Writes a run's journal on the app host and its mirror in `mirror`. `begun` says that a step was sent."""
 
-    def __init__(self, run: str, link: Link, mirror: Path | None = None) -> None:
+    def __init__(self, run: str, link: Link, mirror: Path | None = None, *, begun: bool = False) -> None:
         self.run, self.link, self.mirror = run, link, mirror
+        self.begun = begun
 
     def write(self, kind: Kind, then: str = "", /, **data: Any) -> None:
         """Add a line on the host, then to the mirror; `then` is shell that runs there after it, whatever becomes of that.
@@ -178,8 +186,7 @@ class Journal:
             raise ConnectionLost(f"{self.link.name}: run {self.run} does not hold the lock any more: nothing more is done")
         if done.rc != 0:
             seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
-            where = f"the journal of run {self.run} on {self.link.name}"
-            raise JournalError(f"{where} could not be written ({seen}): nothing is done")
+            raise self.failed(f"the journal of run {self.run} on {self.link.name} could not be written ({seen})")
         self.note(text)
 
     def note(self, text: str) -> None:
@@ -190,17 +197,33 @@ class Journal:
         """
         if self.mirror is None:
             return
-        try:
+        with self._here(f"{self.mirror}, this machine's copy of the journal, could not be written"):
             self.mirror.parent.mkdir(parents=True, exist_ok=True)
             with self.mirror.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+
+    def make(self, folder: Path) -> None:
+        """Make a folder of the run on this machine, and what it lies in.
+
+        Raises:
+            JournalError: this machine did not take it (disk full, folder not ours to write).
+        """
+        with self._here(f"{folder}, this machine's folder of the run, could not be made"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def failed(self, what: str) -> JournalError:
+        """The error for what could not be kept."""
+        more = f"nothing more is done; what was done is in the journal on {self.link.name}"
+        return JournalError(f"{what}: {more if self.begun else 'nothing is done'}", begun=self.begun)
+
+    @contextmanager
+    def _here(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as problem:
-            raise JournalError(
-                f"{self.mirror}, this machine's copy of the journal, could not be written ({problem.strerror}): "
-                f"nothing more is done; what was done is in the journal on {self.link.name}"
-            ) from None
+            raise self.failed(f"{what} ({problem.strerror})") from None
 
 
 def stories(link: Link) -> list[Story]:

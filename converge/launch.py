@@ -32,6 +32,7 @@ class Attempt:
     """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
 
     With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed. `who` is whose run it is.
+    `carries` says that the site rests on it, `needless` that it need not be taken back.
     """
 
     n: int
@@ -42,6 +43,8 @@ class Attempt:
     label: str
     confirm: bool = False
     who: str = "unknown"
+    carries: bool = False
+    needless: bool = False
 
     @property
     def is_on_a_host(self) -> bool:
@@ -56,7 +59,7 @@ def launch_script(run: str, attempt: Attempt, intent: str) -> str:
     number was begun before is not run again.
     """
     n = attempt.n
-    undo = f'printf %s {shlex.quote(attempt.undo)} >"$J/{n}.undo.sh" && ' if attempt.undo else ""
+    undo = f"{_kept(f'{n}.undo.sh', attempt.undo)} && " if attempt.undo else ""
     body = _detached(run, attempt, bool(intent))
     session = f"setsid /bin/sh -c {shlex.quote(body)} </dev/null >/dev/null 2>&1 &\nwait $!"
     after = _after(run, attempt, bool(intent))
@@ -65,13 +68,19 @@ def launch_script(run: str, attempt: Attempt, intent: str) -> str:
 {append_script(run, [intent] if intent else [])}
 [ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
 umask 077
-{undo}printf %s {shlex.quote(attempt.script)} >"$J/{n}.sh" && sync "$J/{n}.sh" || exit {Rc.FAILED.value}
+{undo}{_kept(f"{n}.sh", attempt.script)} || exit {Rc.FAILED.value}
 {start}
 [ -s "$J/{n}.rc" ] || exit {Rc.VANISHED.value}
 tail -c {SHOWN} "$J/{n}.out"
 tail -c {SHOWN} "$J/{n}.err" >&2
 exit "$(cat "$J/{n}.rc")"
 """
+
+
+def _kept(name: str, text: str) -> str:
+    """Shell that keeps `text` in the run's folder, whole or not at all: a way back that a full disk cut off is none."""
+    file = f"$J/{name}"
+    return f'printf %s {shlex.quote(text)} >"{file}.new" && sync "{file}.new" && mv -T "{file}.new" "{file}"'
 
 
 def _ending(run: str, attempt: Attempt, journalled: bool) -> str:
@@ -189,6 +198,9 @@ def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
         record.result, record.reason = "unknown", "its process disappeared without a result"
     elif done.rc == Rc.FAILED:
         record.result, record.reason = "failed", _why(said, err)
+    elif done.rc < Rc.BUSY:
+        # A shell's own, of a script that it could not read to its end or that it could not write for.
+        record.result, record.reason = "failed", f"{_why(said, err)} (status {done.rc})"
     else:
         record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s (status {done.rc})"
     return record

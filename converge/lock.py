@@ -36,9 +36,9 @@ HINT = f"{STATE}/holder"
 
 
 class LockUnavailable(ConvergeError):
-    """The lock could neither be taken nor found taken."""
+    """The lock could neither be taken nor found taken, on a host that was reached; nothing was done."""
 
-    exit_code = Exit.UNREACHABLE
+    exit_code = Exit.FAILS
 
 
 @dataclass(frozen=True, slots=True)

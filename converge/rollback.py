@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ class Back:
     """One step to take back, or the reason why it stays as it is.
 
     Its way back has `limit` seconds, and is confirmed from outside if the step was (`confirm`): the way back of a cutover is
-    a cutover.
+    a cutover. `needless` is one that stays and does no harm. What serves the site rests on one that `carries`: on that, what
+    came before it; and what came after it (enabled, the old unit moved away) was done because of it.
     """
 
     n: int
@@ -46,27 +47,57 @@ class Back:
     stays: str = ""
     limit: float = LIMIT
     confirm: bool = False
+    carries: bool = False
+    needless: bool = False
+    script: str = ""
 
 
-def plan_rollback(story: Story) -> list[Back]:
-    """What taking a run back means, last step first. Pure.
+class SiteRestsOnIt(UsageError):
+    """A step stays on which what serves the site rests: the steps around it are not taken back under the site."""
+
+
+def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
+    """What taking a run back means, last step first; without the steps that a person took back `by_hand`. Pure.
 
     A step that failed or was cut off may have done a part, so it is taken back too, as far as it came.
+
+    Raises:
+        UsageError: the run has no such step that a person could have taken back.
     """
     results, undone, purged = story.results(), story.undone(), story.purged()
+    if strange := set(by_hand) - {int(intent["n"]) for intent in story.intents()}:
+        raise UsageError(f"run {story.id} has no step {min(strange)}: `python -m converge show {story.id}` lists them")
     found = []
     for intent in reversed(story.intents()):
         n = int(intent["n"])
         rc = results.get(n, {}).get("rc")
-        if rc in NOTHING_DONE or n in undone:
+        if rc in NOTHING_DONE or n in undone or n in by_hand:
             continue
         way = str(intent.get("undo", ""))
         stays = "" if intent.get("undoable") else way or "no way back was recorded"
         if n in purged:
             stays = f"what it moved aside was deleted by the purge {purged[n]}"
         limit, confirm = max(LIMIT, float(intent.get("limit", 0.0))), bool(intent.get("confirm"))
-        found.append(Back(n, str(intent["step"]), str(intent["host"]), str(intent["sentence"]), way, stays, limit, confirm))
+        carries, needless = bool(intent.get("carries", confirm)), bool(intent.get("needless"))
+        step, host, sentence = (str(intent[key]) for key in ("step", "host", "sentence"))
+        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless))
     return found
+
+
+def leave_the_site(run: str, backs: Iterable[Back]) -> None:
+    """Refuse to take a run back beneath what serves the site.
+
+    Raises:
+        SiteRestsOnIt: a step stays, for longer than it does no harm, by which the site is served.
+    """
+    for back in backs:
+        if back.carries and back.stays and not back.needless:
+            raise SiteRestsOnIt(
+                f"run {run} is not taken back: what serves the site rests on step {back.n} ({back.step} at {back.host}: "
+                f"{back.sentence}), and that one stays: {back.stays}. Without the steps around it the site may not start "
+                f"again. Nothing was done. Take step {back.n} back by hand, then say so: "
+                f"python -m converge rollback {run} --by-hand {back.n}"
+            )
 
 
 def find_story(link: Link, run: str) -> Story:
@@ -92,23 +123,28 @@ def roll_back(
     say: Callable[[str], None],
     reports: Path,
     dial: Callable[[Inventory, str], Link] = outside.dial,
+    by_hand: Collection[int] = (),
 ) -> tuple[Exit, list[StepRecord]]:
     """Take the run's steps back, last first, as a run `mine` of its own, under the same guards and eyes as a run.
 
     What this machine keeps of it is in its folder of `reports`.
-    What somebody changed since is left as it is and reported; a way back that fails ends it. Ctrl-C ends it after the step
-    that is going on; pressed twice it leaves that one alone.
+    What somebody changed since is left as it is and reported; a way back that fails ends it, and so does one that is left
+    as it is and on which the site rests. A person took those back that are `by_hand`. It ends with 0 only if nothing stays
+    but what does no harm. Ctrl-C ends it after the step that is going on; pressed twice it leaves that one alone.
 
     Raises:
+        SiteRestsOnIt: what serves the site rests on a step that will stay; nothing was done.
+        UsageError: the run has no step that is called `by_hand`.
         LockHeld, StateMoved: another run is going on, or a step of one, or a deploy.
+        JournalError: the journal, or this machine's folder of the run, cannot be written.
         ConnectionLost: what became of the step that acted is not known.
         RolledBack: the connection was lost, and the host put back by itself what the step had done.
         KeyboardInterrupt: the person would not wait for the end of the step.
     """
-    app, folder = links[inv.app_host.name], reports / mine
+    app, here = links[inv.app_host.name], reports / mine
     lock = Lock(app)
     lock.acquire(who, mine)
-    prober = Prober(inv, folder / "requests.jsonl")
+    prober = Prober(inv, here / "requests.jsonl")
     try:
         for note in close_open_runs(links, app, mine):
             say(note)
@@ -118,11 +154,15 @@ def roll_back(
             raise StateMoved(f"{inv.app_host.name}: {quiet.text}")
         before = guards.tree_if_readable(app, inv)
         journal = Journal(mine, app)
+        journal.make(here)
         looking = partial(outside.look, prober)
-        executor = Executor(inv, links, "", journal, lock, folder, partial(dial, inv), looking)
-        backs = plan_rollback(story)
+        executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
+        backs = [_found(links, run, back) for back in plan_rollback(story, by_hand)]
+        leave_the_site(run, backs)
         journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
-        code, reason, records = _watched(executor, links, run, backs, say, prober, before)
+        for n in by_hand:
+            Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
+        code, reason, records = _watched(executor, run, backs, say, prober, before)
         journal.write("end", exit_code=int(code), reason=reason)
         return code, records
     finally:
@@ -131,7 +171,6 @@ def roll_back(
 
 def _watched(
     executor: Executor,
-    links: Mapping[str, Link],
     run: str,
     backs: Sequence[Back],
     say: Callable[[str], None],
@@ -142,7 +181,7 @@ def _watched(
     if trouble := prober.start():
         say(trouble)
     try:
-        code, reason, records = _each(executor, links, run, backs, say)
+        code, reason, records = _each(executor, run, backs, say)
     finally:
         say(downtime(prober.stop()))
     kept = guards.tree_kept(before, guards.tree_if_readable(executor.journal.link, executor.inv))
@@ -153,7 +192,7 @@ def _watched(
 
 
 def _each(
-    executor: Executor, links: Mapping[str, Link], run: str, backs: Sequence[Back], say: Callable[[str], None]
+    executor: Executor, run: str, backs: Sequence[Back], say: Callable[[str], None]
 ) -> tuple[Exit, str, list[StepRecord]]:
     """Take back one after the other; the exit code, why it is that, and what became of each."""
     stop, records = threading.Event(), list[StepRecord]()
@@ -168,39 +207,63 @@ def _each(
             if stop.is_set():
                 return Exit.INTERRUPTED, f"it was interrupted before step {back.n}", records
             if back.stays:
-                say(f"step {back.n}, {back.sentence}: stays: {back.stays}")
+                say(f"step {back.n}, {back.sentence}: {'' if back.needless else 'stays: '}{back.stays}")
+                if code is Exit.HOLDS and not back.needless:
+                    code, reason = Exit.FAILS, f"step {back.n} stays: {back.stays}"
                 continue
-            record = _one(executor, links, run, back)
+            label = f"take back step {back.n} of run {run}: {back.sentence}"
+            record = executor.run_undo(back.n, back.host, back.script, label, back.limit, confirm=back.confirm)
             records.append(record)
             say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
             if record.result == "done":
-                Journal(run, executor.journal.link).write("undone", n=back.n, by=executor.journal.run)
+                Journal(run, executor.journal.link, begun=True).write("undone", n=back.n, by=executor.journal.run)
                 continue
             code, reason = Exit.STATE_MOVED, f"step {back.n} stays: {record.reason}"
             if record.result != "refused":
                 code = Exit.ROLLED_BACK if record.result == "rolled back" else Exit.FAILS
-                return code, f"stopped at step {back.n}: {record.reason}", records
+            if record.result != "refused" or back.carries:
+                return code, _stopped(back, record.reason, backs), records
     if stop.is_set() and code is Exit.HOLDS:
         return Exit.INTERRUPTED, "it was interrupted in its last step, which was finished", records
     return code, reason, records
 
 
-def _one(executor: Executor, links: Mapping[str, Link], run: str, back: Back) -> StepRecord:
-    label = f"take back step {back.n} of run {run}: {back.sentence}"
-    missing = StepRecord(f"undo-{back.n}", "", [], back.host, label, "", [], "", None, result="refused")
+def _stopped(at: Back, why: str, backs: Sequence[Back]) -> str:
+    """Why nothing more is taken back than what came after the step `at`."""
+    text = f"stopped at step {at.n}: {why}"
+    if not at.carries:
+        return text
+    text += "; what came before it stays, as what serves the site rests on that"
+    later = [str(back.n) for back in backs if back.n > at.n and not back.stays]
+    if later:
+        text += (
+            f". What came after it was taken back (step {', '.join(later)}), and the site wants it: "
+            "`pytest verify/ --remediate` does it again"
+        )
+    return text
+
+
+_WAY = """J={folder}
+[ -d "$J" ] || {{ echo elsewhere; exit 0; }}
+[ -s "$J/{n}.sh" ] || {{ echo never; exit 0; }}
+echo begun; cat "$J/{n}.undo.sh"
+"""
+
+
+def _found(links: Mapping[str, Link], run: str, back: Back) -> Back:
+    """The same with its recorded way back, or the reason why it stays for want of that."""
+    if back.stays:
+        return back
     if back.host not in links:
-        missing.reason = f"{back.host} is not looked after any more"
-        return missing
-    script = _recorded(links[back.host], run, back.n)
-    if not script:
-        missing.reason = f"its way back is not on {back.host}: was it done from another machine?"
-        return missing
-    return executor.run_undo(back.n, back.host, script, label, back.limit, confirm=back.confirm)
-
-
-def _recorded(link: Link, run: str, n: int) -> str:
-    done = link.exec(f'cat -- {folder(run)}/{n}.undo.sh 2>/dev/null || :', limit=30)
-    return done.out.decode(errors="replace")
+        return replace(back, stays=f"{back.host} is not looked after any more")
+    done = links[back.host].exec(_WAY.format(folder=folder(run), n=back.n), limit=30)
+    word, _, script = done.out.decode(errors="replace").partition("\n")
+    if word == "never":
+        # Its intent was written, and then its script could not be (disk full): whatever lies there of a way back.
+        return replace(back, stays="it never began: nothing to take back", needless=True)
+    if word != "begun" or not script:
+        return replace(back, stays=f"its way back is not on {back.host}: was it done from another machine?")
+    return replace(back, script=script)
 
 
 def describe(story: Story) -> dict[str, Any]:

@@ -105,17 +105,24 @@ class Sign:
     test: str
 
 
+class Needless(str):
+    """The reason why nothing of a step need be taken back: it does no harm, and nobody misses what was before."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One act on one host.
 
-    `undo` is the acts that take it back, or a string with the reason why there is none; None asks for the acts' own
-    undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts` is how many seconds
-    of service it is expected to cost, None for none. `may` names the inventory's permission without which it is left to a
-    person; `person` says why it always is. `typed` is the line that a person types then (empty: the step is laid ready on
-    its host as one), and `sign` tells that it was done, also in another way than by that line.
-    `after` says what it depends on that only an earlier step will produce. `confirm` is the seconds within which its
-    program must hear from outside, over a new connection, that all is well; it runs in a unit of its own.
+    `undo` is the acts that take it back, or a string with the reason why there is none (``Needless``: nor need be); None
+    asks for the acts' own undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts`
+    is how many seconds of service it is expected to cost, None for none. `may` names the inventory's permission without
+    which it is left to a person; `person` says why it always is. `typed` is the line that a person types then (empty: the
+    step is laid ready on its host as one), and `sign` tells that it was done, also in another way than by that line.
+    `serves` says that the site is served since. `after` says what it depends on that only an earlier step will produce.
+    `confirm` is the seconds within which its program must hear from outside, over a new connection, that all is well; it
+    runs in a unit of its own.
     """
 
     id: str
@@ -130,8 +137,14 @@ class Step:
     person: str = ""
     typed: str = ""
     sign: Sign | None = None
+    serves: bool = False
     after: str = ""
     confirm: float | None = None
+
+    @property
+    def carries_the_site(self) -> bool:
+        """Whether what serves afterwards rests on it, and it on the steps before: while it stays, they do."""
+        return self.serves or self.confirm is not None or self.interrupts is not None
 
 
 @dataclass(frozen=True, slots=True)

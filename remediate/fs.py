@@ -6,11 +6,17 @@ import posixpath
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Act, Aside, ByHand, Condition, Link, Mode, NothingToDo, RemedyContext, Run, Step
+from converge.steps import Act, Aside, ByHand, Condition, Link, Mode, Needless, NothingToDo, RemedyContext, Run, Step
 from facts.fs import SHOWN, Trees, data_folders, stranded, stray_links, trees
 from hosts.schema import Inventory
 
-ADDED = "none needed: copies were added, nothing was replaced, and the originals are where they were"
+PART = ".cv-part"
+"""What the hidden name of a copy ends with until it is whole: always the same, so that a repeat writes over what is left."""
+
+ADDED = Needless(
+    "copies were added, nothing was replaced, and the originals are where they were; a copy that was cut off is beside its"
+    f" place as .NAME{PART}, until the step is done again"
+)
 
 # Under a name of its own first: a copy that is cut off must not look like the file.
 COPY = r"""
@@ -18,9 +24,9 @@ cd {source} || exit 1
 find . -type f -exec sh -c 'to=$1; shift
   for f; do
     [ -e "$to/$f" ] || [ -L "$to/$f" ] && continue
-    t=$to/$f.cv-$$
-    [ ! -e "$t" ] && [ ! -L "$t" ] || exit 1
-    mkdir -p "$to/${{f%/*}}" && cp -p "$f" "$t" && mv -nT "$t" "$to/$f" || exit 1
+    t=$to/${{f%/*}}/.${{f##*/}}{part}
+    if [ -L "$t" ] || {{ [ -e "$t" ] && [ ! -f "$t" ]; }}; then echo "$t is in the way" >&2; exit 1; fi
+    mkdir -p "$to/${{f%/*}}" && cp -fp "$f" "$t" && mv -nT "$t" "$to/$f" || exit 1
   done' copy {target} {{}} +
 """
 
@@ -69,7 +75,7 @@ def complete_shared(ctx: RemedyContext) -> Iterator[Step]:
         sentence=f"make {len(missing)} missing folders in {inv.shared}",
         acts=(Run("mkdir -p " + " ".join(map(shlex.quote, missing))),),
         when=(real_folder(inv.shared), *(as_seen(seen, path) for path in missing)),
-        undo="an empty folder does no harm",
+        undo=Needless("an empty folder does no harm"),
     )
 
 
@@ -153,7 +159,7 @@ def _copy(inv: Inventory, id: str, source: str, target: str) -> Step:
         id=id,
         host=inv.app_host.name,
         sentence=f"copy what only {source} has into {target}",
-        acts=(Run(COPY.format(source=shlex.quote(source), target=shlex.quote(target))),),
+        acts=(Run(COPY.format(source=shlex.quote(source), target=shlex.quote(target), part=PART)),),
         when=(real_folder(source), real_folder(target)),
         undo=ADDED,
         limit=600.0,

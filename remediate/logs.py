@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from converge.steps import NothingToDo, RemedyContext, Signal, Step
+from converge.steps import Needless, NothingToDo, RemedyContext, Signal, Step
 from facts import logs
 
 
@@ -18,5 +18,5 @@ def reopen(ctx: RemedyContext) -> Iterator[Step]:
         host=ctx.inv.app_host.name,
         sentence=f"let process {main.pid} of {ctx.inv.app.unit} open its log files anew",
         acts=(Signal(main.pid, "USR1", main.started, main.cmdline, main.cwd, ctx.inv.app.unit),),
-        undo="opening log files anew has nothing to take back",
+        undo=Needless("opening log files anew has nothing to take back"),
     )

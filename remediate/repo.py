@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from converge.errors import Unobservable
-from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Step, Write
+from converge.steps import Act, Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Step, Write
 from facts.repo import Repository, checkout_files, git_environment, repository
 from facts.repo_files import gemfile_ruby, plain_version
 from hosts.schema import Inventory
 from remediate.repo_patches import AFTER_MERGE, patched
 
 CONTROL = "control"
-OWN_FOLDER = "none needed: it is a folder of this run's own"
+OWN_FOLDER = Needless("it is a folder of this run's own")
 
 IDENTITY = """
 name=$(git config user.name) || name=$ACCOUNT

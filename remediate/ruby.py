@@ -6,11 +6,11 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Step, Unit
+from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Step, Unit
 from facts.repo import repository
 from facts.ruby import Bundle, bundle, bundle_dirs, bundles_aside, old_bundles, wanted_ruby
 from facts.units import masters, our_units
-from remediate.cutover import starts_here
+from remediate.cutover import same_units, starts_here
 from remediate.fs import real_folder, unused
 
 INSTALL = r"""
@@ -41,8 +41,9 @@ def restart(ctx: RemedyContext) -> Iterator[Step]:
         when=(
             Condition(f"the main process of {unit} is {seen.pid}", f'[ "$(prop "$UNIT" MainPID)" = {seen.pid} ]'),
             starts_here(unit),
+            *same_units(ctx, [unit]),
         ),
-        undo="the former process is gone; the unit runs what the current release asks for",
+        undo=Needless("the former process is gone; the unit runs what the current release asks for"),
         limit=180.0,
         interrupts=10.0,
         may="restart",
@@ -77,7 +78,7 @@ def rebuild(ctx: RemedyContext) -> Iterator[Step]:
         host=inv.app_host.name,
         sentence=f"install the release's gems for Ruby {version} on this host",
         acts=(Run(script),),
-        undo="gems that link are kept; those moved aside come back with the step before",
+        undo=Needless("gems that link are kept; those moved aside come back with the step before"),
         limit=900.0,
     )
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from converge.errors import Unobservable
-from converge.steps import Act, Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Write
+from converge.steps import Act, Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Write
 from facts import solr, units, web
 from facts.processes import Process
 from facts.solr import Solr
@@ -120,7 +120,7 @@ def start_steps(ctx: RemedyContext, id: str, release: str, seen: Solr, after: st
                 f"nobody listens on port {ctx.inv.solr.port}", '[ -z "$(ss -ltn "sport = :$SOLR_PORT" | sed 1d)" ]'
             ),
         ),
-        undo="a Solr that nothing asks does no harm",
+        undo=Needless("a Solr that nothing asks does no harm"),
         limit=START_LIMIT,
         may="restart",
         after=after,
@@ -205,7 +205,7 @@ def reindex_step(ctx: RemedyContext, id: str, release: str, why: str) -> Step:
         host=ctx.inv.app_host.name,
         sentence=f"fill Solr's index: {why}",
         acts=(Run(rake(release, "sunspot:reindex")),),
-        undo="the index is made of the database's records, and can be made again",
+        undo=Needless("the index is made of the database's records, and can be made again"),
         limit=600.0,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Aside, ByHand, Condition, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
+from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
 from facts import repo, units
 from facts.processes import Process
 from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
@@ -28,7 +28,7 @@ def reload_steps(ctx: RemedyContext, id: str) -> Iterator[Step]:
             host=host.name,
             sentence="let the user manager read the unit files again",
             acts=(Unit("daemon-reload"),),
-            undo="reading unit files again has nothing to take back",
+            undo=Needless("reading unit files again has nothing to take back"),
         )
 
 
@@ -88,7 +88,7 @@ def reload(ctx: RemedyContext) -> Iterator[Step]:
             host=name,
             sentence="let the user manager read the unit files again",
             acts=(Unit("daemon-reload"),),
-            undo="reading unit files again has nothing to take back",
+            undo=Needless("reading unit files again has nothing to take back"),
         )
 
 

@@ -4,7 +4,7 @@ Either is one program on the app host: from the moment in which the old one stop
 for the network, and whatever ends such a program early puts back what served before.
 """
 
-from remediate.cutover.owners import leave_strangers, same_main, same_release, starts_here, strays
+from remediate.cutover.owners import leave_strangers, same_main, same_release, same_units, starts_here, strays
 from remediate.cutover.steps import BRIEF_COST, RESTART_COST, handover_step, restart_step
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "restart_step",
     "same_main",
     "same_release",
+    "same_units",
     "starts_here",
     "strays",
 ]

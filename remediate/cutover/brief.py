@@ -28,7 +28,6 @@ steady "$PUBLIC" || fail "$(unsteady "$PUBLIC")"
 tell "$NEW serves; it waits to be confirmed from outside; stopping this starts $OLDS again"
 confirmed
 trap '' TERM INT HUP
-enter committed
 """
 
 BRIEF = COMMON + GUARDED + _BRIEF + REST

@@ -9,6 +9,7 @@ put back are kept in a file, beyond the program: one that is killed is run again
     over        the site is led back to the old application, then the new one is ended; an old one that has ended meanwhile
                 is started again, but not at the cost of a new one that answers: that one stays, and it is said
     committed   the new one serves, confirmed from outside: nothing is put back any more
+    tidy        and what served before has ended: what is left of the cutover is cleared
     done
 """
 
@@ -24,7 +25,7 @@ tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 enter() { # PHASE: what is to be put back from now on, kept for whoever comes after us if we are killed
   phase=$1
   [ -n "$CV_PHASE" ] || return 0
-  case "$phase" in committed|done) : >"$CV_PHASE"; return ;; esac
+  case "$phase" in committed|tidy|done) : >"$CV_PHASE"; return ;; esac
   printf '%s %s %s %s\n' "$phase" "${timer:-unknown}" "$new_inode" "$old_main" >"$CV_PHASE.new" &&
     mv -T "$CV_PHASE.new" "$CV_PHASE" || fail "what is to be put back could not be kept in $CV_PHASE"
 }
@@ -108,8 +109,13 @@ let_go() { # UNIT DROP-IN: it is started and stopped again as its file says
   d=$(drop_in "$1" "$2"); [ ! -e "$d" ] || (aside "$d") || : >"$d"
   (unit daemon-reload) || systemctl --user daemon-reload
 }
+deaf() { # who listens nowhere still boots, and serves nobody
+  l=$(ss -xlpe) && [ "${l#*pid=}" != "$l" ] && ! printf '%s\n' "$l" | grep -q "pid=$(prop "$NEW" MainPID),"
+}
 end_new() {
   let_go "$NEW" "$HOLD"
+  # A signal that Ruby gets while it loads can be lost; nobody is to wait without a site until the manager gives up.
+  ! deaf || STOP_TIMEOUT=2
   (graceful "$NEW" && unit daemon-reload && unit stop "$NEW") || systemctl --user stop "$NEW"
   (unit reset-failed "$NEW"); let_go "$NEW" "$GRACEFUL"
   case "$(state "$NEW")" in inactive|failed) ;; *) return 1 ;; esac
@@ -133,6 +139,7 @@ back() {
   case "$phase" in
     done) return 0 ;;
     committed) tell "$NEW serves; $why"; cv_end failed "$NEW serves, but what served before is still there: $why" 70 ;;
+    tidy) tell "$NEW serves; left: $why"; cv_end failed "$NEW serves, and what served before has ended; left: $why" 70 ;;
     before) cv_end failed "$why" 70 ;;
   esac
   ! alone || keep_new
@@ -159,6 +166,7 @@ trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; back; exit 0' TERM
 """
 
 REST = r"""
+enter tidy
 if [ -z "$GATED" ]; then for u in $OLDS; do close_gate "$u" || fail "the gate before $u could not be closed"; done; fi
 for u in $OLDS $NEW; do gone "$(drop_in "$u" "$GRACEFUL")" || fail "the drop-in of $u could not be moved aside"; done
 gone "$(drop_in "$NEW" "$HOLD")" && unit daemon-reload || fail "$(drop_in "$NEW" "$HOLD") could not be moved aside"

@@ -49,7 +49,7 @@ def nobody_deploys() -> Condition:
 
 
 def same_units(ctx: RemedyContext, names: Sequence[str]) -> tuple[Condition, ...]:
-    """The units' files are those that were read, by the manager too: a cutover reloads it, so that an edit would count."""
+    """The units' files are those that were read, by the manager too: whoever reloads it makes an edit count."""
     folder = ctx.read(units.unit_files)
     found = [_same_text(file) for name in names if (file := folder.files.get(name))]
     stale = " && ".join(f'[ "$(prop {shlex.quote(name)} NeedDaemonReload)" != yes ]' for name in names)

@@ -120,6 +120,7 @@ drained "$(inode "$OLD")" || fail "requests wait in the queue of $OLDS and are n
 for u in $OLDS; do graceful "$u" || exit 1; done
 unit daemon-reload || exit 1
 for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
+enter tidy
 gone "$OLD" || fail "$OLD could not be moved aside"
 """
 

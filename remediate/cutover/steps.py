@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from converge.errors import Unobservable
-from converge.steps import Condition, RemedyContext, Run, Step
+from converge.steps import Condition, Needless, RemedyContext, Run, Step
 from facts import sockets, units
 from facts.room import room
 from facts.units import STABLE, UnitState
@@ -33,6 +33,7 @@ def handover_step(ctx: RemedyContext, id: str) -> Step:
     if serving:
         return _cutover(ctx, id, serving)
     restarts = ours.app.runs
+    nobody = "what ran before it did not serve as it must" if restarts else "nothing served before it"
     what = f"restart {ours.app.name} from the current release" if restarts else f"start {ours.app.name}, which does not run"
     return Step(
         id=id,
@@ -40,9 +41,11 @@ def handover_step(ctx: RemedyContext, id: str) -> Step:
         sentence=f"{what}; the log rotation's timer rests meanwhile",
         acts=(Run(settings(ctx.inv, PUBLIC=_public(ctx)) + brief.START),),
         when=_conditions(ctx),
+        undo=f"{nobody}: `systemctl --user stop {ours.app.name}` ends what serves",
         limit=480.0,
         interrupts=BRIEF_COST if restarts else None,
         may="restart",
+        serves=True,
     )
 
 
@@ -146,8 +149,8 @@ def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
         host=ours.host,
         sentence=f"restart {ours.app.name}, letting requests finish: {why}",
         acts=(Run(settings(ctx.inv, PUBLIC=_public(ctx)) + brief.RESTART),),
-        when=(same_main(ours.app), starts_here(ours.app.name)),
-        undo="a restart has nothing to take back",
+        when=(same_main(ours.app), starts_here(ours.app.name), *same_units(ctx, [ours.app.name])),
+        undo=Needless("a restart has nothing to take back"),
         limit=180.0,
         interrupts=RESTART_COST,
         may="restart",

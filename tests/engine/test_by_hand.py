@@ -97,7 +97,8 @@ def test_step_is_laid_ready_run_by_hand_and_gone_on_from(stage: Stage) -> None:
     ]  # fmt: skip
 
 
-def test_step_by_hand_can_be_taken_back(stage: Stage) -> None:
+def test_step_by_hand_can_be_taken_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(stage.world.top)
     stage.add("A", stage.writer("A", may="deploy"))
     go(stage, typed)
     links: dict[str, Link] = {"new": stage.link, "control": stage.link}

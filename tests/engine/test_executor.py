@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import threading
 import time
@@ -14,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from converge.compile import render
-from converge.errors import ConnectionLost, UsageError
+from converge.errors import ConnectionLost, Exit, UsageError
 from converge.executor import Executor
-from converge.journal import Journal, stories
+from converge.journal import Journal, JournalError, stories
 from converge.launch import launch_script, settle
 from converge.lock import Lock
 from converge.record import StepRecord
@@ -238,6 +240,24 @@ def test_control_steps_stay_in_the_runs_own_folder(world: World, executor: Execu
     assert executor.run_step(outside, "a.b", ["A"]).result == "refused"
 
 
+def test_run_folder_that_cannot_be_made_is_said_and_nothing_is_sent(world: World, executor: Executor) -> None:
+    executor.workdir.parent.write_text("in the way")
+    record = StepRecord("A/1", "", [], "control", "", "", [], "", None)
+    with pytest.raises(JournalError, match=r"folder of the run, could not be made \(Not a directory\): nothing is done"):
+        executor.run_step(step(world, host="control"), "a.b", ["A"], record)
+    assert record.result == "not reached"
+    assert stories(world.link) == []
+
+
+def test_journal_that_fails_after_a_step_leaves_what_is_not_known(world: World, executor: Executor) -> None:
+    executor.run_step(step(world), "a.b", ["A"])
+    (world.top / "mirror").unlink()
+    (world.top / "mirror").mkdir()
+    with pytest.raises(JournalError, match="nothing more is done") as failed:
+        executor.run_step(step(world), "a.b", ["A"])
+    assert failed.value.exit_code is Exit.UNKNOWN
+
+
 def test_lost_connection_is_unknown_and_the_step_goes_on(world: World, executor: Executor, link: Severed) -> None:
     link.at = "A/9"
     with pytest.raises(ConnectionLost):
@@ -245,6 +265,21 @@ def test_lost_connection_is_unknown_and_the_step_goes_on(world: World, executor:
     link.at = ""
     assert (world.root / "file").exists()
     assert stories(link)[0].results()[1]["rc"] == 0, "its host wrote what became of it"
+
+
+def test_full_disk_leaves_a_script_and_its_way_back_whole_or_not_at_all(world: World, executor: Executor) -> None:
+    attempt = executor._attempt(step(world, undo=(Run(": # " + "x" * 40_000),)))
+
+    def full() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    words = ["/bin/sh", "-c", launch_script("R1", attempt, "")]
+    done = subprocess.run(words, preexec_fn=full, restore_signals=False, capture_output=True, check=False)
+    assert done.returncode == Rc.FAILED
+    left = {path.name for path in state(world).iterdir()}
+    assert not left & {"1.sh", "1.undo.sh", "1.started"}, left
+    assert subprocess.run(words, check=False).returncode == Rc.DONE, "it never began, so that it may begin now"
 
 
 def test_step_outlives_the_process_that_started_it(world: World, executor: Executor) -> None:
@@ -338,7 +373,7 @@ def test_step_that_was_not_sent_is_not_waited_for(world: World, executor: Execut
     assert record.reason.startswith("it was not sent: ")
 
 
-def settled(rc: Rc, err: bytes) -> StepRecord:
+def settled(rc: int, err: bytes) -> StepRecord:
     return settle(StepRecord("A/1", "", [], "new", "", "", [], "", None), Completed(rc, b"", err, 1.0), 5.0)
 
 
@@ -355,3 +390,9 @@ def test_step_that_put_back_at_its_limit_says_so() -> None:
         "it was ended after its limit of 5 s: it was stopped by a signal: what served before serves again"
     )
     assert settled(Rc.TIMED_OUT, b"").result == "failed"
+
+
+def test_a_shell_that_could_not_read_its_script_has_failed() -> None:
+    record = settled(2, b"/bin/sh: 1: Syntax error: Unterminated quoted string\n")
+    assert record.result == "failed"
+    assert record.reason == "/bin/sh: 1: Syntax error: Unterminated quoted string (status 2)"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from converge.errors import ConnectionLost, LockHeld
+from converge.errors import ConnectionLost, Exit, LockHeld
 from converge.journal import Journal, JournalError, line, parse, stories
 from converge.lock import Lock, mine_script
 from converge.recovery import close_open_runs
@@ -90,8 +90,12 @@ def test_host_without_journals_has_no_stories(world: World) -> None:
 
 def test_unwritable_journal_is_said_before_anything_is_done(world: World) -> None:
     (world.home / ".local").write_text("a file in the way")
-    with pytest.raises(JournalError, match="nothing is done"):
+    with pytest.raises(JournalError, match="nothing is done") as refused:
         Journal("R1", world.link).write("plan")
+    assert refused.value.exit_code is Exit.FAILS
+    with pytest.raises(JournalError, match="nothing more is done") as refused:
+        Journal("R1", world.link, begun=True).write("result")
+    assert refused.value.exit_code is Exit.UNKNOWN, "a step was sent, and the journal stays open"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from converge import lock as locking
-from converge.errors import ConnectionLost, LockHeld
+from converge.errors import ConnectionLost, Exit, LockHeld
 from converge.lock import Lock, LockUnavailable, holder, holding_script, mine_script, parse_holder
 from converge.shell import Rc
 from hosts.schema import Inventory
@@ -117,8 +117,9 @@ def test_step_that_outlives_its_run_keeps_the_next_one_out(world: World) -> None
 
 def test_no_runtime_directory_is_one_clear_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
-    with pytest.raises(LockUnavailable, match="no /nonexistent"):
+    with pytest.raises(LockUnavailable, match="no /nonexistent") as refused:
         Lock(world.link).acquire("ada", "R1")
+    assert refused.value.exit_code is Exit.FAILS, "the host was reached"
 
 
 def test_holder_of_a_damaged_info_file_is_unknown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 from converge import detached, guards, outside
 from converge.asking import Sample
 from converge.errors import Exit, StateMoved, UsageError
-from converge.journal import stories
+from converge.journal import JournalError, line, stories
+from converge.lock import Lock
 from converge.prober import Prober
-from converge.rollback import describe, plan_rollback, roll_back
-from converge.steps import Mode, RemedyContext, Run, Step, Unit, Write
+from converge.rollback import SiteRestsOnIt, describe, plan_rollback, roll_back
+from converge.steps import Mode, Needless, RemedyContext, Run, Step, Unit, Write
 from converge.transport import Link, LocalLink
 from hosts.schema import Inventory
 from tests.engine.stage import Severed, Stage, build_stage
@@ -26,6 +28,7 @@ from tests.engine.world import build
 
 @pytest.fixture
 def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.chdir(tmp_path)
     return build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
 
 
@@ -40,13 +43,13 @@ def test_rollback_takes_a_run_back_in_reverse(stage: Stage) -> None:
 
     def several(_: RemedyContext) -> Iterator[Step]:
         yield Step("A/1", "new", "one", (Write(f"{root}/secret", "new"), Mode(f"{root}/secret", 0o600)))
-        yield Step("A/2", "new", "two", (Unit("enable", "app.service"),), undo="a person decides on it")
+        yield Step("A/2", "new", "two", (Unit("enable", "app.service"),), undo=Needless("it does no harm"))
         yield Step("A/3", "new", "three", (Write(f"{root}/A", "x"),))
 
     stage.add("A", several)
     stage.go()
     story = stories(stage.link)[0]
-    assert [(b.n, b.stays) for b in plan_rollback(story)] == [(3, ""), (2, "none: a person decides on it"), (1, "")]
+    assert [(b.n, b.stays) for b in plan_rollback(story)] == [(3, ""), (2, "none needed: it does no harm"), (1, "")]
     code, records = roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, reports(stage))
     assert code is Exit.HOLDS
     assert [r.result for r in records] == ["done", "done"]
@@ -71,6 +74,95 @@ def test_rollback_leaves_what_somebody_changed_and_takes_the_rest_back(stage: St
     assert "changed since" in records[0].reason
     assert not (stage.world.root / "A").exists()
     assert (stage.world.root / "B").read_text() == "a hand's"
+
+
+def test_what_stays_and_is_missed_is_no_success(stage: Stage) -> None:
+    def several(_: RemedyContext) -> Iterator[Step]:
+        yield from stage.writer("A")(_)
+        yield Step("A/push", "new", "push", (Run("true"),), undo="what was pushed is reverted by a person")
+
+    stage.add("A", several)
+    stage.go()
+    assert back(stage) is Exit.FAILS
+    assert not stage.holds("A")
+    assert stories(stage.link)[1].end == {
+        "exit_code": 1, "reason": "step 2 stays: none: what was pushed is reverted by a person"
+    }  # fmt: skip
+
+
+def migrated(stage: Stage, **changes: Any) -> None:
+    """A run that writes the unit's file, lets it serve by a step with `changes`, and enables it."""
+    cutover: dict[str, Any] = {"acts": (Run("true"),), "undo": "which unit served is not known", "serves": True}
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield from stage.writer("A")(_)
+        yield Step("A/serve", "new", "let it serve", **{**cutover, **changes})
+        yield Step("A/enable", "new", "enable it", (Unit("enable", "app.service"),))
+
+    stage.add("A", remedy)
+    stage.go()
+
+
+@pytest.mark.parametrize("nature", [{"serves": True}, {"serves": False, "interrupts": 5.0}])
+def test_nothing_is_taken_back_around_a_step_that_stays_and_that_the_site_rests_on(
+    stage: Stage, nature: dict[str, Any]
+) -> None:
+    migrated(stage, **nature)
+    with pytest.raises(SiteRestsOnIt, match=r"rests on step 2 .*which unit served is not known.*rollback R1 --by-hand 2"):
+        back(stage)
+    assert stage.holds("A")
+    assert stage.world.unit("app.service", "enabled") == "enabled"
+    assert [story.id for story in stories(stage.link)] == ["R1"]
+
+
+def test_the_rest_is_taken_back_once_a_person_took_that_step_back(stage: Stage) -> None:
+    migrated(stage)
+    with pytest.raises(UsageError, match="run R1 has no step 7"):
+        back(stage, by_hand=(7,))
+    assert back(stage, by_hand=(2,)) is Exit.HOLDS
+    assert not stage.holds("A")
+    assert stage.world.unit("app.service", "enabled") == "disabled"
+    assert stories(stage.link)[0].undone() == {1, 2, 3}
+
+
+def test_a_restart_is_no_reason_to_stay(stage: Stage) -> None:
+    migrated(stage, serves=False, interrupts=4.0, undo=Needless("it ran before"))
+    assert back(stage) is Exit.HOLDS
+    assert not stage.holds("A")
+
+
+def test_a_lost_way_back_of_what_the_site_rests_on_is_seen_before_anything_is_done(stage: Stage) -> None:
+    migrated(stage, undo=(Run("true"),))
+    next(stage.world.home.rglob("2.undo.sh")).unlink()
+    with pytest.raises(SiteRestsOnIt, match="its way back is not on new"):
+        back(stage)
+    assert stage.world.unit("app.service", "enabled") == "enabled"
+
+
+def test_what_the_site_rests_on_is_the_last_that_is_tried_if_it_is_refused(stage: Stage) -> None:
+    migrated(stage, undo=(Run('cv_moved "somebody else\'s job is queued"'),))
+    assert back(stage) is Exit.STATE_MOVED
+    assert stage.holds("A")
+    end = stories(stage.link)[1].end
+    assert end
+    assert end["reason"] == (
+        "stopped at step 2: somebody else's job is queued; what came before it stays, as what serves the site rests on that."
+        " What came after it was taken back (step 3), and the site wants it: `pytest verify/ --remediate` does it again"
+    )
+
+
+def test_a_step_that_a_full_disk_kept_from_beginning_is_no_obstacle(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    folder = next(stage.world.home.rglob("1.undo.sh")).parent
+    with (folder / "journal.jsonl").open("a") as journal:
+        told = {"step": "B/1", "host": "new", "sentence": "two", "undo": "x", "undoable": True}
+        journal.write(line("intent", n=2, **told) + "\n")
+    (folder / "2.undo.sh").write_text("exi")
+    (folder / "2.sh").write_text("")
+    assert back(stage) is Exit.HOLDS
+    assert "step 2, two: it never began: nothing to take back" in stage.said
+    assert not stage.holds("A")
 
 
 def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:
@@ -122,6 +214,19 @@ def test_a_way_back_that_looks_wrong_from_outside_is_put_back(stage: Stage, monk
     assert back(stage) is Exit.ROLLED_BACK
     assert (stage.world.home / "site").read_text() == "as before\n"
     assert [b.n for b in plan_rollback(stories(stage.link)[0])] == [1], "it may be tried again"
+
+
+def test_a_rollback_where_one_may_not_write_is_said_before_anything_is_done(stage: Stage, tmp_path: Path) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    shutil.rmtree(tmp_path / "reports")
+    (tmp_path / "reports").write_text("in the way")
+    with pytest.raises(JournalError, match=r"could not be made .*: nothing is done"):
+        back(stage)
+    assert stage.holds("A")
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R3")
+    lock.release()
 
 
 def test_nothing_is_taken_back_while_somebody_deploys(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

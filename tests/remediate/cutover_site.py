@@ -29,6 +29,7 @@ from tests.targets import inventory
 
 APP = r"""
 import fcntl, os, re, signal, socket, sys, time
+signal.signal(signal.SIGQUIT, signal.SIG_IGN if "DEAF" in os.environ else signal.SIG_DFL)
 name, config = os.environ["NAME"], sys.argv[sys.argv.index("-c") + 1]
 listen, pid_file = os.environ["LISTEN"], "tmp/pids/unicorn.pid"
 if config.endswith(".beside.rb"):
@@ -114,7 +115,8 @@ case "$1" in
     p=$(main "$2")
     if [ "$p" != 0 ]; then
       kill -QUIT "$p"
-      for n in $(seq 40); do [ -d "/proc/$p" ] || break; sleep 0.05; done
+      t=$(conf "$2" | sed -n 's/^TimeoutStopSec=//p' | tail -n 1)
+      for n in $(seq $((${t:-2} * 20))); do [ -d "/proc/$p" ] || break; sleep 0.05; done
       # A shell that still boots the application ignores it.
       kill -KILL "$p" 2>/dev/null; while [ -d "/proc/$p" ]; do sleep 0.02; done
     fi

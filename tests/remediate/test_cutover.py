@@ -18,7 +18,7 @@ from converge.compile import compile_step
 from converge.errors import Unobservable
 from converge.executor import host_fence
 from converge.room import Room
-from converge.steps import Condition, NothingToDo
+from converge.steps import Condition, Needless, NothingToDo
 from facts import room, sockets, units
 from facts.prelude import prelude
 from facts.sockets import Entry, Listener, Sockets
@@ -28,7 +28,7 @@ from remediate import units as mend_units
 from remediate.cutover import brief, seamless
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
-from remediate.cutover.guarded import GUARDED
+from remediate.cutover.guarded import GUARDED, REST
 from remediate.cutover.shell import COMMON
 from tests.remediate.test_services import INV, LEGACY, LEGACY_RUNS, OURS, steps
 from tests.targets import inventory, parse
@@ -109,6 +109,17 @@ def test_the_plan_says_way_reason_and_cost(
     assert step.confirm == cutover_steps.CONFIRM
     script = compile_step(step, prelude(INV), host_fence(INV, step.host, "run"), "1")
     assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("runs", "words"), [(True, "did not serve as it must"), (False, "nothing served before it")])
+def test_the_only_server_is_not_ended_by_taking_its_start_back(runs: bool, words: str, tmp_path: Path) -> None:
+    app = OURS.app if runs else replace(OURS.app, active="inactive", main_pid=0)
+    (step,) = steps(mend_units.cutover, tmp_path, our_units=replace(OURS, app=app))
+    assert isinstance(step.undo, str)
+    assert words in step.undo
+    assert f"systemctl --user stop {INV.app.unit}" in step.undo
+    assert not isinstance(step.undo, Needless)
+    assert step.carries_the_site
 
 
 def test_a_cutover_is_refused_where_somebody_deploys_or_edited_a_unit(tmp_path: Path) -> None:
@@ -261,6 +272,14 @@ def test_a_stop_that_signals_more_than_once_puts_back(end: str, tmp_path: Path) 
                 time.sleep(0.0001)
             process.stdout.read()
         assert out.read_text() == "put back\n", f"attempt {attempt}"
+
+
+def test_what_fails_after_the_old_application_has_ended_does_not_say_that_it_is_there() -> None:
+    settings = "NEW=new.service OLDS=old.service GATED= LOGROTATE_TIMER=t"
+    script = f"{settings}\n{STUBS}{COMMON}{GUARDED}\nclose_gate() {{ return 1; }}\nphase=committed\n{REST}"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    why = "what served before has ended; left: the gate before old.service could not be closed"
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (70, f"failed: new.service serves, and {why}")
 
 
 @pytest.mark.parametrize(("state", "said"), [("inactive", ["systemctl --user start old.service"]), ("active", [])])

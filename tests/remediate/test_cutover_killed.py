@@ -111,6 +111,19 @@ def test_a_brief_cutover_that_ends_between_stop_and_start_starts_the_old_applica
     is_as_before(site)
 
 
+def test_a_new_application_that_boots_and_hears_no_signal_is_not_waited_for_while_nobody_serves(make: Make) -> None:
+    site = make("rename")
+    site.env |= {"BOOT": "3", "DEAF": "yes"}
+    site.begin("brief")
+    site.until(lambda: site.phase() == "over" and site.main(NEW) != 0)
+    site.signal(signal.SIGTERM)
+    began = time.monotonic()
+    site.until(lambda: site.main(NEW) == 0 and site.main(OLD) != 0)
+    assert time.monotonic() - began < 10, "without a site for as long as a graceful stop may take"
+    site.end()
+    is_as_before(site)
+
+
 def test_a_part_of_the_program_that_outlives_its_shell_is_waited_for(make: Make) -> None:
     site = make("rename", confirm=3.0)
     site.begin("rename")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,40 @@ def test_stranded_files_are_copied_and_stay_where_they_were(target: Inventory, t
     assert (there / "deep er/b").read_text() == "b"
     assert (folder / "resume").read_text() == "a"
     statements.test_no_data_is_stranded(ask(stranded, target), target, "here")
+
+
+def test_a_copy_that_was_killed_leaves_one_file_which_the_repeat_makes_whole(
+    target: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide(target, resume="whole").joinpath("resume").chmod(0o400)
+    there = Path(target.shared) / "public/files"
+    (step,) = fs.rescue(world.context(target, tmp_path))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/mv").write_text("#!/bin/sh\nkill -KILL $PPID\n")
+    (tmp_path / "bin/mv").chmod(0o755)
+    with monkeypatch.context() as killed:
+        killed.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+        assert world.run(step, target, tmp_path, 1).returncode == 70
+    (left,) = there.iterdir()
+    assert isinstance(step.undo, str)
+    assert left.name == ".resume.cv-part"
+    assert ".NAME.cv-part" in step.undo
+    left.chmod(0o600)
+    left.write_text("who")
+    left.chmod(0o400)
+    assert world.run(step, target, tmp_path, 2).returncode == 0
+    assert [(path.name, path.read_text()) for path in there.iterdir()] == [("resume", "whole")]
+
+
+def test_what_is_no_copy_of_ours_is_not_written_over(target: Inventory, tmp_path: Path) -> None:
+    hide(target, resume="a")
+    (tmp_path / "precious").write_text("precious")
+    (Path(target.shared) / "public/files/.resume.cv-part").symlink_to(tmp_path / "precious")
+    (step,) = fs.rescue(world.context(target, tmp_path))
+    done = world.run(step, target, tmp_path, 1)
+    assert done.returncode == 70
+    assert "is in the way" in done.stderr
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_what_exists_in_two_versions_is_left_to_a_person(target: Inventory, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from remediate import ruby as mend_ruby
 from remediate import sockets as mend_sockets
 from remediate import solr as mend_solr
 from remediate import units as mend_units
+from remediate import web as mend_web
 from tests.facts import test_sockets, test_solr, test_units
 from tests.remediate.world import context
 from tests.targets import inventory, parse
@@ -173,6 +174,16 @@ def test_a_restart_waits_for_a_unit_that_may_start_again(text: str, rc: int, tmp
     gate.parent.mkdir(parents=True)
     gate.touch()
     assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == 1
+
+
+@pytest.mark.parametrize("remedy", [mend_solr.let_app_detect, mend_web.serve_current, mend_ruby.restart])
+def test_a_restart_reloads_the_manager_only_where_the_unit_is_as_it_was_read(
+    remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
+) -> None:
+    (step,) = steps(remedy, tmp_path)
+    sentences = " / ".join(condition.sentence for condition in step.when)
+    assert f"{FILES.files[INV.app.unit].path} is as it was read (sha256 " in sentences
+    assert f"the manager knows the files of {INV.app.unit} as they are" in sentences
 
 
 @pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home, mend_solr.stop_legacy])
