@@ -26,7 +26,7 @@ from converge.readings.store import Store
 from converge.rollback import describe, find_story, plan_rollback, roll_back
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
-from converge.transport import Link, LocalLink, connect
+from converge.transport import Link, LocalLink, connect, terminal
 from hosts.schema import Inventory
 
 HELP = "Runs on a target: list, show, take back, purge; and what a statement means."
@@ -44,9 +44,10 @@ def reached(target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[
 
     inv = load(target)
     links: dict[str, Link] = {"control": LocalLink()}
+    ask = terminal()
     try:
         for host in inv.live if everything else [inv.app_host]:
-            links[host.name] = connect(inv, host)
+            links[host.name] = connect(inv, host, ask=ask)
         yield inv, links
     finally:
         for link in links.values():
