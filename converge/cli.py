@@ -19,6 +19,7 @@ from converge.attic import size
 from converge.errors import ConvergeError, Declined, Unobservable, UsageError
 from converge.journal import stories
 from converge.lock import holder
+from converge.outside import second_logins
 from converge.purge import kept, refuse_soaking
 from converge.purge import lines as purge_lines
 from converge.purge import purge as purge_now
@@ -107,6 +108,8 @@ def rollback(
         for back in backs:
             way = f"STAYS: {back.stays}" if back.stays else back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
+        for text in second_logins(links, (back.host for back in backs if back.confirm and not back.stays)):
+            out.print(text, markup=False)
         confirm("Take this back?", yes)
         mine = new_id()
         code, _ = roll_back(inv, links, id, mine, person(), lambda text: out.print(text, markup=False))
