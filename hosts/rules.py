@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from hosts.schema import Inventory
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+LONGEST_NAME = 64
+"""Characters that Linux lets a machine's name have (HOST_NAME_MAX)."""
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 FILE_NAME = re.compile(r"[^/\s]+")
 UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@-]+")
@@ -45,6 +47,8 @@ def _hosts(inv: Inventory) -> Iterator[Broken]:
         if same and host.role != "app":
             # What is meant for the one host would be done on the other.
             yield f"hosts.{name}.hostname", f"read {host.hostname!r}, which is {same[0]}'s; each host has a name of its own"
+        if not HOST_NAME.fullmatch(host.hostname) or len(host.hostname) > LONGEST_NAME:
+            yield f"hosts.{name}.hostname", f"read {host.hostname!r}, allowed: exactly what `uname -n` prints there"
         if not HOST_NAME.fullmatch(name):
             yield f"hosts.{name}", "a host's name has letters, digits, dots and hyphens only"
         if name == "control":

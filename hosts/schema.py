@@ -25,7 +25,7 @@ class Host(Model, frozen=True, kw_only=True):
 
     role: Literal["app", "legacy"]
     address: Annotated[str, Meta(description="name or address to connect to; ~/.ssh/config applies to it")]
-    hostname: Annotated[str, Meta(description="what `hostname` must print there")]
+    hostname: Annotated[str, Meta(description="what `uname -n` must print there, exactly")]
     port: int | None = None
     release: Annotated[str, Meta(description="Debian release (VERSION_ID), or auto")] = "auto"
     retired: Annotated[bool, Meta(description="out of service: not connected to, no statements on it")] = False

@@ -180,7 +180,7 @@ def test_limits_that_no_file_names_are_careful_ones() -> None:
         ("hosts.vampires.adress", "x", ["mine.toml: hosts.vampires.adress: unknown", "did you mean address?"]),
         ("soak", 3, ["soak: unknown key", "did you mean soak_days?"]),
         ("hosts", None, ["hosts: missing"]),
-        ("hosts.vampires.hostname", None, ["hosts.vampires.hostname: missing", "what `hostname` must print there"]),
+        ("hosts.vampires.hostname", None, ["hosts.vampires.hostname: missing", "what `uname -n` must print there"]),
         ("hosts.vampires.role", "ap", ["hosts.vampires.role: read 'ap'", "'app' or 'legacy'", "did you mean app?"]),
         ("soak_days", "14", ["soak_days: read '14', allowed: a whole number"]),
         ("soak_days", -1, ["soak_days: read -1, allowed: a whole number >= 0"]),
@@ -200,7 +200,7 @@ def test_mistakes_of_shape(place: str, value: object, words: list[str]) -> None:
     text = mistake(put(place, value))
     for word in words:
         assert word in text
-    assert "`" not in text.replace("`hostname`", "")
+    assert "`" not in text.replace("`uname -n`", "")
 
 
 def test_all_mistakes_at_once() -> None:
@@ -225,6 +225,10 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("hosts.werewolves.role", "app", "read 2 (vampires, werewolves)"),
         ("hosts.vampires.retired", True, "cannot be retired"),
         ("hosts.werewolves.hostname", "vampires", "each host has a name of its own"),
+        ("hosts.vampires.hostname", "", "hosts.vampires.hostname: read '', allowed: exactly what `uname -n` prints there"),
+        ("hosts.vampires.hostname", "vampires ", "hosts.vampires.hostname: read 'vampires '"),
+        ("hosts.vampires.hostname", "-vampires", "hosts.vampires.hostname: read '-vampires'"),
+        ("hosts.vampires.hostname", "v" * 65, "exactly what `uname -n` prints"),
         ("hosts.vampires.address", "-oProxyCommand=x", "a name or an address"),
         ("account.home", "home/h", "absolute path"),
         ("stages.root", "/home/../etc", "absolute path"),
