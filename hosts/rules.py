@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from hosts.schema import Inventory
 
@@ -102,6 +103,8 @@ def _units(inv: Inventory) -> Iterator[Broken]:
                 yield key, f"read {name!r}, allowed: a unit's name that ends in .service"
     if not inv.app.logrotate_timer.endswith(".timer") or not UNIT_NAME.fullmatch(inv.app.logrotate_timer):
         yield "app.logrotate_timer", f"read {inv.app.logrotate_timer!r}, allowed: a unit's name that ends in .timer"
+    if inv.app.logrotate_unit == inv.app.unit or inv.app.logrotate_unit in inv.app.legacy_units:
+        yield "app.logrotate_unit", f"{inv.app.logrotate_unit} is a unit of the application; the logs' is another one"
     if inv.app.unit in inv.app.legacy_units:
         yield "app.legacy_units", f"{inv.app.unit} is the unit that must run; it cannot be one to retire"
 
@@ -139,15 +142,32 @@ def _web(inv: Inventory) -> Iterator[Broken]:
     for name in inv.web.allowed_sockets:
         if not FILE_NAME.fullmatch(name):
             yield "web.allowed_sockets", f"read {name!r}, allowed: the name of a socket in web.socket_dir, without directory"
+    if inv.web.listen.rpartition("/")[2] in inv.web.allowed_sockets:
+        # No step may touch those.
+        yield "web.allowed_sockets", f"{inv.web.listen} is what the application must listen on; it cannot be another's"
     for number, url in enumerate(inv.web.urls):
-        if not url.url.startswith(("https://", "http://")):
-            yield f"web.urls[{number}].url", f"read {url.url!r}, allowed: a URL with http:// or https://"
+        if wrong := _wrong_url(url.url):
+            yield f"web.urls[{number}].url", f"read {url.url!r}, allowed: {wrong}"
     for key, path in {"web.search_path": inv.web.search_path, "web.probe_path": inv.web.probe_path}.items():
         if not path.startswith("/"):
             yield key, f"read {path!r}, allowed: a path that starts with /"
     for key, path in {"web.slow_path": inv.web.slow_path, "web.save_path": inv.web.save_path}.items():
         if path and not path.startswith("/"):
             yield key, f"read {path!r}, allowed: a path that starts with /, or nothing"
+
+
+def _wrong_url(url: str) -> str:
+    """What a URL must be that this one is not; empty for one that can be asked."""
+    if not url.startswith(("https://", "http://")):
+        return "a URL with http:// or https://"
+    try:
+        parts = urlsplit(url)
+        port, name = parts.port, parts.hostname or ""
+    except ValueError as problem:
+        return f"a URL of a host and, if need be, a port from 1 to 65535 ({problem})"
+    if port == 0:
+        return "a URL with a port from 1 to 65535, or without"
+    return "" if name and not re.search(r"\s", name) else "a URL with the name of a host"
 
 
 def _limits(inv: Inventory) -> Iterator[Broken]:
