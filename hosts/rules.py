@@ -17,8 +17,11 @@ UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@-]+")
 BRANCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
 VERSION = re.compile(r"\d+(\.\d+)+")
 
-FASTEST = 20.0
-"""Pages a second: as many as the hoster lets one visitor ask for by the public name."""
+FASTEST, SLOWEST = 20.0, 0.01
+"""Pages a second: as many as the hoster lets one visitor ask for by the public name, and as few as still say something."""
+
+MOST_ENTRIES = 100_000_000
+"""What a shell of the hosts surely counts to."""
 
 Broken = tuple[str, str]
 """The key, and what is wrong with it."""
@@ -172,11 +175,11 @@ def _wrong_url(url: str) -> str:
 
 def _limits(inv: Inventory) -> Iterator[Broken]:
     limits = inv.limits
-    if limits.entries < 1:
-        yield "limits.entries", f"read {limits.entries}, allowed: 1 or more"
+    if not 1 <= limits.entries <= MOST_ENTRIES:
+        yield "limits.entries", f"read {limits.entries}, allowed: 1 to {MOST_ENTRIES}"
     if not 0 < limits.attic_gib < float("inf"):
         yield "limits.attic_gib", f"read {limits.attic_gib:g}, allowed: a number of GiB above 0"
     if limits.spare_mib < 0:
         yield "limits.spare_mib", f"read {limits.spare_mib}, allowed: 0 or more"
-    if not 0 < limits.probe_per_second <= FASTEST:
-        yield "limits.probe_per_second", f"read {limits.probe_per_second:g}, allowed: above 0, at most {FASTEST:g}"
+    if not SLOWEST <= limits.probe_per_second <= FASTEST:
+        yield "limits.probe_per_second", f"read {limits.probe_per_second:g}, allowed: {SLOWEST:g} to {FASTEST:g}"
