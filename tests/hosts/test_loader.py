@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tomllib
 from pathlib import Path
@@ -142,12 +143,41 @@ def test_merged_replaces_all_but_tables() -> None:
         ("./absent.toml", "no such file"),
         ("lab:../../etc", "small letters"),
         ("lab:A", "small letters"),
+        ("~nosuchuser/x.toml", "target ~nosuchuser/x.toml: cannot be used: Could not determine home directory. Correct"),
+        (300 * "x", "cannot be looked at: File name too long."),
+        (f"./{300 * 'x'}.toml", "cannot be looked at: File name too long."),
+        ("hosts/**.toml", "cannot be used: Invalid pattern: '**' can only be an entire path component. Correct it."),
+        ("/tmp", "target /tmp: is a folder. Name a file in it, or '/tmp/*.toml'"),
     ],
 )
 def test_no_such_target(target: str, words: str) -> None:
-    with pytest.raises(InventoryError) as caught:
+    def both() -> None:
+        expand([target])
         load(target)
-    assert words in str(caught.value)
+
+    with pytest.raises(InventoryError) as caught:
+        both()
+    # A later Python takes any pattern.
+    assert words in str(caught.value) or ("**" in target and "no file matches" in str(caught.value))
+
+
+@pytest.mark.parametrize("target", ["./secret/x.toml", "secret/*.toml", "x"])
+def test_a_target_that_may_not_be_looked_at(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    for look in (load, lambda target: expand([target])):
+        with pytest.raises(InventoryError, match=r"cannot be looked at: Permission denied\. Look at its spelling"):
+            look(target)
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("target", ["lab", "lab:", "lab:lab"])
+def test_the_lab_has_one_name(target: str) -> None:
+    assert load(target, offline=True).name == "lab"
+    with pytest.raises(NoLab, match="for the target lab: `python -m lab up` starts"):
+        load(target)
 
 
 @pytest.mark.parametrize(
