@@ -16,7 +16,8 @@ import typer
 from rich.console import Console
 
 from converge.attic import size
-from converge.errors import ConvergeError, Declined, Unobservable, UsageError
+from converge.ending import ended
+from converge.errors import Declined, Unobservable, UsageError
 from converge.journal import stories
 from converge.lock import holder
 from converge.outside import second_logins
@@ -192,20 +193,5 @@ def explain(
 
 
 def main() -> int:
-    """Run a command; foreseen failures are one message and their exit code."""
-    try:
-        code = app(standalone_mode=False)
-    except typer.Exit as end:
-        return int(end.exit_code)
-    except typer.Abort:
-        return 2
-    except ConvergeError as problem:
-        print(f"converge: {problem}", file=sys.stderr)
-        return int(problem.exit_code)
-    except Exception as problem:
-        if hasattr(problem, "format_message"):
-            if said := problem.format_message():  # empty where the help has just been printed
-                print(f"converge: {said}", file=sys.stderr)
-            return 4
-        raise
-    return code if isinstance(code, int) else 0
+    """Run a command line; the exit code."""
+    return ended("converge", lambda: app(prog_name="python -m converge", standalone_mode=False))
