@@ -146,15 +146,15 @@ def is_strict(config: pytest.Config) -> bool:
 
 
 def asks_for(config: pytest.Config, folder: str) -> bool:
-    """Whether an argument of the session is in the statements' folder."""
+    """Whether the arguments of the session are in the statements' folder; refuses those of which some are."""
     home = (config.rootpath / folder).resolve()
-    for arg in config.args:
-        path = (config.invocation_params.dir / arg.split("::")[0]).resolve()
-        if path == home or home in path.parents:
-            return True
-        if path in home.parents:
-            raise pytest.UsageError(f"{arg}: statements and other tests are run apart: name {folder}/ or the tests you want")
-    return False
+    paths = {arg: (config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.args}
+    around = [arg for arg, path in paths.items() if path in home.parents]
+    others = [arg for arg, path in paths.items() if not path.is_relative_to(home)]
+    if around or 0 < len(others) < len(paths):
+        first = [*around, *others][0]
+        raise pytest.UsageError(f"{first}: statements and other tests are run apart: name {folder}/ or the tests you want")
+    return bool(paths) and not others
 
 
 def session_of(request: pytest.FixtureRequest) -> Session:

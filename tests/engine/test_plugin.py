@@ -334,8 +334,11 @@ def test_a_waiver_of_no_statement_is_4(project: Project) -> None:
     result.stderr.fnmatch_lines(["*demo.toml: waivers: no statement has the id A-9*did you mean*"])
 
 
-def test_statements_are_not_mixed_with_other_tests(project: Project) -> None:
-    result = project.runpytest_subprocess(".")
+@pytest.mark.parametrize("args", [["."], ["verify", "tests"], ["tests/test_x.py", "verify/test_words.py"], ["verify", "."]])
+def test_statements_are_not_mixed_with_other_tests(project: Project, args: list[str]) -> None:
+    (project.path / "tests").mkdir()
+    (project.path / "tests/test_x.py").write_text("def test_x():\n    pass\n")
+    result = project.runpytest_subprocess(*args)
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*statements and other tests are run apart*"])
 
