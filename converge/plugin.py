@@ -17,7 +17,16 @@ from converge.fixtures import Place, instance_host, place_of
 from converge.judging import instances_of
 from converge.masking import mask
 from converge.record import Record, Survey, Verdict
-from converge.refusals import ids, refuse_foreign, refuse_several, refuse_strange_waivers, refuse_unknown_ids, refuse_unused
+from converge.refusals import (
+    ids,
+    refuse_foreign,
+    refuse_other_plan,
+    refuse_several,
+    refuse_strange_waivers,
+    refuse_unknown_ids,
+    refuse_unused,
+    refuse_unwritable,
+)
 from converge.session import Chosen, Session, new_id
 from converge.short import Call, Short
 from converge.statements import REGISTRY, Outcome, Statement, import_statements
@@ -91,7 +100,9 @@ def pytest_configure(config: pytest.Config) -> None:
         refuse_unused(config, app.statements)
         return
     refuse_foreign(config)
-    engine = Engine(config, app, sessions_of(config, app))
+    sessions = sessions_of(config, app)
+    refuse_other_plan(option, next(iter(sessions.values())))
+    engine = Engine(config, app, sessions)
     config.stash[ENGINE] = engine
     config.pluginmanager.register(engine, "converge-engine")
     # Before a survey's hooks, which are asked first then: they wait for the target's answers.
@@ -101,6 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not option.collectonly and not is_worker(config):
         from converge.report.html import HtmlReport
 
+        refuse_unwritable(option)
         make_folder(engine.session.folder)
         config.pluginmanager.register(HtmlReport(lambda: engine.result, engine.session.folder), "converge-html")
         if not option.htmlpath:
@@ -133,7 +145,7 @@ def sessions_of(config: pytest.Config, app: Application) -> dict[str, Session]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of this session's report, before anything is connected to or done."""
+    """Make the folder of a report of this session, before anything is connected to or done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
