@@ -54,7 +54,9 @@ class Login:
                 return label
             if self.allowed and "publickey" not in self.allowed:
                 break
-        if self.ask and (method := self._answer(self.ask)):
+        # Who answered before may have left the terminal meanwhile, or put the program into the background.
+        ask = self.ask or (_nobody if self.remembered.knows(self._whom) else None)
+        if ask and (method := self._answer(ask)):
             return method
         raise self._refused()
 
@@ -70,7 +72,7 @@ class Login:
             yield f"agent key {getattr(key, 'comment', '') or key.get_name()}", key
         seen = {key.asbytes() for key in offered}
         yield from ((label, key) for label, key in files if key.asbytes() not in seen)
-        for file in self.locked if self.ask else []:
+        for file in self.locked:
             if _public(file) not in seen and (unlocked := self._unlock(file)):
                 yield f"key file {file}", unlocked
 
@@ -100,10 +102,10 @@ class Login:
     def _unlock(self, file: Path) -> PKey | None:
         from paramiko import PKey
 
-        assert self.ask is not None
         if known := self.remembered.key(file):
             return known
-        for _ in range(TRIES):
+        for _ in range(TRIES if self.ask else 0):
+            assert self.ask is not None
             secret = self.ask(f"Passphrase of {file}: ")
             if secret is None:
                 return None
@@ -246,6 +248,10 @@ class Login:
                 "IdentityFile in ssh_config; a password is asked for only at a terminal."
             )
         return Unreached(self.way.name, "login", seen, mend)
+
+
+def _nobody(prompt: str, *, echo: bool = False) -> str | None:  # noqa: ARG001
+    return None
 
 
 class _NoAnswer(Exception):

@@ -39,6 +39,10 @@ class Remembered:
         """What was answered to this, if it was accepted."""
         return self._answers.get((whom, question))
 
+    def knows(self, whom: Whom) -> bool:
+        """Whether anything was answered to this machine."""
+        return any(known == whom for known, _ in self._answers)
+
     def keep(self, whom: Whom, question: str, answer: str) -> None:
         """Keep an answer that was accepted."""
         self._answers[whom, question] = answer

@@ -142,6 +142,14 @@ def test_a_password_is_asked_for_once(folder: Path, methods: str, prompt: str, a
     assert [link.asks_again for link in links] == [(), (), ()]
 
 
+def test_a_password_is_known_when_nobody_is_at_the_terminal_any_more(folder: Path) -> None:
+    inv = serve_each(folder, Server("password"), Server("password"))
+    logins(inv, Person("secret"), 1)
+    link = connect(inv, inv.app_host)
+    assert link.login == "password"
+    link.close()
+
+
 def test_a_code_is_asked_for_each_time_and_that_is_known(folder: Path) -> None:
     inv = serve_each(folder, *(Server("keyboard-interactive") for _ in range(2)))
     links = logins(inv, Person("123456", "123456"))
