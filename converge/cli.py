@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,9 @@ from hosts.schema import Inventory
 HELP = "Runs on a target: list, show, take back, purge; and what a statement means."
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP)
 out = Console(highlight=False, soft_wrap=True)
+
+REPORTS = Path(__file__).resolve().parent.parent / "reports"
+"""Where this machine keeps what it has of a run, as it does of a session of pytest."""
 
 Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production, or an inventory file")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="a run, as `runs` lists it")]
@@ -113,7 +117,7 @@ def rollback(
             out.print(text, markup=False)
         confirm("Take this back?", yes)
         mine = new_id()
-        code, _ = roll_back(inv, links, id, mine, person(), lambda text: out.print(text, markup=False))
+        code, _ = roll_back(inv, links, id, mine, person(), lambda text: out.print(text, markup=False), REPORTS)
         out.print(f"run {mine}: ended with {int(code)}; now look: pytest verify/ --target {target}")
     raise typer.Exit(int(code))
 
@@ -140,7 +144,7 @@ def purge(
             return
         confirm(f"Delete {size(sum(each.kib for each in ready))} for good, and the way back with it?", yes)
         mine = new_id()
-        code = purge_now(inv, links, ready, mine, person(), lambda text: out.print(text, markup=False))
+        code = purge_now(inv, links, ready, mine, person(), lambda text: out.print(text, markup=False), REPORTS)
         out.print(f"run {mine}: ended with {int(code)}")
     raise typer.Exit(int(code))
 

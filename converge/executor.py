@@ -12,11 +12,7 @@ from typing import Any
 from converge import notices
 from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
 from converge.compile import Fence, compile_step, compile_undo, render
-from converge.detached import (
-    Confirmation,
-    RolledBack,
-    outcome_script,
-)
+from converge.detached import Confirmation, RolledBack, outcome_script
 from converge.errors import ConnectionLost, UsageError
 from converge.journal import Journal, JournalError, line
 from converge.launch import CONTROL, GRACE, Attempt, launch_script, settle
@@ -264,12 +260,7 @@ class Executor:
         self.sent(attempt.host)
         if intent:
             script = mine_script(self.journal.run) + script
-        if not attempt.confirm:
-            return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
-        with self._confirmation(attempt) as answered:
-            done = self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
-        record.confirmed = answered.note
-        return done
+        return self._heard(attempt, record, script)
 
     def _followed(self, attempt: Attempt, record: StepRecord) -> Completed:
         self.in_flight = attempt.n
@@ -279,6 +270,10 @@ class Executor:
         else:
             self.journal.write("intent", self._aloud(attempt, "begins"), **facts)
         script = outcome_script(self.journal.run, attempt.n, attempt.limit + GRACE)
+        return self._heard(attempt, record, script)
+
+    def _heard(self, attempt: Attempt, record: StepRecord, script: str) -> Completed:
+        """The step's end, for which `script` waits; a step that wants to be confirmed is answered meanwhile."""
         if not attempt.confirm:
             return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
         with self._confirmation(attempt) as answered:

@@ -146,9 +146,10 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
         Unobservable: it could not be counted.
     """
     folders, most = " ".join(shlex.quote(folder) for folder in data_folders(inv)), inv.limits.entries
+    # Not %d: the awk of Debian 9 ends at 2^31 - 1 with it, and what was lost beyond 2 GiB would not be seen.
     count = (
         f"awk 'NR > {most} {{ many = 1 }} /unread/ {{ bad = 1 }} /^[0-9]/ {{ n++; b += $1 }} "
-        'END { if (many) print "many"; else if (bad) exit 1; else printf "%d %d\\n", n, b }\''
+        'END { if (many) print "many"; else if (bad) exit 1; else printf "%.0f %.0f\\n", n, b }\''
     )
     # A folder that does not exist yet holds nothing; one that cannot be read is not known, and must not count as empty.
     walk = 'find "$d" -type f -printf "%s\\n" -o -printf ".\\n"'
@@ -166,6 +167,14 @@ def read_tree(link: Link, inv: Inventory) -> Tree:
             return Tree(int(words[0]), int(words[1]))
     seen = (done.err.decode(errors="replace").strip().splitlines() or [f"status {done.rc}"])[0]
     raise Unobservable(f"the shared data below {inv.shared} could not be counted ({seen})")
+
+
+def tree_if_readable(link: Link, inv: Inventory) -> Tree | None:
+    """The same, None where it could not be counted or asked for."""
+    try:
+        return read_tree(link, inv)
+    except (Unobservable, ConvergeError):
+        return None
 
 
 def tree_kept(before: Tree | None, after: Tree | None) -> Guard:

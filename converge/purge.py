@@ -55,9 +55,17 @@ def lines(runs: Sequence[Kept]) -> list[str]:
 
 
 def purge(
-    inv: Inventory, links: Mapping[str, Link], runs: Sequence[Kept], mine: str, who: str, say: Callable[[str], None]
+    inv: Inventory,
+    links: Mapping[str, Link],
+    runs: Sequence[Kept],
+    mine: str,
+    who: str,
+    say: Callable[[str], None],
+    reports: Path,
 ) -> Exit:
     """Delete what is kept of these runs, as a run `mine` of its own; one that cannot be purged does not stop the others.
+
+    What this machine keeps of it is in its folder of `reports`.
 
     Raises:
         LockHeld: another run is going on, or a step of one.
@@ -72,7 +80,7 @@ def purge(
         for note in close_open_runs(links, app, mine):
             say(note)
         journal = Journal(mine, app)
-        executor = Executor(inv, links, "", journal, lock, Path("reports") / mine)
+        executor = Executor(inv, links, "", journal, lock, reports / mine)
         journal.write("plan", who=who, target=inv.name, purge=[each.run for each, _ in scripts], steps=[])
         code, reason = Exit.HOLDS, f"what was kept of {len(scripts)} runs is gone"
         for each, script in scripts:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from converge import planfile
-from converge.by_hand import PATIENCE, duration
+from converge.by_hand import duration
 from converge.errors import ConvergeError, Declined, Exit, UsageError
+from converge.hands import PATIENCE
 from converge.judging import Instance
 from converge.masking import mask
 from converge.outside import second_logins
@@ -104,7 +105,7 @@ def only(saved: planfile.SavedPlan, session: Session, runner: Runner, plan: Plan
     kind, session.record.kind = session.record.kind, "plan"
     planfile.refuse_if_moved(saved, plan, session.id, str(session.folder))
     session.record.kind = kind
-    runner.only_planned = True
+    runner.mender.only_planned = True
     note = f"carries out the plan of {saved.run} ({saved.file})"
     if note not in session.record.notes:
         session.record.notes.append(note)

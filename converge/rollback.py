@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converge import guards, outside
-from converge.errors import ConvergeError, Exit, StateMoved, Unobservable, UsageError
+from converge.errors import Exit, StateMoved, UsageError
 from converge.executor import Executor
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, Story, folder, stories
@@ -90,10 +90,12 @@ def roll_back(
     mine: str,
     who: str,
     say: Callable[[str], None],
+    reports: Path,
     dial: Callable[[Inventory, str], Link] = outside.dial,
 ) -> tuple[Exit, list[StepRecord]]:
     """Take the run's steps back, last first, as a run `mine` of its own, under the same guards and eyes as a run.
 
+    What this machine keeps of it is in its folder of `reports`.
     What somebody changed since is left as it is and reported; a way back that fails ends it. Ctrl-C ends it after the step
     that is going on; pressed twice it leaves that one alone.
 
@@ -103,7 +105,7 @@ def roll_back(
         RolledBack: the connection was lost, and the host put back by itself what the step had done.
         KeyboardInterrupt: the person would not wait for the end of the step.
     """
-    app, folder = links[inv.app_host.name], Path("reports") / mine
+    app, folder = links[inv.app_host.name], reports / mine
     lock = Lock(app)
     lock.acquire(who, mine)
     prober = Prober(inv, folder / "requests.jsonl")
@@ -114,26 +116,40 @@ def roll_back(
         quiet = guards.nobody_deploys(app, inv)
         if not quiet.holds:
             raise StateMoved(f"{inv.app_host.name}: {quiet.text}")
-        before = _tree(app, inv)
+        before = guards.tree_if_readable(app, inv)
         journal = Journal(mine, app)
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, folder, partial(dial, inv), looking)
         backs = plan_rollback(story)
         journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
-        if trouble := prober.start():
-            say(trouble)
-        try:
-            code, reason, records = _each(executor, links, run, backs, say)
-        finally:
-            say(downtime(prober.stop()))
-        kept = guards.tree_kept(before, _tree(app, inv))
-        say(kept.text)
-        if before is not None and not kept.holds and code is Exit.HOLDS:
-            code, reason = Exit.FAILS, kept.text
+        code, reason, records = _watched(executor, links, run, backs, say, prober, before)
         journal.write("end", exit_code=int(code), reason=reason)
         return code, records
     finally:
         lock.release()
+
+
+def _watched(
+    executor: Executor,
+    links: Mapping[str, Link],
+    run: str,
+    backs: Sequence[Back],
+    say: Callable[[str], None],
+    prober: Prober,
+    before: guards.Tree | None,
+) -> tuple[Exit, str, list[StepRecord]]:
+    """Take back one after the other while the site is asked; then look whether the shared data is as it was `before`."""
+    if trouble := prober.start():
+        say(trouble)
+    try:
+        code, reason, records = _each(executor, links, run, backs, say)
+    finally:
+        say(downtime(prober.stop()))
+    kept = guards.tree_kept(before, guards.tree_if_readable(executor.journal.link, executor.inv))
+    say(kept.text)
+    if before is not None and not kept.holds and code is Exit.HOLDS:
+        code, reason = Exit.FAILS, kept.text
+    return code, reason, records
 
 
 def _each(
@@ -167,13 +183,6 @@ def _each(
     if stop.is_set() and code is Exit.HOLDS:
         return Exit.INTERRUPTED, "it was interrupted in its last step, which was finished", records
     return code, reason, records
-
-
-def _tree(link: Link, inv: Inventory) -> guards.Tree | None:
-    try:
-        return guards.read_tree(link, inv)
-    except (Unobservable, ConvergeError):
-        return None
 
 
 def _one(executor: Executor, links: Mapping[str, Link], run: str, back: Back) -> StepRecord:

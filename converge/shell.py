@@ -131,6 +131,9 @@ aside() {
   cv_here "$CV_P" || cv_moved "$CV_P is not there any more"
   if [ -S "$CV_P" ]; then
     cv_ss=$(ss -xle 2>/dev/null) || cv_refuse "$CV_P is a socket, and ss cannot tell whether somebody listens: not moved"
+    if printf '%s\n' "$cv_ss" | awk '$2 == "LISTEN" && $5 ~ /^\// && !/ ino:/ { blind = 1 } END { exit !blind }'; then
+      cv_refuse "$CV_P is a socket, and ss does not tell which socket a listener is (no ino:): not moved"
+    fi
     if printf '%s\n' "$cv_ss" | cv_listens; then
       cv_refuse "$CV_P is a socket that a process listens on: not moved"
     fi

@@ -19,12 +19,11 @@ import pytest
 
 from converge.application import Application
 from converge.errors import ConvergeError, Exit
-from converge.fixtures import Place, place_of
 from converge.fleet import Fleet
+from converge.items import Place, place_of, statement_of
 from converge.judging import instances_of
 from converge.record import Survey, Verdict
 from converge.session import Chosen, Session
-from converge.statements import Statement
 
 PART = "converge_part"
 """Attribute of a test report with what a worker judged, as JSON."""
@@ -69,12 +68,6 @@ def is_spread(config: pytest.Config) -> bool:
 def is_cut_short(session: pytest.Session) -> bool:
     """Whether pytest is about to end the session because a file could not be collected."""
     return bool(session.testsfailed and not session.config.option.continue_on_collection_errors)
-
-
-def statement_of(item: pytest.Item) -> Statement | None:
-    """The statement that a test states."""
-    found: Statement | None = getattr(getattr(item, "function", None), "__statement__", None)
-    return found
 
 
 class Surveying:

@@ -62,7 +62,8 @@ for t in "$STAGE" $LEGACY_STAGES; do
   [ ! -e "$t/current/REVISION" ] || echo "release=$t"
 done
 echo '[serving]'
-for p in $(listener_pids "$(upstream)"); do about "$p"; done
+pids=$(listener_pids "$(upstream)") || exit
+for p in $pids; do about "$p"; done
 true
 """
 )

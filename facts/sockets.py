@@ -17,10 +17,15 @@ PID_FILE = "tmp/pids/unicorn.pid"
 LISTENER_PIDS = r"""
 listener_pids() {
   i=$(stat -Lc %i "$1" 2>/dev/null) || return 0
-  ss -xlpe | grep -F "$SOCKET_DIR/" | grep -E "ino:$i( |\$)" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -un
+  held=$(ss -xlpe) || return 69
+  held=$(printf '%s\n' "$held" | grep -F "$SOCKET_DIR/")
+  if printf '%s\n' "$held" | grep -F ' LISTEN ' | grep -qvF ' ino:'; then
+    echo "ss does not say which socket a listener is (no ino:), so nobody could be found behind $1" >&2; return 69
+  fi
+  printf '%s\n' "$held" | grep -E "ino:$i( |\$)" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -un
 }
 """
-"""Shell: `listener_pids PATH` prints the account's processes that hold the listener behind a path."""
+"""Shell: `listener_pids PATH` prints the account's processes that hold the listener behind a path; fails if it cannot."""
 
 _USER = re.compile(r"pid=(\d+)")
 _INODE = re.compile(r"\bino:(\d+)")

@@ -197,7 +197,8 @@ echo "path=$p"
 echo "current=$(readlink -f "$CURRENT")"
 echo "revision=$(head -c 64 "$CURRENT/REVISION" 2>/dev/null)"
 echo "newest=$(cd "$STAGE/releases" 2>/dev/null && ls -d [0-9]* 2>/dev/null | sort | tail -n 1)"
-for q in $(listener_pids "$p"); do about "$q"; done
+pids=$(listener_pids "$p") || exit
+for q in $pids; do about "$q"; done
 """
 )
 def serving(raw: Raw, c: Context) -> Serving:

@@ -46,7 +46,9 @@ echo "the current release is ${{now:-none}} of ${{revision:-no revision}}, $logg
 
 SERVES_NOBODY = f"""{LISTENER_PIDS}
 main=$(prop "$UNIT" MainPID)
-[ "${{main:-0}}" -le 1 ] || ! {{ listener_pids "$(upstream)"; listener_pids "$LISTEN"; }} | grep -qx "$main"
+[ "${{main:-0}}" -le 1 ] || {{
+  held=$(listener_pids "$(upstream)" && listener_pids "$LISTEN") && ! printf '%s\\n' "$held" | grep -qx "$main"
+}}
 """
 
 

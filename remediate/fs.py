@@ -216,16 +216,17 @@ def retire_legacy(ctx: RemedyContext) -> Iterator[Step]:
         raise NothingToDo("no tree of a legacy stage is left")
     for stage in left:
         shared = seen.get(f"{stage}/shared")
-        if shared and not shared.is_link:
-            raise NothingToDo(f"{shared.path} is a real folder with data in it: FS-2 first")
         if shared:
+            # A folder of its own has data in it, and is none any more when FS-2 holds.
+            later = Condition(f"{shared.path} is a link", f"[ -L {shlex.quote(shared.path)} ]")
             yield Step(
                 id=f"FS-8/unlink-{posixpath.basename(stage)}",
                 host=inv.app_host.name,
                 sentence=f"move the link {shared.path} aside (the shared folder stays)",
                 acts=(Aside(shared.path),),
-                when=(as_seen(seen, shared.path), unused(stage)),
+                when=(as_seen(seen, shared.path) if shared.is_link else later, unused(stage)),
                 may="retire",
+                after="" if shared.is_link else f"{shared.path} is a real folder now: FS-2 makes it a link",
             )
         yield Step(
             id=f"FS-8/retire-{posixpath.basename(stage)}",

@@ -121,7 +121,7 @@ def test_secrets_are_closed(trees: Trees, inv: Inventory, at: str) -> None:
     "FS-8",
     severity=Severity.MINOR,
     seed=["CT"],
-    needs=["UNIT-4", "UNIT-5", "FS-4", "FS-5", "SOLR-2"],
+    needs=["UNIT-4", "UNIT-5", "FS-2", "FS-4", "FS-5", "SOLR-2"],
     remedy="fs.retire_legacy",
     late=True,
     soak=True,

@@ -1,7 +1,8 @@
 """Readings: what is read from hosts, as data. A reading is a snippet and a pure parser to a typed value.
 
 A reading never changes the host: it writes no file, boots no app, sends no signal. It uses what the oldest host has:
-POSIX sh, systemd 215 (``show -p X``, no ``--value``), curl without ``--unix-socket``, ``ss`` without ``-H``, no Python.
+POSIX sh, systemd 215 (``show -p X``, no ``--value``), ``ss`` without ``-H``, no Python; one of the app host alone may also
+use curl's ``--unix-socket``. A test holds the words of every script against what those releases know.
 """
 
 from __future__ import annotations

@@ -6,23 +6,18 @@ Used by script/chaos: ``python -m tests.chaos.sweep [--course full] [--blow kill
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from lab.errors import LabError
-from lab.lab import Lab
 from tests.chaos.blows import BLOWS, SIZES
 from tests.chaos.trial import COURSES, Trial, attempt
 from tests.live.rig import TOP, Rig
+from tests.live.sweeping import load, rig_of, save, swept
 
 RESULTS = TOP / "reports/chaos.json"
 LOGS = TOP / "reports/chaos"
@@ -40,32 +35,20 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--again", action="store_true", help="forget earlier results")
     parser.add_argument("--name", default="chaos", help="the lab's name (default: %(default)s)")
     given = parser.parse_args(words)
-    known = {} if given.again else load(RESULTS)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    try:
-        with (LOGS / "runs.log").open("a", encoding="utf-8") as log:
-            lab = Lab.open(given.name)
-            lab.sizes = dict(SIZES)
-            rig = Rig(lab, lambda text: print(text, file=log, flush=True))
-            lab.down()
-            try:
-                for course in given.course or COURSES:
-                    for blow in given.blow or BLOWS:
-                        for n in boundaries(course, blow, known, given):
-                            known[course, blow, n] = tried(rig, course, blow, n)
-                            save(RESULTS, known)
-            finally:
-                lab.down()
-    except KeyboardInterrupt:
-        print("interrupted: the next script/chaos goes on from here", file=sys.stderr)
-        return 130
-    except LabError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    finally:
-        Console().print(table(known))
-    return 1 if any(trial.problems for trial in known.values()) else 0
+    trials = () if given.again else (Trial(**data) for data in load(RESULTS) or ())
+    known = {(trial.course, trial.blow, trial.boundary): trial for trial in trials}
+    failed = swept("chaos", lambda: try_all(known, given), lambda: table(known))
+    return failed or int(any(trial.problems for trial in known.values()))
+
+
+def try_all(known: dict[Key, Trial], given: argparse.Namespace) -> None:
+    """Strike wherever it is left to strike; each result is kept at once."""
+    with rig_of(given.name, LOGS / "runs.log", SIZES) as rig:
+        for course in given.course or COURSES:
+            for blow in given.blow or BLOWS:
+                for n in boundaries(course, blow, known, given):
+                    known[course, blow, n] = tried(rig, course, blow, n)
+                    save(RESULTS, [asdict(known[key]) for key in sorted(known)])
 
 
 def boundaries(course: str, blow: str, known: dict[Key, Trial], given: argparse.Namespace) -> Iterator[int]:
@@ -108,21 +91,6 @@ def tried(rig: Rig, course: str, blow: str, n: int) -> Trial:
     codes = ", then ".join(str(code) for code in (trial.ended, *trial.next))
     print(f"{'; '.join(trial.problems) or 'ok'}{where}; exit {codes} ({trial.seconds:.0f} s)", flush=True)
     return trial
-
-
-def load(file: Path) -> dict[Key, Trial]:
-    """What earlier sweeps found; empty if there was none."""
-    if not file.exists():
-        return {}
-    trials = [Trial(**data) for data in json.loads(file.read_text())]
-    return {(trial.course, trial.blow, trial.boundary): trial for trial in trials}
-
-
-def save(file: Path, known: dict[Key, Trial]) -> None:
-    """Keep the results, whole or not at all."""
-    beside = file.with_suffix(".new")
-    beside.write_text(json.dumps([asdict(known[key]) for key in sorted(known)], indent=1))
-    beside.replace(file)
 
 
 def table(known: dict[Key, Trial]) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from converge import remediation, runner, session
+from converge import mending, remediation, session
 from converge.application import Application, Situation
 from converge.errors import Unobservable
 from converge.plan import Plan
@@ -136,7 +136,7 @@ def build_answers(world: World, monkeypatch: pytest.MonkeyPatch) -> Answers:
     made.session.links.update({name: Noting(name, made.heard) for name in [CONTROL, *world.inv.hosts]})
     monkeypatch.setattr(Prober, "start", lambda _: "")
     monkeypatch.setattr(Prober, "stop", lambda _: Probe("", 0, 0, 0, 0, 0))
-    monkeypatch.setattr(runner, "PATIENCE", 0.1)
+    monkeypatch.setattr(mending, "PATIENCE", 0.1)
     monkeypatch.setattr(session, "REGISTRY", made.statements)
     monkeypatch.setattr(remediation, "REGISTRY", made.statements)
     monkeypatch.setattr(remediation, "finder", lambda _package: made.remedies.__getitem__)

@@ -45,6 +45,7 @@ def load(target, *, offline=False):
     return inv if target == "lab" else inv.changed({"name": target})
 
 def connect(inv, host, ask=None):
+    (HERE / "connecting").touch()
     if (HERE / f"{inv.name}.slow").exists():
         time.sleep(4)
     if (HERE / "unreachable").exists() or (HERE / f"{inv.name}.unreachable").exists():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from converge import runner as running
+from converge import mending
 from converge.errors import ConnectionLost, Exit
 from converge.plan import Failing, Plan
 from converge.prober import Prober
@@ -98,7 +98,7 @@ def build_stage(world: World, link: Severed, monkeypatch: pytest.MonkeyPatch) ->
     """A stage on which nothing is waited for."""
     monkeypatch.setattr(Prober, "start", lambda _: "")
     monkeypatch.setattr(Prober, "stop", lambda _: Probe("", 0, 0, 0, 0, 0))
-    monkeypatch.setattr(running, "PATIENCE", 0.1)
+    monkeypatch.setattr(mending, "PATIENCE", 0.1)
     return Stage(world, link)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from converge.mending import StaleProof
 from converge.readings import store
-from converge.runner import StaleProof
 from converge.statements import Outcome
 from converge.steps import RemedyContext, Step
 from hosts.schema import Inventory

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from converge import by_hand
+from converge import hands
 from converge.by_hand import duration, hand_script, in_words
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.guards import NotAllowed
@@ -35,7 +35,7 @@ from tests.engine.world import build
 
 @pytest.fixture
 def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(by_hand, "SOON", 0.05)
+    monkeypatch.setattr(hands, "SOON", 0.05)
     made = build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
     made.wait = 20.0
     return made
@@ -110,7 +110,7 @@ def test_step_by_hand_can_be_taken_back(stage: Stage) -> None:
     stage.add("A", stage.writer("A", may="deploy"))
     go(stage, typed)
     links: dict[str, Link] = {"new": stage.link, "control": stage.link}
-    code, _ = roll_back(stage.world.inv, links, "R1", "R2", "ada", print)
+    code, _ = roll_back(stage.world.inv, links, "R1", "R2", "ada", print, stage.world.top / "reports")
     assert code is Exit.HOLDS
     assert not stage.holds("A")
 
@@ -309,7 +309,7 @@ def test_news_come_when_what_is_seen_changes(stage: Stage) -> None:
 
 
 def test_news_come_less_and_less_often_while_nothing_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_hand, "NEWS", 0.1)
+    monkeypatch.setattr(hands, "NEWS", 0.1)
     stage.wait = 1.5
     stage.add("A", stage.writer("A", may="deploy"))
     stage.go()

@@ -260,6 +260,18 @@ def test_socket_of_which_nothing_is_known_is_not_moved(world: World) -> None:
     assert path.exists()
 
 
+def test_socket_of_which_ss_does_not_tell_who_listens_is_not_moved(world: World) -> None:
+    path = world.sockets / "app.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        (world.top / "bin" / "ss").write_text(f"#!/bin/sh\necho 'u_str LISTEN 0 9 {path} 5 * 0'\necho ' <->'\n")
+        (world.top / "bin" / "ss").chmod(0o755)
+        done = world.act(Aside(str(path)))
+    assert done.rc == Rc.REFUSED, done.err
+    assert "no ino:" in done.err
+    assert path.exists()
+
+
 def test_undo_stops_nothing_if_what_served_before_cannot_come_back(world: World) -> None:
     state = world.home / "units-state"
     (state / "app-old.service.active").write_text("active\n")

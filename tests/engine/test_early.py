@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from converge.early import HeadStart, all_of_it, inside, only, without
+from tests.reports import swept
 from tests.sshd import Sshd, needs_sshd, running
 
 TOP = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def test_flags_of_what_is_imported_later_are_no_mistake(words: list[str], kept: 
 NEVER = {
     "requests", "urllib3", "invoke.config", "xdist", "execnet", "remediate", "rich", "typer", "pydantic", "multiprocessing",
     "asyncio", "concurrent.futures", "converge.executor", "converge.remediation", "converge.runner", "converge.by_hand",
-    "converge.prober",
+    "converge.hands", "converge.mending", "converge.prober",
 }  # fmt: skip
 """What a check does without."""
 
@@ -132,7 +133,8 @@ def check(
     words = [sys.executable, *interpreter, "-m", "pytest", "verify/", *flags, "--target", str(file)]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     variables |= {"PATH": f"{sshd.folder}/bin:{os.environ['PATH']}", "TMPDIR": str(sshd.folder / "tmp")}
-    done = subprocess.run(words, cwd=TOP, env=variables, capture_output=True, text=True, check=False)
+    with swept(file.stem):
+        done = subprocess.run(words, cwd=TOP, env=variables, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr, logins(sshd) - before
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,9 +191,10 @@ def test_ctrl_c_in_a_check_is_2(site: Site) -> None:
         [sys.executable, "-m", "pytest", "verify"], cwd=site.top, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
-    assert session.stdout is not None
-    while "collected" not in session.stdout.readline():
-        pass
+    # pytest itself fails where Ctrl-C comes at an instruction of its own that has no line number: between two phases.
+    while not (site.top / "connecting").exists() and session.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.1)
     session.send_signal(signal.SIGINT)
     out, _ = session.communicate(timeout=60)
     assert session.returncode == Exit.INTERRUPTED, out

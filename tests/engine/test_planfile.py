@@ -119,7 +119,7 @@ def test_step_that_the_plan_does_not_have_is_refused_in_the_run(stage: Stage) ->
 
     stage.add("A", grows)
     made = stage.runner()
-    made.only_planned = True
+    made.mender.only_planned = True
     plan = made.plan([Failing("A", "new")], {"A"}, {})
     made.start(plan)
     assert made.execute(plan) is Exit.STATE_MOVED

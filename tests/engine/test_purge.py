@@ -49,9 +49,13 @@ def attic(stage: Stage) -> Path:
     return Path(stage.world.inv.attic)
 
 
+def reports(stage: Stage) -> Path:
+    return stage.world.top / "reports"
+
+
 def go(stage: Stage, mine: str = "R2") -> Exit:
     runs, _ = kept(stage.world.inv, stage.link, TODAY)
-    return purge(stage.world.inv, {"new": stage.link}, runs, mine, "ada", stage.said.append)
+    return purge(stage.world.inv, {"new": stage.link}, runs, mine, "ada", stage.said.append, reports(stage))
 
 
 def test_list_has_runs_sizes_and_what_was_moved(stage: Stage) -> None:
@@ -107,7 +111,7 @@ def test_link_that_came_after_the_list_is_refused(stage: Stage, place: str) -> N
     swapped = {"attic": attic(stage), "run": attic(stage) / "R1", "step": attic(stage) / "R1/001-A-aside"}[place]
     swapped.rename(stage.world.home / "elsewhere")
     swapped.symlink_to(stage.world.home / "elsewhere")
-    code = purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append)
+    code = purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append, reports(stage))
     assert code is Exit.FAILS
     assert "refused" in stage.said[-1]
     assert list((stage.world.home / "elsewhere").rglob("kept/big"))
@@ -117,7 +121,7 @@ def test_link_that_came_after_the_list_is_refused(stage: Stage, place: str) -> N
 def test_refusal_of_one_folder_deletes_none_of_the_run(stage: Stage) -> None:
     runs, _ = kept(stage.world.inv, stage.link, TODAY)
     runs = [replace(runs[0], entries=(*runs[0].entries, Entry(stage.world.inv.attic, "R1", "002-gone", 1)))]
-    assert purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append) is Exit.FAILS
+    assert purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append, reports(stage)) is Exit.FAILS
     assert (attic(stage) / "R1/001-A-aside/1/kept/big").exists()
     assert plan_rollback(stories(stage.link)[0])[0].stays == ""
 
@@ -142,7 +146,7 @@ def test_other_host_is_refused(stage: Stage) -> None:
     host = stage.world.inv.app_host.changed({"hostname": "elsewhere"})
     inv = stage.world.inv.changed({"hosts": {**stage.world.inv.hosts, "new": host}})
     runs, _ = kept(inv, stage.link, TODAY)
-    assert purge(inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append) is Exit.FAILS
+    assert purge(inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append, reports(stage)) is Exit.FAILS
     assert (attic(stage) / "R1").exists()
 
 
@@ -217,6 +221,7 @@ def test_command_asks_and_without_a_terminal_needs_yes(
         return cli.main()
 
     monkeypatch.setattr(cli, "reached", reached)
+    monkeypatch.setattr(cli, "REPORTS", reports(stage))
     assert typed() == 4
     assert "the cutover has not been" in capsys.readouterr().err
     wants = Path(stage.world.inv.units_dir) / "default.target.wants"

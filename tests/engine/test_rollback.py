@@ -29,6 +29,10 @@ def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch)
     return build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
 
 
+def reports(stage: Stage) -> Path:
+    return stage.world.top / "reports"
+
+
 def test_rollback_takes_a_run_back_in_reverse(stage: Stage) -> None:
     root = stage.world.root
     (root / "secret").write_text("old")
@@ -43,7 +47,7 @@ def test_rollback_takes_a_run_back_in_reverse(stage: Stage) -> None:
     stage.go()
     story = stories(stage.link)[0]
     assert [(b.n, b.stays) for b in plan_rollback(story)] == [(3, ""), (2, "none: a person decides on it"), (1, "")]
-    code, records = roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append)
+    code, records = roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, reports(stage))
     assert code is Exit.HOLDS
     assert [r.result for r in records] == ["done", "done"]
     assert (root / "secret").read_text() == "old"
@@ -62,7 +66,7 @@ def test_rollback_leaves_what_somebody_changed_and_takes_the_rest_back(stage: St
     stage.add("B", stage.writer("B"))
     stage.go()
     (stage.world.root / "B").write_text("a hand's")
-    code, records = roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append)
+    code, records = roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, reports(stage))
     assert code is Exit.STATE_MOVED
     assert "changed since" in records[0].reason
     assert not (stage.world.root / "A").exists()
@@ -73,7 +77,7 @@ def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:
     stage.add("A", stage.writer("A"))
     stage.go()
     with pytest.raises(UsageError, match="no journal of a run R9; its last ones are: R1"):
-        roll_back(stage.world.inv, {"new": stage.link}, "R9", "R2", "ada", stage.said.append)
+        roll_back(stage.world.inv, {"new": stage.link}, "R9", "R2", "ada", stage.said.append, reports(stage))
 
 
 def handed_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +100,9 @@ def back(stage: Stage, **changes: Any) -> Exit:
     def dial(_inv: Inventory, _host: str) -> Link:
         return LocalLink()
 
-    return roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, dial, **changes)[0]
+    return roll_back(
+        stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, reports(stage), dial, **changes
+    )[0]
 
 
 def test_the_way_back_of_a_confirmed_step_is_confirmed_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

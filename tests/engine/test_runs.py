@@ -14,10 +14,10 @@ from converge.errors import ConnectionLost, Exit, LockHeld, StateMoved, Unobserv
 from converge.guards import GuardFailed, Tree
 from converge.journal import JournalError, line, parse, stories
 from converge.lock import Lock, holder
+from converge.mending import StaleProof
 from converge.plan import Failing
 from converge.record import Verdict
 from converge.recovery import fate
-from converge.runner import StaleProof
 from converge.statements import Outcome
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Write
 from converge.transport import LocalLink

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from converge.errors import Unobservable
-from facts.sockets import parse_listener, sockets, unicorn_pid_file, upstream
+from facts.sockets import LISTENER_PIDS, parse_listener, sockets, unicorn_pid_file, upstream
 from tests.targets import inventory, parse
 
 SLICE = "/user.slice/user-5000.slice/user@5000.service/app.slice"
@@ -38,6 +41,24 @@ def test_a_listener_is_found_by_inode_whatever_it_was_bound_as() -> None:
 def test_listeners_without_an_inode_leave_nothing_to_be_called_dead() -> None:
     with pytest.raises(Unobservable, match="no ino:"):
         parse(sockets, ANSWER.replace("ino:10641432 ", ""))
+
+
+OLD_ROW = 'u_str  LISTEN     0      1024   {} 725016                * 0                   users:(("ruby",pid=292,fd=8))'
+"""What ss of Debian 9 writes of a listener with -e: its second line has what comes after, and no inode."""
+
+
+@pytest.mark.parametrize(
+    ("ss", "rc", "said"),
+    [(OLD_ROW + " <-> ino:{} dev:0/57", 0, "292\n"), (OLD_ROW, 69, ""), ("", 0, ""), (None, 69, "")],
+    ids=["tells", "does not tell", "nobody listens", "fails"],
+)
+def test_nobody_is_not_found_where_ss_does_not_tell(ss: str | None, rc: int, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "prod.sock"
+    path.touch()
+    row = "exit 1" if ss is None else f"cat <<'ROW'\n{ss.format(path, path.stat().st_ino)}\n <->\nROW"
+    script = f"SOCKET_DIR={tmp_path}\nss() {{\n{row}\n}}\n{LISTENER_PIDS}\nlistener_pids {path}"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (rc, said)
 
 
 def test_only_what_is_dead_and_ours_is_dead() -> None:

@@ -6,23 +6,19 @@ Used by script/faults: ``python -m tests.live.sweep [--again] [FAULT...]``.
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from lab.errors import LabError
 from lab.faults import FAULTS
-from lab.lab import Lab
 from tests.live.faulting import Trial, attempt
 from tests.live.rig import TOP, Rig
+from tests.live.sweeping import load, rig_of, save, swept
 
 RESULTS = TOP / "reports/faults.json"
 LOG = TOP / "reports/faults.log"
@@ -37,39 +33,24 @@ def main(words: Sequence[str]) -> int:
     given = parser.parse_args(words)
     if strange := [name for name in given.faults if name not in FAULTS]:
         parser.error(f"there is no fault {', '.join(strange)}; `python -m lab faults` lists them")
-    known = {} if given.again else load(RESULTS)
+    known = {} if given.again else {name: Trial(**data) for name, data in (load(RESULTS) or {}).items()}
     todo = given.faults or [name for name in FAULTS if name not in known or known[name].problems]
     print(f"{len(FAULTS)} faults, {len(todo)} to try; what the sessions say goes to {LOG.relative_to(TOP)}", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        if todo:
-            try_all(todo, known, given.name)
-    except KeyboardInterrupt:
-        print("interrupted: the next script/faults goes on from here", file=sys.stderr)
-        return 130
-    except LabError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    finally:
-        Console().print(table(known))
-    return 1 if any(known[name].problems for name in FAULTS if name in known) else 0
+    failed = swept("faults", lambda: try_all(todo, known, given.name), lambda: table(known))
+    return failed or int(any(known[name].problems for name in FAULTS if name in known))
 
 
 def try_all(names: Sequence[str], known: dict[str, Trial], lab: str) -> None:
     """Try the faults on a lab of that name, which is taken down in the end; each result is kept at once."""
-    LOG.parent.mkdir(exist_ok=True)
-    with LOG.open("a", encoding="utf-8") as log:
-        rig = Rig(Lab.open(lab), lambda text: print(text, file=log, flush=True))
-        rig.lab.down()
-        try:
-            for n, name in enumerate(names, 1):
-                print(f"{n:3}/{len(names)} {name} ... ", end="", flush=True)
-                print(f"\n=== {name}", file=log, flush=True)
-                known[name] = tried(rig, name)
-                save(RESULTS, known)
-                print(f"{'; '.join(known[name].problems) or 'ok'} ({known[name].seconds:.0f} s)", flush=True)
-        finally:
-            rig.lab.down()
+    if not names:
+        return
+    with rig_of(lab, LOG) as rig:
+        for n, name in enumerate(names, 1):
+            print(f"{n:3}/{len(names)} {name} ... ", end="", flush=True)
+            rig.say(f"\n=== {name}")
+            known[name] = tried(rig, name)
+            save(RESULTS, {name: asdict(trial) for name, trial in known.items()})
+            print(f"{'; '.join(known[name].problems) or 'ok'} ({known[name].seconds:.0f} s)", flush=True)
 
 
 def tried(rig: Rig, name: str) -> Trial:
@@ -79,20 +60,6 @@ def tried(rig: Rig, name: str) -> Trial:
         return attempt(rig, FAULTS[name])
     except (LabError, AssertionError) as problem:
         return Trial(name, [], [], [f"{type(problem).__name__}: {problem}"], round(time.monotonic() - began, 1))
-
-
-def load(file: Path) -> dict[str, Trial]:
-    """What earlier sweeps found; empty if there was none."""
-    if not file.exists():
-        return {}
-    return {name: Trial(**data) for name, data in json.loads(file.read_text()).items()}
-
-
-def save(file: Path, known: Mapping[str, Trial]) -> None:
-    """Keep the results, whole or not at all."""
-    beside = file.with_suffix(".new")
-    beside.write_text(json.dumps({name: asdict(trial) for name, trial in known.items()}, indent=1))
-    beside.replace(file)
 
 
 def table(known: Mapping[str, Trial]) -> Table:

@@ -32,10 +32,9 @@ from tests.chaos.trial import asked, damage, lost
 from tests.live.rig import TOP, WRITTEN, Answer, Rig, environment, report_of
 from tests.live.snapshots import kept_data, neighbours
 from tests.live.test_by_hand import deploy_of_somebody_else
-from tests.live.test_cutover import ASK, state
+from tests.live.test_cutover import ASK, TO_THE_CUTOVER, state
 
 TO_THE_UNIT = ("--id", ",".join([*needed("UNIT-1"), "UNIT-1"]))
-TO_THE_CUTOVER = ("--id", ",".join([*needed("UNIT-5"), "UNIT-5"]))
 
 
 @pytest.fixture(scope="module")

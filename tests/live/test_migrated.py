@@ -13,10 +13,11 @@ import pytest
 from converge.errors import Exit
 from converge.report.summary import downtime, headline
 from converge.statements import Outcome
-from lab.payload.places import LINKED_FILES, SHARED
+from lab.payload.places import LINKED_FILES, SHARED, SOCKETS
 from tests.live.faulting import planned_wrongly
 from tests.live.rig import Answer, Rig
 from tests.live.snapshots import Snapshot, changes, journals, kept_data, neighbours
+from tests.live.test_cutover import LATER, assert_answers_after
 from tests.report.test_browser import FLAGS
 
 EXPECTED = {
@@ -208,3 +209,12 @@ def test_the_report_opens_with_the_verdict(story: Story, browser: Any, tmp_path:
     assert verdict in answer.out
     assert verdict in text
     assert answer.record.target in text
+
+
+@pytest.mark.usefixtures("story")
+@pytest.mark.parametrize("deed", LATER)
+def test_what_comes_later_finds_the_site_answering_again(rig: Rig, deed: str) -> None:
+    """The last tests of this host: what they do is not in what was read of it above."""
+    assert_answers_after(rig, deed)
+    seen = rig.lab.app.run(["readlink", "-f", f"{SOCKETS}/hkn.sock"]).stdout.strip()
+    assert seen == f"{SOCKETS}/prod.sock", "what the web server asks leads to what the unit binds"

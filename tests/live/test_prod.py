@@ -8,6 +8,7 @@ import pytest
 
 from converge.errors import Exit
 from converge.statements import Outcome
+from tests.live.faulting import planned_wrongly
 from tests.live.rig import Rig
 from tests.suite.test_pairing import CATALOGUE
 
@@ -41,3 +42,16 @@ def test_a_part_of_it_can_be_asked_for(
     assert answer.code == Exit.HOLDS
     assert ids is None or {v.id for v in answer.verdicts} == ids
     assert ids or {v.severity for v in answer.verdicts} == {"minor"}
+
+
+def test_a_plan_has_no_step_and_a_run_does_none(lab_in: Callable[[str], Rig]) -> None:
+    rig = lab_in("prod")
+    plan, run = rig.check("--plan"), rig.check("--remediate", "--yes")
+    assert run.record
+    if run.record.kind != "check":
+        rig.spoil()
+    assert (plan.code, run.code) == (Exit.HOLDS, Exit.HOLDS)
+    assert plan.record
+    assert (plan.record.steps, run.record.steps) == ([], [])
+    assert planned_wrongly(plan, run) == []
+    assert "nothing to do" in run.out

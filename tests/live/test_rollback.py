@@ -1,4 +1,5 @@
-"""The way back of a whole migration: the site is the migrate deployment's again, and nobody noticed."""
+"""A whole migration while the web server's configuration is rebuilt, and its way back: the site is the migrate deployment's
+again, and nobody noticed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from converge.record import Probe
 from tests.chaos.trial import asked, damage, lost
 from tests.live.rig import TOP, Answer, Rig, environment
 from tests.live.snapshots import Snapshot, kept_data, neighbours
-from tests.live.test_cutover import ASK
+from tests.live.test_cutover import ASK, cutover_of, disturb, rebuilds, rebuilt
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Story:
     """A run, its way back as the terminal had it, what visitors saw meanwhile, and a check afterwards."""
 
     run: Answer
+    rebuilt: int
     code: int
     said: str
     probe: Probe
@@ -37,7 +39,9 @@ def story(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """There and back again, on one host."""
     rig.enter("migrated")
     before = (neighbours(rig.lab), kept_data(rig.lab))
+    thread = disturb(rig, rebuilds("prod"))
     run = rig.remediate()
+    thread.join(10)
     assert run.folder
     # Whoever takes it back may sit at another machine, which has nothing of the run but the host's journal.
     shutil.rmtree(run.folder)
@@ -49,7 +53,15 @@ def story(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Story:
         )  # fmt: skip
     print(done.stdout)
     served = rig.lab.app.run(ASK).stdout.lower()
-    return Story(run, done.returncode, done.stdout, probe[0], served, rig.check(), before)
+    return Story(run, rebuilt(rig), done.returncode, done.stdout, probe[0], served, rig.check(), before)
+
+
+def test_no_page_was_lost_on_the_way_there_though_the_web_servers_configuration_was_rebuilt(story: Story) -> None:
+    assert story.rebuilt == 2
+    assert "switch: " in cutover_of(story.run).sentence
+    assert story.run.record
+    assert story.run.record.probe
+    assert story.run.record.probe.failed == 0
 
 
 def test_the_migrate_deployment_serves_again(story: Story) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import getpass
 import os
 import re
@@ -27,7 +28,7 @@ from remediate.cutover.shell import settings
 from tests.targets import inventory
 
 APP = r"""
-import os, re, signal, socket, sys, time
+import fcntl, os, re, signal, socket, sys, time
 name, config = os.environ["NAME"], sys.argv[sys.argv.index("-c") + 1]
 listen, pid_file = os.environ["LISTEN"], "tmp/pids/unicorn.pid"
 if config.endswith(".beside.rb"):
@@ -50,14 +51,28 @@ if os.path.exists(listen):
         os.unlink(listen)
 heard.bind(listen)
 heard.listen(64)
+heard.settimeout(0.5)
 def end(*_):
     heard.close()
     if open(pid_file).read() == f"{os.getpid()}\n":
         os.unlink(pid_file)
     os._exit(0)
+held = open(os.environ["SITE"] + "/held")
+def is_wanted():
+    # Whoever made the site holds its lock, which the kernel frees however that process ends.
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 signal.signal(signal.SIGQUIT, end)
 while True:
-    visitor, _ = heard.accept()
+    try:
+        visitor, _ = heard.accept()
+    except TimeoutError:
+        if is_wanted():
+            continue
+        end()
     visitor.settimeout(5)
     try:
         visitor.recv(65536)
@@ -147,6 +162,8 @@ class Site:
     seen: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
+    held: int = -1
+    """Of the lock that the applications look at, to end when this process does."""
 
     def __post_init__(self) -> None:
         for name in ("bin", "units", "sockets", "run/systemd/user", "pids", "attic"):
@@ -157,6 +174,8 @@ class Site:
             (tree / "tmp/pids").symlink_to(self.top / "pids")
             (tree / "unicorn.rb").write_text("")
             (tree / "run").write_text('#!/bin/bash\ncd "$(dirname "$0")"\nexec bundle exec unicorn_rails -c ./unicorn.rb\n')
+        self.held = os.open(self.top / "held", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(self.held, fcntl.LOCK_EX)
         (self.top / "app.py").write_text(APP)
         for name, text in (("bundle", BUNDLE), ("systemctl", SYSTEMCTL), ("ss", SS)):
             (self.top / "bin" / name).write_text(text)
@@ -322,6 +341,7 @@ class Site:
             if self.main(unit):
                 with contextlib.suppress(ProcessLookupError):
                     self.kill(unit)
+        os.close(self.held)
 
     def phase(self) -> str:
         """What the program keeps of its phase."""

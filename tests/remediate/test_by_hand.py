@@ -178,3 +178,6 @@ def test_unit_whose_process_listens_is_not_gated(main: str, rc: int, tmp_path: P
         functions = f"prop() {{ echo {pid}; }}\nupstream() {{ echo {tmp_path}/other.sock; }}\n"
         script = names + functions + deploy.SERVES_NOBODY
         assert subprocess.run(["/bin/sh", "-c", script], check=False).returncode == rc
+        blind = f"ss() {{ echo 'u_str LISTEN 0 9 {tmp_path}/prod.sock 5 * 0'; }}\n"
+        unsure = subprocess.run(["/bin/sh", "-c", blind + script], check=False).returncode
+        assert (unsure == 0) is (rc == 0)

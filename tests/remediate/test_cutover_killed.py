@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ pytestmark = pytest.mark.skipif(
     not all(shutil.which(name) for name in ("ss", "curl", "flock")), reason="needs ss, curl and flock"
 )
 Make = Callable[..., Site]
+TOP = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -176,3 +180,26 @@ def test_after_a_restart_of_the_host_the_old_unit_binds_what_the_web_server_asks
     shutil.rmtree(site.top / "run/systemd")
     site.systemctl("start", OLD)
     site.until(lambda: site.ask() == "old")
+
+
+MAKER = """
+import os, signal, sys
+from pathlib import Path
+from tests.remediate.cutover_site import OLD, Site
+
+site = Site(Path(sys.argv[1]), linked=False)
+site.systemctl("start", OLD)
+site.until(lambda: site.ask() == "old")
+print(site.main(OLD), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_stand_ins_end_with_whoever_started_them(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", MAKER, str(tmp_path)]
+    done = subprocess.run(words, cwd=TOP, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    stand_in, limit = Path(f"/proc/{int(done.stdout)}"), time.monotonic() + 10
+    while stand_in.exists():
+        assert time.monotonic() < limit, "it outlives its site"
+        time.sleep(0.05)

@@ -123,6 +123,21 @@ def test_the_legacy_stage_is_moved_aside_and_the_shared_folder_stays(target: Inv
         world.planned(fs.retire_legacy, target, tmp_path)
 
 
+def test_a_legacy_stage_with_a_folder_of_its_own_is_planned_as_it_will_be_and_not_moved_as_it_is(
+    target: Inventory, tmp_path: Path
+) -> None:
+    shared = Path(target.legacy_stages[0]) / "shared"
+    shared.unlink()
+    (shared / "private").mkdir(parents=True)
+    first, second = fs.retire_legacy(world.context(target, tmp_path))
+    assert (first.id, second.id) == ("FS-8/unlink-migrate", "FS-8/retire-migrate")
+    assert "FS-2 makes it a link" in first.after
+    result = world.run(first, target, tmp_path, 1)
+    assert result.returncode == 75
+    assert f"{shared} is a link" in result.stderr
+    assert (shared / "private").is_dir()
+
+
 def test_a_stage_in_use_is_not_moved(target: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(target.legacy_stages[0]) / "releases/20181126000001")
     steps = list(fs.retire_legacy(world.context(target, tmp_path)))

@@ -24,6 +24,7 @@ from converge.transport.link import for_csh, invocation
 from facts.application import READINGS
 from facts.prelude import prelude
 from tests.engine.test_early import as_toml
+from tests.reports import swept
 from tests.sshd import Sshd, needs_sshd, running
 
 pytestmark = needs_sshd
@@ -209,7 +210,8 @@ def test_a_check_leaves_nothing_behind_on_the_host(folder: Path, tmp_path: Path)
         before = [files(place) for place in places]
         assert before[1].keys() == {"seen"}
         words = [sys.executable, "-m", "pytest", "verify/", "-q", "--target", str(target)]
-        done = subprocess.run(words, cwd=TOP, capture_output=True, text=True, check=False, timeout=240)
+        with swept(target.stem):
+            done = subprocess.run(words, cwd=TOP, capture_output=True, text=True, check=False, timeout=240)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "1 connection, 2 execs" in done.stdout
         assert [files(place) for place in places] == before

@@ -1,0 +1,181 @@
+"""Waiting for a person to do a step: what is said meanwhile, what the hosts show, and how the wait ends."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from converge.by_hand import hand_line, in_words, login, place, refusal
+from converge.executor import Executor
+from converge.journal import folder
+from converge.launch import Attempt
+from converge.record import StepRecord
+from converge.steps import Step
+
+PATIENCE = 12 * 3600.0
+"""Seconds that a run waits for one step of a person who is at the terminal."""
+
+SOON, LATE = 2.0, 15.0
+"""Seconds between two looks: at first, and when it has taken a while."""
+
+NEWS = 60.0
+"""Seconds after which the first word comes that it still waits; from then on the time to the next one doubles."""
+
+Ended = Literal["done", "settled", "moved", "over", "stopped", "failed"]
+"""How a wait ends: the step was done; its statements hold, so it need not be; what it relied on changed; nobody did it in
+time; the run is to stop; it was run and did not come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the hosts shows: the step was begun by the line that was laid ready, or done, or cannot be any more."""
+
+    kind: Literal["begun", "done", "moved", "nothing"]
+    text: str = ""
+
+
+class Hands:
+    """Waits for a person, at most `limit` seconds for each step; 0 is not at all.
+
+    `holds` judges statements anew: whether all of them hold, None where that cannot be read. `stopped` says that the run
+    is to end; `ease` that nothing acts meanwhile, and that something does again.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        say: Callable[[str], None],
+        limit: float,
+        holds: Callable[[Sequence[str]], bool | None],
+        stopped: Callable[[], bool],
+        ease: Callable[[bool], None] = lambda _easy: None,
+    ) -> None:
+        self.executor, self.say, self.limit = executor, say, limit
+        self.holds, self.stopped, self.ease = holds, stopped, ease
+        self.waits_for = ""
+        """The step that was waited for when the run was stopped, or lost its connection; empty for none."""
+
+    def wait(self, step: Step, record: StepRecord) -> Ended:
+        """Lay the step ready, say what to type, and wait; what became of it is in the record, as of a step of the tool's.
+
+        Raises:
+            JournalError, ConnectionLost: as of any step.
+        """
+        executor = self.executor
+        attempt = None if step.typed else executor.lay(step, record)
+        n = attempt.n if attempt else executor.number()
+        typed = step.typed or hand_line(executor.journal.run, n)
+        self.waits_for = step.id
+        facts = {"step": step.id, "host": step.host, "sentence": step.sentence, "where": place(step, executor.inv)}
+        executor.journal.write("waiting", n=n, typed=typed, laid=attempt is not None, **facts)
+        self._tell(step, typed)
+        record.started = time.time()
+        self.ease(True)
+        try:
+            ended = self._until(step, record, n, attempt)
+        finally:
+            self.ease(False)
+        if ended in {"over", "moved", "stopped"}:
+            record.seconds = round(time.time() - record.started, 3)
+        if ended != "stopped":
+            self.waits_for = ""
+        return ended
+
+    def _tell(self, step: Step, typed: str) -> None:
+        inv = self.executor.inv
+        self.say(f"  this step is a person's: {refusal(step, inv)}. Type {place(step, inv)}{login(step, inv)}:")
+        self.say(f"      {typed}")
+        limit = in_words(self.limit)
+        self.say(f"  waiting for that, at most {limit}; Ctrl-C ends it, and a later run goes on from what it finds")
+
+    def _until(self, step: Step, record: StepRecord, n: int, attempt: Attempt | None) -> Ended:
+        began = told = time.monotonic()
+        news, moved, last = NEWS, 0, ""
+        while True:
+            self.executor.lock.check()
+            seen = self._look(step, n, attempt)
+            if seen.kind == "begun" and attempt:
+                return self._followed(record, attempt)
+            if seen.kind == "done":
+                return self._found(step, record, n, "done", seen.text)
+            changed = bool(last) and seen.text != last
+            if seen.kind == "moved" or changed:
+                holds = self.holds(record.statements)
+                if holds:
+                    return self._found(step, record, n, "settled", "what it is for holds")
+                # A look that failed by chance must not end a long wait: twice, and the statements could be read.
+                moved = moved + 1 if seen.kind == "moved" and holds is False else 0
+                if moved > 1:
+                    record.result, record.reason = "not needed", f"while a person was waited for: {seen.text}"
+                    return "moved"
+            now = time.monotonic()
+            if changed or now - told >= news:
+                self.say(f"  {in_words(now - began)}: still waiting for {step.id}{f': {seen.text}' if seen.text else ''}")
+                told, news = now, news if changed else 2 * news
+            last = seen.text or last
+            if self.stopped():
+                record.result = "not reached"
+                record.reason = f"the run was stopped while it waited for a person; {record.reason}"
+                return "stopped"
+            if now - began >= self.limit:
+                record.result = "manual"
+                record.reason = f"nobody did it within {in_words(self.limit)}. {record.reason}"
+                return "over"
+            self._pause(min(LATE, SOON + (now - began) / 20, max(0.0, began + self.limit - now)))
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.stopped():
+            time.sleep(min(0.25, max(0.0, end - time.monotonic())))
+
+    def _look(self, step: Step, n: int, attempt: Attempt | None) -> Look:
+        executor = self.executor
+        is_done, text = self._sign(step)
+        if is_done:
+            return Look("done", text)
+        begun = f"[ ! -e {folder(executor.journal.run)}/{n}.sh ] || {{ echo begun; exit; }}\n" if attempt else ""
+        tests = "".join(
+            f"(\n{c.test}\n) >/dev/null 2>&1 </dev/null || {{ printf '%s\\n' {shlex.quote(c.sentence)}; exit; }}\n"
+            for c in step.when
+            if not c.passes
+        )
+        if not begun and not tests:
+            return Look("nothing", text)
+        answer = executor.links[step.host].exec(f"{executor.prelude}\n{begun}{tests}", limit=120)
+        said = answer.out.decode(errors="replace").strip()
+        if begun and said == "begun":
+            return Look("begun")
+        if not said or answer.rc != 0:
+            return Look("nothing", text)
+        # It may have been done between the two questions: that is no move.
+        is_done, text = self._sign(step)
+        return Look("done", text) if is_done else Look("moved", f"it is not so any more that {said}")
+
+    def _sign(self, step: Step) -> tuple[bool, str]:
+        """Whether the step's sign shows that it was done, and what was seen; never without a sign."""
+        if not step.sign:
+            return False, ""
+        seen = self.executor.links[step.sign.host].exec(f"{self.executor.prelude}\n{step.sign.test}", limit=60)
+        return seen.rc == 0, " ".join(seen.out.decode(errors="replace").split())
+
+    def _followed(self, record: StepRecord, attempt: Attempt) -> Ended:
+        self.ease(False)
+        self.say("  begun by hand")
+        record.reason = ""
+        self.executor.follow(attempt, record)
+        record.reason = "; ".join(part for part in (record.reason, f"run by hand, {_clock()}") if part)
+        return "done" if record.result == "done" else "failed"
+
+    def _found(self, step: Step, record: StepRecord, n: int, ended: Ended, text: str) -> Ended:
+        record.result, record.rc = "done", 0
+        record.seconds = round(time.time() - record.started, 3)
+        record.reason = f"done by hand, seen at {_clock()}: {text or 'it is done'}"
+        self.executor.done_by_hand(n, step, record)
+        return ended
+
+
+def _clock() -> str:
+    return time.strftime("%H:%M:%S")
