@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from converge.compile import described
 from converge.errors import UsageError
+from converge.guards import NotAllowed
 from converge.journal import NAME, folder
 from converge.lock import heard_script, mine_script
 from converge.readings.store import CONTROL
@@ -101,14 +102,19 @@ def lay_script(run: str, n: int) -> str:
     return f'J={folder(run)}; umask 077; mkdir -p "$J" && cat >"$J/{n}.new" && mv -T "$J/{n}.new" "$J/{n}.hand"'
 
 
-def hand_script(run: str, attempt: Attempt, launch: str, hostname: str, *, is_app: bool) -> str:
+def hand_script(run: str, attempt: Attempt, launch: str, hostname: str | None, *, is_app: bool) -> str:
     """What a person runs, which works only while the run holds its lock.
 
-    `launch` is what the executor would have sent; `hostname` is empty for the control machine; the lock is where `is_app`.
+    `launch` is what the executor would have sent; `hostname` is None for the control machine; the lock is where `is_app`.
+
+    Raises:
+        NotAllowed: the host's name is empty.
     """
+    if hostname == "":
+        raise NotAllowed(f"step {attempt.n} is for a host without a name: correct hosts.{attempt.host}.hostname")
     label, n = " ".join(attempt.label.split()), attempt.n
     wrong = f'echo "nothing was done: this is for {hostname}, and here is $(uname -n)" >&2; exit {Rc.WRONG_HOST.value}'
-    check = f'[ "$(uname -n)" = {shlex.quote(hostname)} ] || {{ {wrong}; }}'
+    check = f'[ "$(uname -n)" = {shlex.quote(hostname or "")} ] || {{ {wrong}; }}'
     held = mine_script(run) if is_app else heard_script(run) if hostname else ""
     late = f"run {run} does not wait for this any more: start a new one, and type its line"
     return f"""# {label}

@@ -17,9 +17,11 @@ import typer
 from rich.console import Console
 
 from converge.attic import size
-from converge.errors import ConvergeError, Declined, Unobservable, UsageError
+from converge.ending import ended
+from converge.errors import Declined, Unobservable, UsageError
 from converge.journal import stories
 from converge.lock import holder
+from converge.outside import second_logins
 from converge.purge import kept, refuse_soaking
 from converge.purge import lines as purge_lines
 from converge.purge import purge as purge_now
@@ -27,7 +29,7 @@ from converge.readings.store import Store
 from converge.rollback import describe, find_story, leave_the_site, plan_rollback, roll_back
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
-from converge.transport import Link, LocalLink, connect
+from converge.transport import Link, LocalLink, connect, terminal
 from hosts.schema import Inventory
 
 HELP = "Runs on a target: list, show, take back, purge; and what a statement means."
@@ -48,9 +50,10 @@ def reached(target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[
 
     inv = load(target)
     links: dict[str, Link] = {"control": LocalLink()}
+    ask = terminal()
     try:
         for host in inv.live if everything else [inv.app_host]:
-            links[host.name] = connect(inv, host)
+            links[host.name] = connect(inv, host, ask=ask)
         yield inv, links
     finally:
         for link in links.values():
@@ -113,6 +116,8 @@ def rollback(
             way = f"STAYS: {back.stays}" if back.stays and not back.needless else back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
         leave_the_site(id, backs)
+        for text in second_logins(links, (back.host for back in backs if back.confirm and not back.stays)):
+            out.print(text, markup=False)
         confirm("Take this back?", yes)
         mine = new_id()
         code, _ = roll_back(
@@ -197,20 +202,5 @@ def explain(
 
 
 def main() -> int:
-    """Run a command; foreseen failures are one message and their exit code."""
-    try:
-        code = app(standalone_mode=False)
-    except typer.Exit as end:
-        return int(end.exit_code)
-    except typer.Abort:
-        return 2
-    except ConvergeError as problem:
-        print(f"converge: {problem}", file=sys.stderr)
-        return int(problem.exit_code)
-    except Exception as problem:
-        if hasattr(problem, "format_message"):
-            if said := problem.format_message():  # empty where the help has just been printed
-                print(f"converge: {said}", file=sys.stderr)
-            return 4
-        raise
-    return code if isinstance(code, int) else 0
+    """Run a command line; the exit code."""
+    return ended("converge", lambda: app(prog_name="python -m converge", standalone_mode=False))

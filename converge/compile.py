@@ -28,7 +28,7 @@ class Fence:
 
     Paths resolve to something below one of `roots`, and are no `protected` path nor hold one; only `units` are started,
     stopped and enabled; programs do not even name what is of `bystanders`. `hostname` and `account` are what the host
-    must say of itself (empty: not asked). What is moved aside goes below `attic`, in the folder of the run.
+    must say of itself (None: not asked, on this machine). What is moved aside goes below `attic`, in the folder of the run.
     """
 
     roots: tuple[str, ...]
@@ -36,8 +36,8 @@ class Fence:
     run_id: str
     protected: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
-    hostname: str = ""
-    account: str = ""
+    hostname: str | None = None
+    account: str | None = None
     bystanders: tuple[str, ...] = ()
 
 
@@ -94,11 +94,14 @@ def _identity(fence: Fence) -> str:
     checks = []
     names = ((fence.hostname, "uname -n", "this host is"), (fence.account, "id -un", "the account here is"))
     for wanted, command, what in names:
-        if wanted:
-            checks.append(
-                f'[ "$({command})" = {shlex.quote(wanted)} ] || '
-                f'cv_end wrong-host "{what} $({command}), not "{shlex.quote(wanted)} {Rc.WRONG_HOST.value}'
-            )
+        if wanted is None:
+            continue
+        if not wanted:
+            raise NotAllowed(f"a step must know what `{command}` prints where it acts, not nothing: correct the inventory")
+        checks.append(
+            f'[ "$({command})" = {shlex.quote(wanted)} ] || '
+            f'cv_end wrong-host "{what} $({command}), not "{shlex.quote(wanted)} {Rc.WRONG_HOST.value}'
+        )
     return "\n".join(checks)
 
 
@@ -238,4 +241,5 @@ def render(step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
         preconditions=[condition.sentence for condition in step.when],
         undo=undo_described(step),
         interrupts=step.interrupts,
+        confirm=step.confirm,
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Mapping
 
 from converge.asking import AGENT, TIMEOUT
 from converge.prober import Prober
 from converge.transport import Link
 from hosts.schema import Inventory
+
+HURRY = "a step waits for this, answer now: "
+"""Before what is asked in the middle of a run, so that nobody takes it for a late question of the beginning."""
 
 
 def dial(inv: Inventory, host: str) -> Link:
@@ -19,7 +23,27 @@ def dial(inv: Inventory, host: str) -> Link:
     # Not at the top: a check needs no second connection.
     from converge.transport import connect, terminal
 
-    return connect(inv, inv.hosts[host], ask=terminal())
+    person = terminal()
+
+    def now(prompt: str, *, echo: bool = False) -> str | None:
+        return person(f"{HURRY}{prompt}", echo=echo) if person else None
+
+    return connect(inv, inv.hosts[host], ask=now if person else None)
+
+
+def second_logins(links: Mapping[str, Link], confirmed: Iterable[str]) -> list[str]:
+    """What a person must know beforehand, where a login will be asked for again in the middle of a step.
+
+    `confirmed` are the hosts of steps that must be confirmed over a new connection.
+    """
+    asked = {host: ", ".join(getattr(links.get(host), "asks_again", ())) for host in confirmed}
+    return [
+        f"{host} will be logged in to a second time while a step waits to be confirmed, and asks anew then ({questions}): "
+        "stay at this terminal and answer at once, within the time that the step names, or the host puts everything back; "
+        "for a key or a password nobody is asked again"
+        for host, questions in asked.items()
+        if questions
+    ]
 
 
 def look(prober: Prober, link: Link) -> str:

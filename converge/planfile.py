@@ -78,28 +78,41 @@ def write(plan: Plan, folder: Path, *, target: str, version: str, run: str, at: 
     return file
 
 
-def load(file: Path, *, target: str, version: str) -> SavedPlan:
-    """The plan in a file.
+def read(file: Path) -> SavedPlan:
+    """The plan in a file, whatever it is for.
 
     Raises:
-        PlanFileError: it cannot be read, is no plan of a known schema, or is for another target or version.
+        PlanFileError: it cannot be read, or is no plan of a known schema.
     """
     try:
+        if file.exists() and not file.is_file():  # a pipe can be read only once
+            raise PlanFileError(f"{file}: is no file: name the one that --plan wrote")
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as problem:
         raise PlanFileError(f"{file}: cannot be read ({problem.strerror}): --plan writes one and names it") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise PlanFileError(f"{file}: is no plan: {problem}") from None
     if not isinstance(data, dict) or data.get("kind") != "plan" or data.get("schema") != SCHEMA:
         seen = data.get("schema") if isinstance(data, dict) and data.get("kind") == "plan" else "none"
         raise PlanFileError(f"{file}: is no plan of schema {SCHEMA} (read: {seen}): make one with --plan")
-    for what, mine in (("target", target), ("version", version)):
-        if data.get(what) != mine:
-            raise PlanFileError(f"{file}: this plan is for {what} {data.get(what)}, not for {mine}: make one with --plan")
     found = data.get("steps")
     if not isinstance(found, list) or not all(isinstance(r, dict) and {"id", "host", *COMPARED} <= r.keys() for r in found):
         raise PlanFileError(f"{file}: its steps cannot be understood: make a new one with --plan")
-    return SavedPlan(str(file), target, version, str(data.get("run", "")), tuple(found))
+    target, version, run = (str(data.get(key, "")) for key in ("target", "version", "run"))
+    return SavedPlan(str(file), target, version, run, tuple(found))
+
+
+def load(file: Path, *, target: str, version: str) -> SavedPlan:
+    """The plan in a file, which must be for this target and version.
+
+    Raises:
+        PlanFileError: it cannot be read, is no plan of a known schema, or is for another target or version.
+    """
+    saved = read(file)
+    for what, its, mine in (("target", saved.target, target), ("version", saved.version, version)):
+        if its != mine:
+            raise PlanFileError(f"{file}: this plan is for {what} {its}, not for {mine}: make one with --plan")
+    return saved
 
 
 def differences(saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:

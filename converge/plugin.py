@@ -15,7 +15,15 @@ from converge.engine import Engine
 from converge.errors import ConvergeError
 from converge.fixtures import SESSIONS, session_of
 from converge.items import instance_host
-from converge.refusals import ids, refuse_foreign, refuse_several, refuse_unknown_ids, refuse_unused
+from converge.refusals import (
+    ids,
+    refuse_foreign,
+    refuse_other_plan,
+    refuse_several,
+    refuse_unknown_ids,
+    refuse_unused,
+    refuse_unwritable,
+)
 from converge.session import Session, new_id
 from converge.short import Short
 from converge.statements import import_statements
@@ -75,7 +83,9 @@ def pytest_configure(config: pytest.Config) -> None:
         refuse_unused(config, app.statements)
         return
     refuse_foreign(config)
-    engine = Engine(config, app, sessions_of(config, app))
+    sessions = sessions_of(config, app)
+    refuse_other_plan(option, next(iter(sessions.values())))
+    engine = Engine(config, app, sessions)
     config.stash[SESSIONS] = engine.session_at
     config.pluginmanager.register(engine, "converge-engine")
     # Before a survey's hooks, which are asked first then: they wait for the target's answers.
@@ -85,6 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not option.collectonly and not is_worker(config):
         from converge.report.html import HtmlReport
 
+        refuse_unwritable(option)
         make_folder(engine.session.folder)
         config.pluginmanager.register(HtmlReport(lambda: engine.result, engine.session.folder), "converge-html")
         if not option.htmlpath:
@@ -117,7 +128,7 @@ def sessions_of(config: pytest.Config, app: Application) -> dict[str, Session]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of this session's report, before anything is connected to or done."""
+    """Make the folder of a report of this session, before anything is connected to or done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -130,15 +141,15 @@ def is_strict(config: pytest.Config) -> bool:
 
 
 def asks_for(config: pytest.Config, folder: str) -> bool:
-    """Whether an argument of the session is in the statements' folder."""
+    """Whether the arguments of the session are in the statements' folder; refuses those of which some are."""
     home = (config.rootpath / folder).resolve()
-    for arg in config.args:
-        path = (config.invocation_params.dir / arg.split("::")[0]).resolve()
-        if path == home or home in path.parents:
-            return True
-        if path in home.parents:
-            raise pytest.UsageError(f"{arg}: statements and other tests are run apart: name {folder}/ or the tests you want")
-    return False
+    paths = {arg: (config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.args}
+    around = [arg for arg, path in paths.items() if path in home.parents]
+    others = [arg for arg, path in paths.items() if not path.is_relative_to(home)]
+    if around or 0 < len(others) < len(paths):
+        first = [*around, *others][0]
+        raise pytest.UsageError(f"{first}: statements and other tests are run apart: name {folder}/ or the tests you want")
+    return bool(paths) and not others
 
 
 @pytest.fixture

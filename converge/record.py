@@ -58,6 +58,8 @@ class StepRecord:
     seconds: float = 0.0
     proof: str = ""
     confirmed: str = ""
+    confirm: float | None = None
+    """Seconds within which it must be confirmed over a new connection, if it must."""
 
 
 @dataclass

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +85,13 @@ def _refuse_strange_values(config: pytest.Config) -> None:
     option = config.option
     if option.plan_file is not None and (option.plan or not option.remediate):
         raise pytest.UsageError("--plan-file names a plan to carry out: it goes with --remediate alone")
+    if option.plan_file is not None:
+        from converge.planfile import read
+
+        try:
+            read(Path(option.plan_file))
+        except UsageError as problem:
+            raise pytest.UsageError(str(problem)) from None
     if option.wait is not None:
         if not (option.remediate or option.plan):
             raise pytest.UsageError("--wait says how long --remediate waits for a person: add --remediate, or leave it out")
@@ -93,6 +103,33 @@ def _refuse_strange_values(config: pytest.Config) -> None:
             raise pytest.UsageError(str(problem)) from None
     if option.id is not None and not ids(config):
         raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-3,SOLR-2)")
+
+
+def refuse_other_plan(option: Any, session: Session) -> None:
+    """Refuse a plan that is for another target or version, before anything is connected to for it."""
+    if option.plan_file is None:
+        return
+    from converge.planfile import load
+
+    try:
+        load(Path(option.plan_file), target=session.inv.name, version=session.app.version)
+    except UsageError as problem:
+        raise pytest.UsageError(str(problem)) from None
+
+
+def refuse_unwritable(option: Any) -> None:
+    """Refuse --html and --junitxml where nothing can be written; they are written when all is over. Makes their folders."""
+    for flag, typed in (("--html", option.htmlpath), ("--junitxml", option.xmlpath)):
+        if not typed:
+            continue
+        file = Path(os.path.expandvars(typed)).expanduser()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+                raise pytest.UsageError(f"{flag}: {file} cannot be written: name a file in a folder of yours")
+        except (OSError, RuntimeError) as problem:
+            why = problem.strerror if isinstance(problem, OSError) else problem
+            raise pytest.UsageError(f"{flag}: {file} cannot be written ({why}): name a file in a folder of yours") from None
 
 
 def refuse_several(config: pytest.Config, targets: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from converge.errors import ConvergeError, Declined, Exit, UsageError
 from converge.hands import PATIENCE
 from converge.judging import Instance
 from converge.masking import mask
+from converge.outside import second_logins
 from converge.plan import Failing, Plan, blocked_text
 from converge.record import StepRecord, Verdict
 from converge.runner import Runner
@@ -45,6 +46,7 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     session.record.steps = plan.steps
     # Who said yes beforehand reads the commands in the report; who is asked, or wants the plan, reads them here.
     show(plan, say, brief=bool(option.yes))
+    warn(session, plan, say)
     if option.plan:
         file = planfile.write(plan, session.folder, **identity(session), run=session.id, at=session.record.started)
         say(f"\nthis plan as a file, for --remediate --plan-file: {file}")
@@ -237,6 +239,14 @@ def show(plan: Plan, say: Say, *, brief: bool = False) -> None:
         for step in task.steps:
             for line in step_lines(step, brief=brief):
                 say(line)
+
+
+def warn(session: Session, plan: Plan, say: Say) -> None:
+    """Say what a person must be ready for, before the plan is agreed to."""
+    confirmed = [step.host for step in plan.steps if step.confirm and step.result in {"planned", "manual"}]
+    for text in second_logins(session.links, confirmed):
+        session.record.notes.append(text)
+        say(f"\n{text}")
 
 
 def step_lines(step: StepRecord, *, brief: bool = False) -> list[str]:

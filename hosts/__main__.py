@@ -1,5 +1,7 @@
 """``python -m hosts``."""
 
+import sys
+
 from hosts.cli import main
 
-main()
+sys.exit(main())

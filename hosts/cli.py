@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
+from converge.ending import ended
 from converge.errors import ConvergeError, Exit
 from converge.transport import terminal
 from hosts.check import Checked, Mark, check_host
@@ -19,7 +20,7 @@ from hosts.loader import load, targets
 
 app = typer.Typer(help="The hosts of a target: which there are, and whether they can be reached.", no_args_is_help=True)
 # Fingerprints are compared by eye and by programs: not folded where no terminal asks for it.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 STYLES: dict[Mark, str] = {"ok": "green", "fails": "bold red", "note": "", "not reached": "dim"}
@@ -93,15 +94,6 @@ def _give_up(problem: ConvergeError) -> NoReturn:
     raise typer.Exit(problem.exit_code)
 
 
-def main() -> None:
-    """The command line."""
-    try:
-        code = app(prog_name="python -m hosts", standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(Exit.INTERRUPTED)
-    except Exception as problem:
-        if hasattr(problem, "show"):  # click's own: unknown options and the like
-            problem.show()
-            sys.exit(Exit.USAGE)
-        raise
-    sys.exit(code if isinstance(code, int) else Exit.HOLDS)
+def main() -> int:
+    """Run the command line; the exit code."""
+    return ended("hosts", lambda: app(prog_name="python -m hosts", standalone_mode=False))

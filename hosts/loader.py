@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def load(target: str, *, offline: bool = False) -> Inventory:
             raise InventoryError(f"target {target}: a lab's name has small letters, digits and hyphens only; read {name!r}")
         layers = [read_layer(HERE / "lab.toml")]
         if not offline:
-            layers.append(_generated(target, name))
-        return build(layers, target)
+            layers.append(_generated(name))
+        return build(layers, _lab(name))
     file = _file(target)
     return build([read_layer(file)], file.stem)
 
@@ -114,9 +115,28 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _generated(target: str, name: str) -> Layer:
-    file = generated(name)
-    if not file.is_file():
+def _lab(name: str) -> str:
+    """A lab's target, however it was typed."""
+    return LAB if name == LAB else f"{LAB}:{name}"
+
+
+@contextmanager
+def _typed(target: str) -> Iterator[None]:
+    """While a path that somebody typed is looked at: what the system, or the library, says of it becomes our error."""
+    try:
+        yield
+    except OSError as problem:
+        seen = f"{problem.filename or 'it'} cannot be looked at: {problem.strerror or problem}"
+        raise InventoryError(f"target {target}: {seen}. Look at its spelling and at its permissions.") from None
+    except (RuntimeError, ValueError) as problem:  # an account that is not known, a pattern that cannot be
+        raise InventoryError(f"target {target}: cannot be used: {str(problem).rstrip('.')}. Correct it.") from None
+
+
+def _generated(name: str) -> Layer:
+    file, target = generated(name), _lab(name)
+    with _typed(target):
+        running = file.is_file()
+    if not running:
         option = "" if name == LAB else f" --name {name}"
         raise NoLab(
             f"no lab is running for the target {target}: `python -m lab up{option}` starts one, "
@@ -126,25 +146,29 @@ def _generated(target: str, name: str) -> Layer:
 
 
 def _file(target: str) -> Path:
-    path = Path(target).expanduser()
-    if "/" in target or target.endswith(".toml"):
-        if path.is_file():
-            return path.resolve()
+    with _typed(target):
+        path = Path(target).expanduser()
+        is_path = "/" in target or target.endswith(".toml")
+        file = path if is_path else HERE / f"{target}.toml"
+        if file.is_file():
+            return file.resolve() if is_path else file
+        if is_path and file.is_dir():
+            inside = f"{target.rstrip('/')}/*.toml"
+            raise InventoryError(f"target {target}: is a folder. Name a file in it, or '{inside}' for all of them.")
+    if is_path:
         raise InventoryError(f"target {target}: there is no such file. Give a path to an inventory, or one of: {_known()}")
-    file = HERE / f"{target}.toml"
-    if file.is_file():
-        return file
     guess = did_you_mean(target, targets())
     raise InventoryError(f"target {target}: not known{guess} (known: {_known()}; or a path to an inventory file)")
 
 
 def _matching(target: str) -> list[str]:
-    path = Path(target).expanduser()
-    is_pattern = set("*?[") & set(target) and ("/" in target or target.endswith(".toml"))
-    if not is_pattern or path.is_file():
-        return [target]
-    top = Path(path.anchor or ".")
-    files = sorted(str(each) for each in top.glob(str(path.relative_to(top))) if each.is_file())
+    with _typed(target):
+        path = Path(target).expanduser()
+        is_pattern = set("*?[") & set(target) and ("/" in target or target.endswith(".toml"))
+        if not is_pattern or path.is_file():
+            return [target]
+        top = Path(path.anchor or ".")
+        files = sorted(str(each) for each in top.glob(str(path.relative_to(top))) if each.is_file())
     if not files:
         raise InventoryError(f"target {target}: no file matches. Look from {Path.cwd()}, or name the inventories.")
     return files

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from hosts.schema import Inventory
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+LONGEST_NAME = 64
+"""Characters that Linux lets a machine's name have (HOST_NAME_MAX)."""
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 FILE_NAME = re.compile(r"[^/\s]+")
 UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@-]+")
 BRANCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
 VERSION = re.compile(r"\d+(\.\d+)+")
 
-FASTEST = 20.0
-"""Pages a second: as many as the hoster lets one visitor ask for by the public name."""
+FASTEST, SLOWEST = 20.0, 0.01
+"""Pages a second: as many as the hoster lets one visitor ask for by the public name, and as few as still say something."""
+
+MOST_ENTRIES = 100_000_000
+"""What a shell of the hosts surely counts to."""
 
 Broken = tuple[str, str]
 """The key, and what is wrong with it."""
@@ -45,6 +51,8 @@ def _hosts(inv: Inventory) -> Iterator[Broken]:
         if same and host.role != "app":
             # What is meant for the one host would be done on the other.
             yield f"hosts.{name}.hostname", f"read {host.hostname!r}, which is {same[0]}'s; each host has a name of its own"
+        if not HOST_NAME.fullmatch(host.hostname) or len(host.hostname) > LONGEST_NAME:
+            yield f"hosts.{name}.hostname", f"read {host.hostname!r}, allowed: exactly what `uname -n` prints there"
         if not HOST_NAME.fullmatch(name):
             yield f"hosts.{name}", "a host's name has letters, digits, dots and hyphens only"
         if name == "control":
@@ -98,6 +106,8 @@ def _units(inv: Inventory) -> Iterator[Broken]:
                 yield key, f"read {name!r}, allowed: a unit's name that ends in .service"
     if not inv.app.logrotate_timer.endswith(".timer") or not UNIT_NAME.fullmatch(inv.app.logrotate_timer):
         yield "app.logrotate_timer", f"read {inv.app.logrotate_timer!r}, allowed: a unit's name that ends in .timer"
+    if inv.app.logrotate_unit == inv.app.unit or inv.app.logrotate_unit in inv.app.legacy_units:
+        yield "app.logrotate_unit", f"{inv.app.logrotate_unit} is a unit of the application; the logs' is another one"
     if inv.app.unit in inv.app.legacy_units:
         yield "app.legacy_units", f"{inv.app.unit} is the unit that must run; it cannot be one to retire"
 
@@ -135,9 +145,12 @@ def _web(inv: Inventory) -> Iterator[Broken]:
     for name in inv.web.allowed_sockets:
         if not FILE_NAME.fullmatch(name):
             yield "web.allowed_sockets", f"read {name!r}, allowed: the name of a socket in web.socket_dir, without directory"
+    if inv.web.listen.rpartition("/")[2] in inv.web.allowed_sockets:
+        # No step may touch those.
+        yield "web.allowed_sockets", f"{inv.web.listen} is what the application must listen on; it cannot be another's"
     for number, url in enumerate(inv.web.urls):
-        if not url.url.startswith(("https://", "http://")):
-            yield f"web.urls[{number}].url", f"read {url.url!r}, allowed: a URL with http:// or https://"
+        if wrong := _wrong_url(url.url):
+            yield f"web.urls[{number}].url", f"read {url.url!r}, allowed: {wrong}"
     for key, path in {"web.search_path": inv.web.search_path, "web.probe_path": inv.web.probe_path}.items():
         if not path.startswith("/"):
             yield key, f"read {path!r}, allowed: a path that starts with /"
@@ -146,13 +159,27 @@ def _web(inv: Inventory) -> Iterator[Broken]:
             yield key, f"read {path!r}, allowed: a path that starts with /, or nothing"
 
 
+def _wrong_url(url: str) -> str:
+    """What a URL must be that this one is not; empty for one that can be asked."""
+    if not url.startswith(("https://", "http://")):
+        return "a URL with http:// or https://"
+    try:
+        parts = urlsplit(url)
+        port, name = parts.port, parts.hostname or ""
+    except ValueError as problem:
+        return f"a URL of a host and, if need be, a port from 1 to 65535 ({problem})"
+    if port == 0:
+        return "a URL with a port from 1 to 65535, or without"
+    return "" if name and not re.search(r"\s", name) else "a URL with the name of a host"
+
+
 def _limits(inv: Inventory) -> Iterator[Broken]:
     limits = inv.limits
-    if limits.entries < 1:
-        yield "limits.entries", f"read {limits.entries}, allowed: 1 or more"
+    if not 1 <= limits.entries <= MOST_ENTRIES:
+        yield "limits.entries", f"read {limits.entries}, allowed: 1 to {MOST_ENTRIES}"
     if not 0 < limits.attic_gib < float("inf"):
         yield "limits.attic_gib", f"read {limits.attic_gib:g}, allowed: a number of GiB above 0"
     if limits.spare_mib < 0:
         yield "limits.spare_mib", f"read {limits.spare_mib}, allowed: 0 or more"
-    if not 0 < limits.probe_per_second <= FASTEST:
-        yield "limits.probe_per_second", f"read {limits.probe_per_second:g}, allowed: above 0, at most {FASTEST:g}"
+    if not SLOWEST <= limits.probe_per_second <= FASTEST:
+        yield "limits.probe_per_second", f"read {limits.probe_per_second:g}, allowed: {SLOWEST:g} to {FASTEST:g}"

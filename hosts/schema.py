@@ -25,8 +25,8 @@ class Host(Model, frozen=True, kw_only=True):
 
     role: Literal["app", "legacy"]
     address: Annotated[str, Meta(description="name or address to connect to; ~/.ssh/config applies to it")]
-    hostname: Annotated[str, Meta(description="what `hostname` must print there")]
-    port: int | None = None
+    hostname: Annotated[str, Meta(description="what `uname -n` must print there, exactly")]
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     release: Annotated[str, Meta(description="Debian release (VERSION_ID), or auto")] = "auto"
     retired: Annotated[bool, Meta(description="out of service: not connected to, no statements on it")] = False
     name: Annotated[str, Meta(description="the key in the inventory; filled in by the loader")] = ""
@@ -37,7 +37,7 @@ class Connect(Model, frozen=True, kw_only=True):
 
     user: Annotated[str, Meta(description="login name; empty: the account's user")] = ""
     ssh_config: Annotated[str | None, Meta(description="an ssh_config to use instead of ~/.ssh/config")] = None
-    timeout: Annotated[float, Meta(gt=0, description="seconds to connect, and to log in")] = 10.0
+    timeout: Annotated[float, Meta(gt=0, le=600, description="seconds to connect, and to log in")] = 10.0
     contact: Annotated[str, Meta(description="whom to ask for the fingerprints of the hosts' keys")] = (
         "those who run the host"
     )
@@ -47,7 +47,7 @@ class Account(Model, frozen=True, kw_only=True):
     """The account that owns the application on the hosts."""
 
     user: str
-    uid: int | None = None
+    uid: Annotated[int, Meta(ge=0, lt=2**32 - 1)] | None = None
     home: str
     home_fs: Annotated[list[str], Meta(description="file system types that the home may be on")]
     group: Annotated[str, Meta(description="group that the host requires for its user services")]
@@ -62,7 +62,7 @@ class App(Model, frozen=True, kw_only=True):
     logrotate_timer: str
     logrotate_config: Annotated[str, Meta(description="path on the hosts, absolute")]
     logrotate_state: Annotated[str, Meta(description="path on the hosts, absolute")]
-    stop_timeout: Annotated[int, Meta(description="seconds that a graceful stop may need at least")] = 62
+    stop_timeout: Annotated[int, Meta(ge=1, le=3600, description="seconds that a graceful stop may need at least")] = 62
 
 
 class Stages(Model, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class Url(Model, frozen=True, kw_only=True):
 
     url: str
     expect: Annotated[str, Meta(description="text that must be in the answer")]
-    status: int = 200
+    status: Annotated[int, Meta(ge=100, le=599)] = 200
 
 
 class Web(Model, frozen=True, kw_only=True):
@@ -164,7 +164,7 @@ class Inventory(Model, frozen=True, kw_only=True):
     solr: Solr
     web: Web
     repository: Repository
-    soak_days: Annotated[int, Meta(ge=0, description="days after the cutover before old things are retired")]
+    soak_days: Annotated[int, Meta(ge=0, le=3650, description="days after the cutover before old things are retired")]
     may: Annotated[list[Permission], Meta(description="what the tool may do by itself")]
     waivers: list[Waiver] = []
     limits: Limits = Limits()

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from converge.errors import ConvergeError, UsageError
+from converge.ending import ended
+from converge.errors import UsageError
 from converge.statements import REGISTRY, import_statements
 
 app = typer.Typer(add_completion=False)
@@ -53,16 +54,4 @@ def pairs() -> Table:
 
 def main() -> int:
     """Run the command line; the exit code."""
-    try:
-        app(standalone_mode=False)
-    except ConvergeError as problem:
-        print(problem, file=sys.stderr)
-        return int(problem.exit_code)
-    except typer.Exit as done:
-        return done.exit_code
-    except Exception as problem:
-        if hasattr(problem, "show"):  # click's own: unknown options and the like
-            problem.show()
-            return 4
-        raise
-    return 0
+    return ended("remediate", lambda: app(prog_name="python -m remediate", standalone_mode=False))

@@ -24,7 +24,7 @@ def test_login_lands_on_the_intended_host(identity: Identity, inv: Inventory, at
     """A login lands on the host, Debian release and account that the inventory names."""
     host = inv.hosts[at]
     require(
-        identity.hostname.split(".")[0] == host.hostname.split(".")[0],
+        identity.hostname == host.hostname,
         expected=f"a login to {host.address} lands on {host.hostname}",
         seen=f"hostname prints {identity.hostname}",
         where=f"{at}, hosts.{at} of {inv.file or inv.name}",

@@ -31,10 +31,13 @@ class Errand:
 
 
 def begin(inv: Inventory, prelude: str, readings: Iterable[Reading[Any]]) -> None:
-    """Begin to ask the control machine."""
+    """Begin to ask the control machine; nothing is begun where a question cannot be put, which the store tells then."""
     abandon()
     context, nonce = Context(inv, None), batch.new_nonce()
-    questions = [(each.script(context), each.limit) for each in readings if each.script]
+    try:
+        questions = [(each.script(context), each.limit) for each in readings if each.script]
+    except Exception:
+        return
     if questions:
         running = Running(batch.script(questions, prelude, nonce))
         _begun.append(Errand(questions, prelude, nonce, running))

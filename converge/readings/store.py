@@ -234,9 +234,23 @@ class Store:
                 self.evidence[what, name] = Evidence(what.name, name, "(read by the control process)", None, note, "", 0.0)
                 self.tally.add(what.name, time.monotonic() - began)
 
-    def _read(self, name: str, keys: list[Key], adopt: bool) -> None:
-        context = self._context(name)
-        texts = [what.script(context) if what.script else "" for what, _ in keys]
+    def _scripts(self, name: str, keys: list[Key]) -> dict[Key, str]:
+        """What is to be sent; a reading whose question cannot be put takes no other with it."""
+        context, texts = self._context(name), dict[Key, str]()
+        for key in keys:
+            what = key[0]
+            try:
+                texts[key] = what.script(context) if what.script else ""
+            except Exception as problem:  # in a thread of its own: nobody else would hear of it
+                with self._guard:
+                    self._keep(key, "", None, f"its question could not be put: {type(problem).__name__}: {problem}")
+        return texts
+
+    def _read(self, name: str, wanted: list[Key], adopt: bool) -> None:
+        asked = self._scripts(name, wanted)
+        keys, texts = list(asked), list(asked.values())
+        if not keys:
+            return
         limits = [what.limit for what, _ in keys]
         questions = list(zip(texts, limits, strict=True))
         begun = errand.taken(questions, self.prelude) if adopt and name == CONTROL else None

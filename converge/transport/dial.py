@@ -42,6 +42,7 @@ class Hop:
     transport: Transport
     fingerprint: str
     login: str
+    asks_again: tuple[str, ...]
     finish: Callable[[], None]
 
     def close(self) -> None:
@@ -60,7 +61,8 @@ def dial(way: Way, ask: Ask | None, through: Hop | None, knock: Knock | None = N
     try:
         _handshake(way, transport, known_hosts.kinds(entries, _key_name(way)))
         shown = _check_key(way, transport, entries)
-        return Hop(way, transport, shown, Login(transport, way, ask).run(), finish)
+        login = Login(transport, way, ask)
+        return Hop(way, transport, shown, login.run(), tuple(login.asks_again), finish)
     except BaseException:
         transport.close()
         finish()

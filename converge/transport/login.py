@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from converge.transport import known_hosts
 from converge.transport.link import Ask, Unreached
+from converge.transport.remembered import REMEMBERED, Remembered, Whom, is_lasting
 from converge.transport.way import Way
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ TRIES = 3
 
 @dataclass
 class Login:
-    """One login over a transport that has proven the host's key. `ask` is None if there is nobody to ask."""
+    """One login over a transport that has proven the host's key. `ask` is None if there is nobody to ask.
+
+    A person is not asked what is `remembered`. `asks_again` are the questions that only a person can answer the next time.
+    """
 
     transport: Transport
     way: Way
@@ -30,6 +35,8 @@ class Login:
     locked: list[Path] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
     agents: ExitStack = field(default_factory=ExitStack)
+    remembered: ClassVar[Remembered] = REMEMBERED
+    asks_again: list[str] = field(default_factory=list)
 
     def run(self) -> str:
         """Log in; says by what.
@@ -47,7 +54,9 @@ class Login:
                 return label
             if self.allowed and "publickey" not in self.allowed:
                 break
-        if self.ask and (method := self._answer(self.ask)):
+        # Who answered before may have left the terminal meanwhile, or put the program into the background.
+        ask = self.ask or (_nobody if self.remembered.knows(self._whom) else None)
+        if ask and (method := self._answer(ask)):
             return method
         raise self._refused()
 
@@ -63,7 +72,7 @@ class Login:
             yield f"agent key {getattr(key, 'comment', '') or key.get_name()}", key
         seen = {key.asbytes() for key in offered}
         yield from ((label, key) for label, key in files if key.asbytes() not in seen)
-        for file in self.locked if self.ask else []:
+        for file in self.locked:
             if _public(file) not in seen and (unlocked := self._unlock(file)):
                 yield f"key file {file}", unlocked
 
@@ -93,15 +102,19 @@ class Login:
     def _unlock(self, file: Path) -> PKey | None:
         from paramiko import PKey
 
-        assert self.ask is not None
-        for _ in range(TRIES):
+        if known := self.remembered.key(file):
+            return known
+        for _ in range(TRIES if self.ask else 0):
+            assert self.ask is not None
             secret = self.ask(f"Passphrase of {file}: ")
             if secret is None:
                 return None
             try:
-                return PKey.from_path(file, secret.encode())  # type: ignore[arg-type]  # bytes, whatever its stubs say
+                key = PKey.from_path(file, secret.encode())  # type: ignore[arg-type]  # bytes, whatever its stubs say
             except Exception:
                 continue
+            self.remembered.keep_key(file, key)
+            return key
         return None
 
     def _offer(self, label: str, key: PKey) -> bool:
@@ -155,20 +168,58 @@ class Login:
         return [m for m in ("keyboard-interactive", "password") if m in self.allowed]
 
     def _by(self, method: str, ask: Ask) -> bool:
+        from paramiko.ssh_exception import AuthenticationException
+
         self.tried.append(method)
-        who = f"{self.way.user}@{self.way.address}"
-        if method == "password":
-            secret = ask(f"Password of {who}: ")
-            if secret is None:
-                raise _NoAnswer
-            self.allowed = list(self.transport.auth_password(self.way.user, secret, fallback=False))
-            return not self.allowed
+        given: dict[str, str] = {}
+        try:
+            if method == "password":
+                self.allowed = list(self._password(ask, given))
+            else:
+                self.allowed = list(self._interactive(ask, given))
+        except AuthenticationException:
+            for question in given:
+                self.remembered.drop(self._whom, question)
+            raise
+        for question, answer in given.items():
+            self.remembered.keep(self._whom, question, answer)
+        return not self.allowed
+
+    def _password(self, ask: Ask, given: dict[str, str]) -> list[str]:
+        question = f"Password of {self._who}: "
+        secret = self.remembered.answer(self._whom, question) or ask(question)
+        if secret is None:
+            raise _NoAnswer
+        given[question] = secret
+        return self.transport.auth_password(self.way.user, secret, fallback=False)
+
+    def _interactive(self, ask: Ask, given: dict[str, str]) -> list[str]:
+        asks_again: list[str] = []
 
         def handler(_title: str, _instructions: str, fields: list[tuple[str, bool]]) -> list[str]:
-            return [ask(f"{who}: {prompt}", echo=echo) or "" for prompt, echo in fields]
+            answers = []
+            for prompt, echo in fields:
+                question, lasting = f"{self._who}: {prompt}", is_lasting(prompt, echo=echo)
+                known = self.remembered.answer(self._whom, question) if lasting else None
+                answers.append(answer := known or ask(question, echo=echo) or "")
+                if not lasting:
+                    asks_again.append(question)
+                elif answer:
+                    given[question] = answer
+            return answers
 
-        self.allowed = list(self.transport.auth_interactive(self.way.user, handler))
-        return not self.allowed
+        done = self.transport.auth_interactive(self.way.user, handler)
+        self.asks_again += asks_again
+        return done
+
+    @property
+    def _who(self) -> str:
+        return f"{self.way.user}@{self.way.address}"
+
+    @property
+    def _whom(self) -> Whom:
+        shown = self.transport.get_remote_server_key().asbytes()
+        return Whom(self.way.user, self.way.at, known_hosts.fingerprint(shown))
 
     def _still_there(self) -> None:
         """A host that has had enough ends the connection instead of saying no once more."""
@@ -197,6 +248,10 @@ class Login:
                 "IdentityFile in ssh_config; a password is asked for only at a terminal."
             )
         return Unreached(self.way.name, "login", seen, mend)
+
+
+def _nobody(prompt: str, *, echo: bool = False) -> str | None:  # noqa: ARG001
+    return None
 
 
 class _NoAnswer(Exception):

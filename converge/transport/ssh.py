@@ -93,6 +93,8 @@ class SshLink:
     def __init__(self, name: str, chain: list[Hop]) -> None:
         self.name = name
         self.way, self.fingerprint, self.login = chain[-1].way, chain[-1].fingerprint, chain[-1].login
+        self.asks_again = tuple(question for hop in chain for question in hop.asks_again)
+        """What a further connection would ask the person for, as the answers are good for once."""
         self._transport: Transport = chain[-1].transport
         self._transport.set_keepalive(KEEPALIVE)
         self._chain = chain

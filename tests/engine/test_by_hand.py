@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from converge import hands
-from converge.by_hand import duration, in_words
+from converge.by_hand import duration, hand_script, in_words
 from converge.errors import ConnectionLost, Exit, UsageError
+from converge.guards import NotAllowed
 from converge.journal import stories
+from converge.launch import Attempt
 from converge.plan import Failing, Plan
 from converge.rollback import describe, plan_rollback, roll_back
 from converge.runner import Runner
@@ -95,6 +97,13 @@ def test_step_is_laid_ready_run_by_hand_and_gone_on_from(stage: Stage) -> None:
         "1, by ada, typed by hand: write A: begins", "1, by ada, typed by hand: write A: ended with status 0",
         "2, by ada: write B: begins",
     ]  # fmt: skip
+
+
+def test_a_step_for_a_host_without_a_name_is_not_laid_ready() -> None:
+    attempt = Attempt(1, "new", "true", None, 5.0, "write it", False, "ada")
+    with pytest.raises(NotAllowed, match=r"correct hosts\.new\.hostname"):
+        hand_script("R1", attempt, "true", "", is_app=True)
+    assert "uname" not in hand_script("R1", attempt, "true", None, is_app=False)
 
 
 def test_step_by_hand_can_be_taken_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,6 +306,12 @@ def test_wrong_host_and_account_are_refused_before_anything(world: World) -> Non
     assert not file.exists()
 
 
+@pytest.mark.parametrize("unnamed", [{"hostname": ""}, {"account": ""}])
+def test_a_host_without_a_name_is_no_host_to_act_on(world: World, unnamed: dict[str, str]) -> None:
+    with pytest.raises(NotAllowed, match="correct the inventory"):
+        world.act(Write(str(world.root / "x"), ""), fence=world.fence(**unnamed))
+
+
 def test_program_may_use_the_guarded_functions_and_is_undone_as_far(world: World) -> None:
     (world.root / "stale").write_text("1")
     before = tree(world.root)

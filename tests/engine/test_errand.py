@@ -101,3 +101,8 @@ def test_one_that_hears_nothing_is_ended_all_the_same(inventory: Inventory, tmp_
     pid = pid_of(inner)
     errand.abandon()
     assert not alive(pid)
+
+
+def test_a_question_that_cannot_be_put_is_left_to_the_store(inventory: Inventory) -> None:
+    errand.begin(inventory, "", [asking("echo it"), Reading("broken", "control", lambda _: str(1 // 0), lambda raw, _: raw)])
+    assert errand.taken([("echo it", asking("").limit)], "") is None

@@ -54,6 +54,14 @@ def broken(*_args, **_words):
 
 converge.session.Session.read_until_stable = broken
 """
+CODES = """
+from converge.transport import LocalLink
+
+class Careful(LocalLink):
+    asks_again = ("me@new: Code: ",)
+
+converge.session.connect = lambda inv, host, ask=None: Careful()
+"""
 STRANGE = """
 import dataclasses
 as_ever = pytest_converge_application
@@ -216,3 +224,14 @@ def test_a_strange_situation_is_refused_also_where_everything_holds(site: Site) 
     code, out = ended(site, "--remediate", "--yes")
     assert code == Exit.FAILS, out
     assert "remediation refused" in out
+
+
+@pytest.mark.parametrize("confirm", ["60.0", "None"])
+def test_a_plan_says_that_a_code_will_be_asked_for_in_its_middle(site: Site, confirm: str) -> None:
+    extend(site, CODES)
+    remedy = site.top / "mend/words.py"
+    remedy.write_text(remedy.read_text().replace("(Run(script),))", f"(Run(script),), confirm={confirm})"))
+    out = ended(site, "--plan")[1]
+    said = "new will be logged in to a second time while a step waits to be confirmed, and asks anew then (me@new: Code: )"
+    assert (said in out) == (confirm != "None")
+    assert any(said in note for note in site.record()["notes"]) == (confirm != "None")

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+import converge.transport
 from converge.asking import Sample
-from converge.outside import look
+from converge.outside import HURRY, dial, look, second_logins
 from converge.prober import Prober
-from converge.transport import Completed, LocalLink
-from hosts.schema import Inventory
+from converge.transport import Ask, Completed, LocalLink
+from hosts.schema import Host, Inventory
 
 
 @dataclass
@@ -49,3 +50,36 @@ def test_a_site_at_which_nobody_could_look_is_not_well(
     assert said in seen
     assert bool(seen) == bool(said)
     assert bool(link.scripts) == (status == 0 and not measures)
+
+
+class Careful(LocalLink):
+    """A host that asks for a code at each login."""
+
+    asks_again = ("me@new: Code: ",)
+
+
+def test_who_must_answer_in_the_middle_of_a_step_is_told_before() -> None:
+    links = {"new": Careful(), "old": LocalLink()}
+    (text,) = second_logins(links, ["new", "new", "old", "gone"])
+    assert "new will be logged in to a second time" in text
+    assert "(me@new: Code: )" in text
+    assert "puts everything back" in text
+
+
+def test_what_is_asked_in_the_middle_of_a_step_says_so(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def person(prompt: str, *, echo: bool = False) -> str | None:
+        asked.append((prompt, echo))
+        return "1"
+
+    def connect(_inv: Inventory, _host: Host, *, ask: Ask | None) -> LocalLink:
+        if ask:
+            ask("Code: ", echo=True)
+        return LocalLink()
+
+    monkeypatch.setattr(converge.transport, "connect", connect)
+    for who in (person, None):
+        monkeypatch.setattr(converge.transport, "terminal", lambda who=who: who)
+        dial(inventory, "new").close()
+    assert asked == [(f"{HURRY}Code: ", True)]

@@ -184,10 +184,29 @@ def test_plan_for_another_target_is_4_and_does_nothing(project: pytest.Pytester,
     session(project, "--plan")
     file = the_plan(site)
     file.write_text(file.read_text().replace('"target": "demo"', '"target": "production"'))
+    (site.top / "connected").unlink()
     result = session(project, "--remediate", "--yes", "--plan-file", str(file))
     assert result.ret == 4
-    result.stdout.fnmatch_lines(["*this plan is for target production, not for demo*"])
+    result.stderr.fnmatch_lines(["*this plan is for target production, not for demo*"])
     assert (site.world.root / "word").read_text() == "bad"
+    assert not (site.top / "connected").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [("none", None, "none: cannot be read"), ("half", "{", "half: is no plan"), (".", None, ".: is no file"),
+     ("deep", "[" * 100_000, "deep: is no plan")],
+)  # fmt: skip
+def test_plan_file_is_looked_at_before_anything_is_connected_to(
+    project: pytest.Pytester, site: Site, name: str, content: str | None, words: str
+) -> None:
+    if content is not None:
+        (site.top / name).write_text(content)
+    result = session(project, "--remediate", "--yes", "--plan-file", name)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {words}*"])
+    assert not (site.top / "connected").exists()
+    assert not (site.top / "reports").exists()
 
 
 @pytest.mark.parametrize("flags", [[], ["--plan"], ["--remediate", "--plan"]])

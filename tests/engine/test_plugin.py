@@ -334,10 +334,28 @@ def test_a_waiver_of_no_statement_is_4(project: Project) -> None:
     result.stderr.fnmatch_lines(["*demo.toml: waivers: no statement has the id A-9*did you mean*"])
 
 
-def test_statements_are_not_mixed_with_other_tests(project: Project) -> None:
-    result = project.runpytest_subprocess(".")
+@pytest.mark.parametrize("args", [["."], ["verify", "tests"], ["tests/test_x.py", "verify/test_words.py"], ["verify", "."]])
+def test_statements_are_not_mixed_with_other_tests(project: Project, args: list[str]) -> None:
+    (project.path / "tests").mkdir()
+    (project.path / "tests/test_x.py").write_text("def test_x():\n    pass\n")
+    result = project.runpytest_subprocess(*args)
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*statements and other tests are run apart*"])
+
+
+@pytest.mark.parametrize("flag", ["--html", "--junitxml"])
+@pytest.mark.parametrize("place", ["word/x", "/proc/none/x", "verify", f"{'x' * 300}/x"])
+def test_a_report_that_cannot_be_written_is_told_when_it_is_typed(project: Project, flag: str, place: str) -> None:
+    result = run(project, f"{flag}={place}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {flag}*{place}*"])
+    assert not (project.path / "connected").exists()
+
+
+def test_reports_may_be_asked_for_in_folders_that_are_not_there_yet(project: Project) -> None:
+    assert run(project, "--html=a/b/r.html", "--junitxml=c/j.xml").ret == 0
+    assert (project.path / "a/b/r.html").exists()
+    assert (project.path / "c/j.xml").exists()
 
 
 def test_a_mistyped_id_is_told_before_a_target_that_is_not_there(project: Project) -> None:

@@ -19,6 +19,28 @@ def count(raw: Raw, c: Context) -> int:  # noqa: ARG001
     return int(raw.out)
 
 
+def test_a_question_that_cannot_be_put_takes_no_other_with_it(inventory: Inventory) -> None:
+    def script(c: Context) -> str:
+        raise ValueError(f"no port in {c.inv.name}")
+
+    @reading(script)
+    def broken(raw: Raw, c: Context) -> str:  # noqa: ARG001
+        return raw.out
+
+    @reading("echo 3")
+    def three(raw: Raw, c: Context) -> int:  # noqa: ARG001
+        return int(raw.out)
+
+    store = Store(inventory, {"new": LocalLink()}, "")
+    store.prefetch([(three, None), (broken, None)])
+    assert store(three) == 3
+    why = "its question could not be put: ValueError: no port in demo"
+    with pytest.raises(Unobservable, match=f"new: broken could not be read: {why}"):
+        store(broken)
+    assert store.tally.execs == 1
+    assert [e.note for e in store.evidence_of([broken], None)] == [why]
+
+
 class Refusing(LocalLink):
     """A host that is connected and opens no session."""
 

@@ -84,6 +84,27 @@ def test_a_host_that_was_upgraded_makes_the_inventory_the_stale_one() -> None:
         host_1(parse(identity, out.format("")), inv, "vampires")
 
 
+@pytest.mark.parametrize(
+    ("named", "prints", "holds"),
+    [
+        ("vampires", "vampires", True),
+        ("vampires.ocf.example", "vampires.ocf.example", True),
+        ("vampires.ocf.example", "vampires", False),
+        ("vampires", "vampires.ocf.example", False),
+    ],
+)
+def test_a_host_has_its_name_to_the_letter_as_all_else_takes_it(named: str, prints: str, holds: bool) -> None:
+    inv = inventory()
+    host = inv.hosts["vampires"].changed({"hostname": named})
+    inv = inv.changed({"hosts": {**inv.hosts, "vampires": host}})
+    seen = parse(identity, f"hostname={prints}\nrelease=13\nuser=hkn\nuid=5000\ngroups=hkn\n")
+    if holds:
+        host_1(seen, inv, "vampires")
+    else:
+        with pytest.raises(Fails, match=f"lands on {named}\n.*hostname prints {prints}"):
+            host_1(seen, inv, "vampires")
+
+
 def test_failed_units_as_the_manager_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     systemctl = tmp_path / "systemctl"
     systemctl.write_text(

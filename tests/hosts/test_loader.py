@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tomllib
 from pathlib import Path
@@ -142,12 +143,41 @@ def test_merged_replaces_all_but_tables() -> None:
         ("./absent.toml", "no such file"),
         ("lab:../../etc", "small letters"),
         ("lab:A", "small letters"),
+        ("~nosuchuser/x.toml", "target ~nosuchuser/x.toml: cannot be used: Could not determine home directory. Correct"),
+        (300 * "x", "cannot be looked at: File name too long."),
+        (f"./{300 * 'x'}.toml", "cannot be looked at: File name too long."),
+        ("hosts/**.toml", "cannot be used: Invalid pattern: '**' can only be an entire path component. Correct it."),
+        ("/tmp", "target /tmp: is a folder. Name a file in it, or '/tmp/*.toml'"),
     ],
 )
 def test_no_such_target(target: str, words: str) -> None:
-    with pytest.raises(InventoryError) as caught:
+    def both() -> None:
+        expand([target])
         load(target)
-    assert words in str(caught.value)
+
+    with pytest.raises(InventoryError) as caught:
+        both()
+    # A later Python takes any pattern.
+    assert words in str(caught.value) or ("**" in target and "no file matches" in str(caught.value))
+
+
+@pytest.mark.parametrize("target", ["./secret/x.toml", "secret/*.toml", "x"])
+def test_a_target_that_may_not_be_looked_at(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    for look in (load, lambda target: expand([target])):
+        with pytest.raises(InventoryError, match=r"cannot be looked at: Permission denied\. Look at its spelling"):
+            look(target)
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("target", ["lab", "lab:", "lab:lab"])
+def test_the_lab_has_one_name(target: str) -> None:
+    assert load(target, offline=True).name == "lab"
+    with pytest.raises(NoLab, match="for the target lab: `python -m lab up` starts"):
+        load(target)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +210,16 @@ def test_limits_that_no_file_names_are_careful_ones() -> None:
         ("hosts.vampires.adress", "x", ["mine.toml: hosts.vampires.adress: unknown", "did you mean address?"]),
         ("soak", 3, ["soak: unknown key", "did you mean soak_days?"]),
         ("hosts", None, ["hosts: missing"]),
-        ("hosts.vampires.hostname", None, ["hosts.vampires.hostname: missing", "what `hostname` must print there"]),
+        ("hosts.vampires.hostname", None, ["hosts.vampires.hostname: missing", "what `uname -n` must print there"]),
         ("hosts.vampires.role", "ap", ["hosts.vampires.role: read 'ap'", "'app' or 'legacy'", "did you mean app?"]),
         ("soak_days", "14", ["soak_days: read '14', allowed: a whole number"]),
         ("soak_days", -1, ["soak_days: read -1, allowed: a whole number >= 0"]),
+        ("soak_days", 1_000_000_000, ["soak_days: read 1000000000, allowed: a whole number <= 3650"]),
+        ("hosts.vampires.port", 65536, ["hosts.vampires.port: read 65536, allowed: a whole number <= 65535"]),
+        ("connect.timeout", 1e300, ["connect.timeout: read 1e+300, allowed: a number <= 600"]),
+        ("account.uid", -1, ["account.uid: read -1, allowed: a whole number >= 0"]),
+        ("app.stop_timeout", 0, ["app.stop_timeout: read 0, allowed: a whole number >= 1"]),
+        ("web.urls", [{"url": "https://h/", "expect": "x", "status": 0}], ["web.urls[0].status: read 0, allowed: a whole"]),
         ("web.allowed_sockets", "dev.sock", ["web.allowed_sockets: read 'dev.sock', allowed: a list"]),
         ("hosts.werewolves.retired", "yes", ["hosts.werewolves.retired: read 'yes', allowed: true or false"]),
         ("web", "x", ["web: read 'x', allowed: a table"]),
@@ -200,7 +236,7 @@ def test_mistakes_of_shape(place: str, value: object, words: list[str]) -> None:
     text = mistake(put(place, value))
     for word in words:
         assert word in text
-    assert "`" not in text.replace("`hostname`", "")
+    assert "`" not in text.replace("`uname -n`", "")
 
 
 def test_all_mistakes_at_once() -> None:
@@ -225,6 +261,10 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("hosts.werewolves.role", "app", "read 2 (vampires, werewolves)"),
         ("hosts.vampires.retired", True, "cannot be retired"),
         ("hosts.werewolves.hostname", "vampires", "each host has a name of its own"),
+        ("hosts.vampires.hostname", "", "hosts.vampires.hostname: read '', allowed: exactly what `uname -n` prints there"),
+        ("hosts.vampires.hostname", "vampires ", "hosts.vampires.hostname: read 'vampires '"),
+        ("hosts.vampires.hostname", "-vampires", "hosts.vampires.hostname: read '-vampires'"),
+        ("hosts.vampires.hostname", "v" * 65, "exactly what `uname -n` prints"),
         ("hosts.vampires.address", "-oProxyCommand=x", "a name or an address"),
         ("account.home", "home/h", "absolute path"),
         ("stages.root", "/home/../etc", "absolute path"),
@@ -254,14 +294,25 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("web.listen", "/run/prod.sock", "a path in web.socket_dir"),
         ("web.allowed_sockets", ["/srv/apps/hkn/dev.sock"], "without directory"),
         ("web.urls", [{"url": "hkn.example", "expect": "x"}], "http"),
+        ("web.urls", [{"url": "https://h:99999/", "expect": "x"}], "web.urls[0].url: read 'https://h:99999/', allowed"),
+        ("web.urls", [{"url": "https://h:abc/", "expect": "x"}], "a port from 1 to 65535"),
+        ("web.urls", [{"url": "https://h:0/", "expect": "x"}], "a port from 1 to 65535"),
+        ("web.urls", [{"url": "http://[::1", "expect": "x"}], "Invalid IPv6 URL"),
+        ("web.urls", [{"url": "https:///x", "expect": "x"}], "the name of a host"),
+        ("web.urls", [{"url": "https://a b/", "expect": "x"}], "the name of a host"),
+        ("web.allowed_sockets", ["dev.sock", "prod.sock"], "/srv/apps/hkn/prod.sock is what the application must listen on"),
+        ("app.logrotate_unit", "hkn-rails.service", "is a unit of the application"),
+        ("app.logrotate_unit", "hkn-rails-migrate.service", "is a unit of the application"),
         ("web.probe_path", "robots.txt", "starts with /"),
         ("account.user", "hkn; rm", "a login name"),
-        ("limits.entries", 0, "limits.entries: read 0, allowed: 1 or more"),
+        ("limits.entries", 0, "limits.entries: read 0, allowed: 1 to 100000000"),
+        ("limits.entries", 10**18, "allowed: 1 to 100000000"),
         ("limits.attic_gib", 0, "limits.attic_gib: read 0, allowed: a number of GiB above 0"),
         ("limits.attic_gib", float("nan"), "a number of GiB above 0"),
         ("limits.spare_mib", -1, "limits.spare_mib: read -1, allowed: 0 or more"),
-        ("limits.probe_per_second", 0, "limits.probe_per_second: read 0, allowed: above 0, at most 20"),
-        ("limits.probe_per_second", 100, "at most 20"),
+        ("limits.probe_per_second", 0, "limits.probe_per_second: read 0, allowed: 0.01 to 20"),
+        ("limits.probe_per_second", 1e-300, "0.01 to 20"),
+        ("limits.probe_per_second", 100, "0.01 to 20"),
     ],
 )
 def test_mistakes_of_sense(place: str, value: object, words: str) -> None:

@@ -234,7 +234,7 @@ def test_an_upgrade_that_began_since_keeps_its_pid_file(text: str | None, rc: in
     seen = sockets.PidFile(str(file), True, str(pid), pid, True, "9", False)
     (step,) = steps(mend_sockets.write_pid_file, tmp_path, unicorn_pid_file=seen)
     assert step.id == "PID-1/old"
-    fence = replace(host_fence(INV, INV.app_host.name, "r"), hostname="", account="", attic=f"{tmp_path}/attic")
+    fence = replace(host_fence(INV, INV.app_host.name, "r"), hostname=None, account=None, attic=f"{tmp_path}/attic")
     script = compile_step(replace(step, acts=()), "", fence, "1")
     assert subprocess.run(["/bin/sh", "-c", script], check=False, capture_output=True).returncode == rc
 

@@ -11,7 +11,9 @@ import pytest
 from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESSFUL
 from paramiko.server import InteractiveQuery
 
-from converge.transport import Unreached, connect
+from converge.transport import SshLink, Unreached, connect
+from converge.transport.login import Login
+from converge.transport.remembered import Remembered, is_lasting
 from hosts.schema import Inventory
 from tests.sshd import inventory, keygen
 
@@ -19,8 +21,8 @@ from tests.sshd import inventory, keygen
 class Server(paramiko.ServerInterface):
     """Accepts the password ``secret`` or the code ``123456`` by the methods that it is told to allow."""
 
-    def __init__(self, methods: str, after_key: str = "") -> None:
-        self.methods, self.after_key = methods, after_key
+    def __init__(self, methods: str, after_key: str = "", password: str = "secret", prompt: str = "Code: ") -> None:
+        self.methods, self.after_key, self.password, self.prompt = methods, after_key, password, prompt
 
     def get_allowed_auths(self, _username: str) -> str:
         return self.methods
@@ -32,10 +34,10 @@ class Server(paramiko.ServerInterface):
         return AUTH_PARTIALLY_SUCCESSFUL
 
     def check_auth_password(self, _username: str, password: str) -> int:
-        return AUTH_SUCCESSFUL if password == "secret" else AUTH_FAILED
+        return AUTH_SUCCESSFUL if password == self.password else AUTH_FAILED
 
     def check_auth_interactive(self, _username: str, _submethods: str) -> int | InteractiveQuery:
-        return InteractiveQuery("", "", ("Code: ", False))
+        return InteractiveQuery("", "", (self.prompt, False))
 
     def check_auth_interactive_response(self, responses: list[str]) -> int:
         return AUTH_SUCCESSFUL if responses == ["123456"] else AUTH_FAILED
@@ -46,18 +48,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     keygen(tmp_path / "host", kind="ecdsa")
     keygen(tmp_path / "client")
+    monkeypatch.setattr(Login, "remembered", Remembered())
     return tmp_path
 
 
 def serve(folder: Path, methods: str, after_key: str = "") -> Inventory:
-    listener = socket.create_server(("127.0.0.1", 0))
+    return serve_each(folder, Server(methods, after_key))
+
+
+def serve_each(folder: Path, *servers: Server, port: int = 0) -> Inventory:
+    """One connection after the other, each to its own server."""
+    listener = socket.create_server(("127.0.0.1", port))
     port = listener.getsockname()[1]
 
     def run() -> None:
         with listener:
-            transport = paramiko.Transport(listener.accept()[0])
-        transport.add_server_key(paramiko.ECDSAKey.from_private_key_file(str(folder / "host")))
-        transport.start_server(server=Server(methods, after_key))
+            for server in servers:
+                transport = paramiko.Transport(listener.accept()[0])
+                transport.add_server_key(paramiko.ECDSAKey.from_private_key_file(str(folder / "host")))
+                transport.start_server(server=server)
 
     threading.Thread(target=run, daemon=True).start()
     kind, blob, *_ = (folder / "host.pub").read_text().split()
@@ -109,3 +118,79 @@ def test_nobody_is_asked_if_nobody_is_there(folder: Path) -> None:
     inv = serve(folder, "publickey,password")
     with pytest.raises(Unreached, match="asked for only at a terminal"):
         connect(inv, inv.app_host)
+
+
+# A second login of the same session
+
+
+def logins(inv: Inventory, person: Person, times: int = 2) -> list[SshLink]:
+    links = [connect(inv, inv.app_host, ask=person) for _ in range(times)]
+    for link in links:
+        link.close()
+    assert not person.answers
+    return links
+
+
+@pytest.mark.parametrize(
+    ("methods", "prompt", "answer"),
+    [("password", "", "secret"), ("keyboard-interactive", "Password: ", "123456")],
+)
+def test_a_password_is_asked_for_once(folder: Path, methods: str, prompt: str, answer: str) -> None:
+    inv = serve_each(folder, *(Server(methods, prompt=prompt) for _ in range(3)))
+    links = logins(inv, person := Person("wrong", answer), 3)
+    assert len(person.asked) == 2
+    assert [link.asks_again for link in links] == [(), (), ()]
+
+
+def test_a_password_is_known_when_nobody_is_at_the_terminal_any_more(folder: Path) -> None:
+    inv = serve_each(folder, Server("password"), Server("password"))
+    logins(inv, Person("secret"), 1)
+    link = connect(inv, inv.app_host)
+    assert link.login == "password"
+    link.close()
+
+
+def test_a_code_is_asked_for_each_time_and_that_is_known(folder: Path) -> None:
+    inv = serve_each(folder, *(Server("keyboard-interactive") for _ in range(2)))
+    links = logins(inv, Person("123456", "123456"))
+    assert [link.asks_again for link in links] == [("hkn@127.0.0.1: Code: ",)] * 2
+
+
+def test_a_password_that_is_refused_is_forgotten(folder: Path) -> None:
+    servers = [Server("password", password=each) for each in ("secret", "changed", "changed")]
+    logins(serve_each(folder, *servers), person := Person("secret", "changed"), 3)
+    assert len(person.asked) == 2
+
+
+def test_a_password_is_for_the_machine_that_has_this_key(folder: Path) -> None:
+    inv = serve_each(folder, Server("password"))
+    logins(inv, Person("secret"), 1)
+    port = int((folder / "ssh_config").read_text().partition("Port ")[2].split()[0])
+    for old in folder.glob("host*"):
+        old.unlink()
+    keygen(folder / "host", kind="ecdsa")
+    logins(serve_each(folder, Server("password"), port=port), person := Person("secret"), 1)
+    assert len(person.asked) == 1
+
+
+def test_what_is_remembered_is_not_shown(folder: Path) -> None:
+    logins(serve_each(folder, Server("password")), Person("secret"), 1)
+    known = Login.remembered
+    assert "secret" not in f"{known!r} {known}"
+
+
+@pytest.mark.parametrize(
+    ("question", "echo", "lasting"),
+    [
+        ("Password: ", False, True),
+        ("password for hkn:", False, True),
+        ("hkn@vampires's password: ", False, True),
+        ("Password: ", True, False),
+        ("One-time password (OATH) for `hkn': ", False, False),
+        ("Verification code: ", False, False),
+        ("Passcode or option (1-3): ", False, False),
+        ("New password: ", False, False),
+    ],
+)
+def test_which_answers_are_good_twice(question: str, echo: bool, lasting: bool) -> None:
+    assert is_lasting(question, echo=echo) == lasting

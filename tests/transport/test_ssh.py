@@ -211,6 +211,17 @@ def test_a_passphrase_is_asked_for(sshd: Sshd) -> None:
     assert link.login == f"key file {sshd.folder}/client_locked"
     assert len(asked) == 2
     link.close()
+    # A further connection of the same session may have to stand within a minute.
+    for who in (ask, None):
+        connect(sshd.inv, sshd.host, ask=who).close()
+    assert len(asked) == 2
+    (sshd.folder / "client_locked").unlink()
+    keygen(sshd.folder / "client_locked", "another")
+    with (sshd.folder / "authorized").open("a") as keys:
+        keys.write((sshd.folder / "client_locked.pub").read_text())
+    answers = iter(["another"])
+    connect(sshd.inv, sshd.host, ask=ask).close()
+    assert len(asked) == 3, "it is another key now"
 
 
 def test_the_agent_is_asked_first(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
