@@ -153,7 +153,7 @@ class Executor:
         self.lock.check()
         intent = line("intent", **_facts(attempt, record)) if attempt.host == self.inv.app_host.name else ""
         host = self.inv.hosts.get(attempt.host)
-        launch = launch_script(self.journal.run, attempt, intent)
+        launch = launch_script(self.journal.run, attempt, intent, typed=True)
         script = hand_script(self.journal.run, attempt, launch, host.hostname if host else "", is_app=bool(intent))
         lay = lay_script(self.journal.run, attempt.n)
         done = self.links[attempt.host].exec(lay, limit=30, stdin=script.encode())

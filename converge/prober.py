@@ -91,7 +91,7 @@ def outages(pages: Sequence[Sample]) -> list[Outage]:
 
 
 def answered_by(pages: Sequence[Sample]) -> list[tuple[float, str]]:
-    """When which release began to answer, as far as answers say so."""
+    """When which release began to answer, as far as answers say so: where the inventory names no header, none does."""
     found: list[tuple[float, str]] = []
     for sample in sorted(pages, key=lambda s: s.answered):
         quick = sample.kind == "page"  # a slow page was begun by whom it was asked of, long ago
@@ -104,7 +104,7 @@ class Prober:
     """Asks from ``start`` to ``stop``, in a process of its own, a connection per request. `log` gets every answer."""
 
     def __init__(self, inv: Inventory, log: Path | None = None) -> None:
-        self.errand = Errand(road(inv), questions(inv))
+        self.errand = Errand(road(inv), questions(inv), inv.web.release_header)
         self.log, self.measures = log, False
         self._samples: list[Sample] = []
         self._process: subprocess.Popen[str] | None = None

@@ -58,6 +58,8 @@ class StepRecord:
     seconds: float = 0.0
     proof: str = ""
     confirmed: str = ""
+    led: list[tuple[float, str]] = field(default_factory=list)
+    """Whom the site led to, and from when (seconds since the epoch, by this machine's clock), as its program noted it."""
 
 
 @dataclass

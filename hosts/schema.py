@@ -121,6 +121,9 @@ class Web(Model, frozen=True, kw_only=True):
     probe_path: Annotated[str, Meta(description="a cheap page for the prober")]
     slow_path: Annotated[str, Meta(description="a page that takes some seconds, for the prober; empty: none")] = ""
     save_path: Annotated[str, Meta(description="path and fields that the prober posts, to save something; empty: none")] = ""
+    release_header: Annotated[
+        str, Meta(description="a header in which the application names its release, for the prober; empty: none")
+    ] = ""
     ca_file: str | None = None
     resolve: Annotated[dict[str, str], Meta(description="names that are not asked of DNS")] = {}
 

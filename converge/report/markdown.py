@@ -12,6 +12,8 @@ from converge.report.summary import (
     groups,
     headline,
     later,
+    led,
+    led_text,
     left,
     mended,
     name_of,
@@ -66,6 +68,8 @@ def _head(record: Record) -> list[str]:
         found += [f"- {prose(line)}" for line in record.situation_detail]
     if record.probe:
         found += ["", f"Downtime: {prose(downtime(record.probe))}"]
+    if text := led_text(led(record.steps)):
+        found += ["", prose(text)]
     return [*found, ""]
 
 

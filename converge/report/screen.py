@@ -132,6 +132,7 @@ def first_screen(record: Record, prefix: str = "") -> str:
         "checklist": [summary.ticked(line, record.verdicts) for line in record.checklist],
         "chart": chart(record),
         "downtime": summary.downtime(record.probe) if record.probe else "",
+        "led": summary.led_text(summary.led(record.steps)),
         "verdicts": sorted(record.verdicts, key=summary.urgency),
         "causes": {verdict.id: verdict for verdict in reversed(summary.unwell(record.verdicts))},
         "now": {(verdict.id, verdict.host): verdict for verdict in record.verdicts},

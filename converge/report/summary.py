@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from converge.errors import Exit
 from converge.record import Line, Probe, Record, StepRecord, Verdict
-from converge.report.text import count, duration, one_line
+from converge.report.text import clock, count, duration, one_line
 from converge.statements import Outcome
 
 Tone = Literal["good", "bad", "unsure"]
@@ -291,6 +292,20 @@ def ticked(line: Line, verdicts: Iterable[Verdict]) -> Ticked:
     if other:
         return Ticked(line, "well", found, "; ".join(f"{name_of(v)} {v.outcome.value}" for v in other))
     return Ticked(line, "holds", found, "")
+
+
+def led(steps: Iterable[StepRecord]) -> list[tuple[float, str]]:
+    """Whom the site led to and from when, as the steps noted it on the host; what does not change is told once."""
+    noted = [each for step in steps for each in step.led]
+    return [each for n, each in enumerate(noted) if n == 0 or noted[n - 1][1] != each[1]]
+
+
+def led_text(notes: Sequence[tuple[float, str]]) -> str:
+    """The same in one sentence; empty where it led to the same all the while, or nothing was noted."""
+    if len(notes) < 2:
+        return ""
+    parts = [f"to {who} until {clock(over)}" for (_, who), (over, _) in pairwise(notes)]
+    return f"The site led {', '.join(parts)} UTC, and to {notes[-1][1]} from then on."
 
 
 def downtime(probe: Probe) -> str:

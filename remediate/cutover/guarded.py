@@ -143,6 +143,7 @@ back() {
   (unit daemon-reload)
   [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER") || bad="$LOGROTATE_TIMER could not be started"
   within 90 answers "$PUBLIC" || bad="$PUBLIC does not answer"
+  note
   tell "what served before was put back: $why${bad:+; but $bad}"
   enter done
   [ -z "$bad" ] || cv_end failed "$why; $bad" 70

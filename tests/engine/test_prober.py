@@ -76,7 +76,7 @@ class Site(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.seen.append((self.path, self.headers["Host"], self.headers["User-Agent"]))
         self.send_response(200 if self.path == "/" else 500)
-        self.send_header("X-Hkn-Release", "20190423")
+        self.send_header("X-Release", "20190423")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -93,9 +93,10 @@ def site() -> Iterator[int]:
     server.server_close()
 
 
-def leading_to(inventory: Inventory, port: int) -> Inventory:
+def leading_to(inventory: Inventory, port: int, header: str = "") -> Inventory:
     urls = [{"url": f"http://app.example:{port}/", "expect": "x"}]
-    web = {**msgspec.to_builtins(inventory.web), "resolve": {"app.example": "127.0.0.1"}, "urls": urls}
+    more = {"resolve": {"app.example": "127.0.0.1"}, "urls": urls, "release_header": header}
+    web = {**msgspec.to_builtins(inventory.web), **more}
     return msgspec.convert({**msgspec.to_builtins(inventory), "web": web}, Inventory)
 
 
@@ -106,7 +107,7 @@ def test_pace_is_the_inventorys(inventory: Inventory, rate: float, page: float, 
 
 
 def test_prober_asks_the_app_host_by_the_sites_name(inventory: Inventory, site: int) -> None:
-    prober = Prober(leading_to(inventory, site))
+    prober = Prober(leading_to(inventory, site, "X-Release"))
     assert prober.start() == ""
     time.sleep(0.6)
     probe = prober.stop()
@@ -127,6 +128,7 @@ def test_prober_asks_seldom_while_nothing_acts(inventory: Inventory, site: int) 
     time.sleep(1.6)
     probe = prober.stop()
     assert asked <= 9
+    assert probe.answered_by == [], "the inventory names no header that says it"
     assert len(Site.seen) - asked > 9 - 1
     assert probe.failed == 0
     assert probe.longest_gap < 0.9

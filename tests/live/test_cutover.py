@@ -11,7 +11,8 @@ import pytest
 
 from bench.cutover import needed
 from converge.errors import Exit
-from converge.record import StepRecord
+from converge.record import Record, StepRecord
+from converge.report.summary import led
 from lab.connection import SITE
 from lab.payload.places import APP_UNIT, LOGROTATE_TIMER, LOGROTATE_UNIT, MIGRATE_UNIT, SOCKETS, USER
 from tests.live.rig import Answer, Rig
@@ -36,6 +37,15 @@ def cutover_of(answer: Answer) -> StepRecord:
     """The record of the step."""
     assert answer.record
     return next(step for step in answer.record.steps if step.id == "UNIT-5/cutover")
+
+
+def led_over_once(record: Record) -> None:
+    """The site passed from one unit to the other, as its host noted, when visitors saw the release change."""
+    assert record.probe
+    (_, was), (seen, now) = record.probe.answered_by
+    (_, old), (noted, new) = led(record.steps)
+    assert (old, new) == (f"{MIGRATE_UNIT}, release {was}", f"{APP_UNIT}, release {now}")
+    assert abs(seen - noted) < 1
 
 
 def state(rig: Rig, unit: str, name: str = "ActiveState") -> str:
@@ -81,6 +91,7 @@ def test_a_cutover_that_somebody_kills_is_put_back_by_the_manager(story: Story) 
     assert "killed" in step.reason
     assert story.killed.code == Exit.ROLLED_BACK
     assert "x-hkn-stage: migrate" in story.served_after_kill
+    assert [who.partition(",")[0] for _, who in step.led] == [MIGRATE_UNIT] * len(step.led) != []
     assert story.killed.record
     assert story.killed.record.probe
     assert story.killed.record.probe.failed == 0
@@ -106,7 +117,7 @@ def test_the_next_one_renames_and_loses_nothing_though_the_web_server_is_reloade
     probe = story.done.record.probe
     assert probe
     assert (probe.failed, probe.searches_failed, probe.saves_failed) == (0, 0, 0)
-    assert len(probe.answered_by) == 2
+    led_over_once(story.done.record)
 
 
 def serves_again(rig: Rig, deed: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converge.compile import Fence, compile_step
-from converge.detached import aftermath, environment
+from converge.detached import aftermath, environment, notebook
 from converge.steps import Run, Step
 from facts.prelude import prelude
 from remediate.cutover import steps as cutover_steps
@@ -268,7 +268,7 @@ class Site:
 
     def go(self, script: str) -> None:
         """Run shell beside us, with what the executor tells a step's program."""
-        text = f"J={self.top}\n{environment('R1', 1)}\n{script}\n"
+        text = f"J={self.top}\n{environment('R1', 1)}\n{notebook(1)}\n{script}\n"
         self.process = subprocess.Popen(["/bin/sh", "-c", text], env=self.env, text=True, start_new_session=True)
 
     def end(self) -> int:
@@ -322,6 +322,12 @@ class Site:
             if self.main(unit):
                 with contextlib.suppress(ProcessLookupError):
                     self.kill(unit)
+
+    def led(self) -> list[str]:
+        """Whom the web server's path led to, one after the other, as the programs noted it."""
+        notes = self.top / "1.leads"
+        who = [line.partition(" ")[2] for line in notes.read_text().splitlines()] if notes.exists() else []
+        return [each for n, each in enumerate(who) if n == 0 or who[n - 1] != each]
 
     def phase(self) -> str:
         """What the program keeps of its phase."""
