@@ -48,9 +48,13 @@ drained() { # INODE: its queue was empty several times, or nobody listens any mo
   done
 }
 gone() { if [ -e "$1" ] || [ -L "$1" ]; then (aside "$1"); fi; }
-refusing='[Unit]
+# No restart of a unit that runs can be made to do nothing and succeed: a false condition skips the start, but not the stop
+# before it. So it is refused, and who is refused reads why in what systemctl tells them to look at: the unit's status.
+refusing="[Unit]
+Description=Held by hkn-migration (run $CV_RUN) while it leads the site over, a few minutes at most: then do again what was\
+ refused, of a deploy all of it
 RefuseManualStart=yes
-RefuseManualStop=yes'
+RefuseManualStop=yes"
 holder_of() { # PATH: the main process of an old unit that listens there
   for u in $OLDS; do m=$(prop "$u" MainPID); [ "${m:-0}" -le 1 ] || ! listener_pids "$1" | grep -qx "$m" || echo "$m"; done
 }

@@ -85,7 +85,7 @@ case "$1" in
   start)
     is_app "$2" || { echo active >"$2.active"; exit 0; }
     [ "$(main "$2")" = 0 ] || exit 0
-    ! conf "$2" | grep -q RefuseManualStart=yes || { echo "Operation refused" >&2; exit 1; }
+    ! conf "$2" | grep -q RefuseManualStart=yes || { echo "Operation refused" >&2; exit 4; }
     ! conf "$2" | grep -q ConditionPathExists || exit 0
     tree=$SITE/${2%.service}
     line=$(conf "$2" | sed -n 's/^ExecStart=\(..*\)/\1/p' | tail -n 1)
@@ -95,7 +95,7 @@ case "$1" in
     echo $! >"$SITE/units/$2.pid" ;;
   stop)
     is_app "$2" || { echo inactive >"$2.active"; exit 0; }
-    ! conf "$2" | grep -q RefuseManualStop=yes || { echo "Operation refused" >&2; exit 1; }
+    ! conf "$2" | grep -q RefuseManualStop=yes || { echo "Operation refused" >&2; exit 4; }
     p=$(main "$2")
     if [ "$p" != 0 ]; then
       kill -QUIT "$p"
@@ -104,6 +104,9 @@ case "$1" in
       kill -KILL "$p" 2>/dev/null; while [ -d "/proc/$p" ]; do sleep 0.02; done
     fi
     rm -f "$2.pid" ;;
+  restart)
+    ! conf "$2" | grep -q RefuseManualStart=yes || { echo "Operation refused" >&2; exit 4; }
+    "$0" --user stop "$2" && exec "$0" --user start "$2"; exit $? ;;
   show)
     case "$4" in
       MainPID) echo "MainPID=$(main "$2")" ;;
@@ -111,6 +114,7 @@ case "$1" in
         if ! is_app "$2"; then echo "ActiveState=$(cat "$2.active" 2>/dev/null || echo inactive)"
         elif [ "$(main "$2")" != 0 ]; then echo ActiveState=active; else echo ActiveState=inactive; fi ;;
       NRestarts) echo NRestarts=0 ;;
+      Description) echo "Description=$(conf "$2" | sed -n 's/^Description=//p' | tail -n 1)" ;;
       *) echo "$4=" ;;
     esac ;;
 esac
@@ -193,6 +197,12 @@ class Site:
     def systemctl(self, *words: str) -> str:
         done = subprocess.run(["systemctl", "--user", *words], env=self.env, capture_output=True, text=True, check=False)
         return done.stdout.strip()
+
+    def restart(self, unit: str) -> int:
+        """As a deploy ends: the status that its person sees."""
+        return subprocess.run(
+            ["systemctl", "--user", "restart", unit], env=self.env, capture_output=True, check=False
+        ).returncode
 
     def main(self, unit: str) -> int:
         return int(self.systemctl("show", unit, "-p", "MainPID").split("=")[1])

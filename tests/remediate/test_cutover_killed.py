@@ -56,6 +56,21 @@ def test_the_web_servers_path_leads_at_every_instant_to_what_whoever_starts_next
     assert site.led() == [SERVED, SERVES]
 
 
+def test_a_restart_by_somebody_in_the_middle_is_refused_with_a_word_on_why_and_changes_nothing(make: Make) -> None:
+    site = make("rename")
+    site.begin("rename")
+    with site.watched():
+        site.until(lambda: asked(site))
+        assert [site.restart(unit) for unit in (OLD, NEW)] == [4, 4]
+        why = site.systemctl("show", NEW, "-p", "Description")
+        (site.top / "1.yes").write_text("yes\n")
+        assert site.end() == 0, site.log()
+    assert site.seen == ["old", "new"]
+    assert "Held by hkn-migration (run R1)" in why
+    assert why.endswith("then do again what was refused, of a deploy all of it")
+    assert site.systemctl("show", NEW, "-p", "Description") == "Description="
+
+
 def is_as_before(site: Site) -> None:
     """The old application serves, under the names that it had, and nothing of the new one is left."""
     assert site.ask() == "old", site.log()
