@@ -238,4 +238,5 @@ def render(step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
         preconditions=[condition.sentence for condition in step.when],
         undo=undo_described(step),
         interrupts=step.interrupts,
+        search_gap=step.search_gap,
     )

@@ -306,5 +306,6 @@ def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
 def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:
     """The planned record with what the step turned out to be."""
     record.commands, record.preconditions, record.undo = fresh.commands, fresh.preconditions, fresh.undo
-    record.sentence, record.host, record.interrupts = fresh.sentence, fresh.host, fresh.interrupts
+    record.sentence, record.host = fresh.sentence, fresh.host
+    record.interrupts, record.search_gap = fresh.interrupts, fresh.search_gap
     return record

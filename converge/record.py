@@ -58,6 +58,7 @@ class StepRecord:
     seconds: float = 0.0
     proof: str = ""
     confirmed: str = ""
+    search_gap: float | None = None
     led: list[tuple[float, str]] = field(default_factory=list)
     """Whom the site led to, and from when (seconds since the epoch, by this machine's clock), as its program noted it."""
 
@@ -86,6 +87,8 @@ class Probe:
     answered_by: list[tuple[float, str]] = field(default_factory=list)
     searches_sent: int = 0
     searches_failed: int = 0
+    search_gap: float = 0.0
+    """Seconds, at most, between two good answers to searches, which are asked for seldomer than pages."""
     saves_sent: int = 0
     saves_failed: int = 0
 

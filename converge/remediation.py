@@ -249,6 +249,7 @@ def show(plan: Plan, say: Say, *, brief: bool = False) -> None:
 def step_lines(step: StepRecord, *, brief: bool = False) -> list[str]:
     """A step of the plan, for the terminal."""
     cost = f" [interrupts service for about {step.interrupts:g} s]" if step.interrupts else ""
+    cost += f" [interrupts searches and saves for about {step.search_gap:g} s]" if step.search_gap else ""
     lines = [f"  {step.id} at {step.host}: {step.sentence}{cost}"]
     if step.result in {"manual", "blocked", "refused"}:
         lines.append(f"      {step.result}: {step.reason}")

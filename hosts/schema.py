@@ -97,6 +97,10 @@ class Solr(Model, frozen=True, kw_only=True):
     core: str
     pid_file: Annotated[str, Meta(description="relative to a release")]
     fallback_log: Annotated[str, Meta(description="what the application logs when it searches without Solr")]
+    start_seconds: Annotated[
+        float,
+        Meta(ge=0, description="from the start of the rake task that starts it to its first answer, as a plan expects it"),
+    ] = 2.5
 
 
 class Url(Model, frozen=True, kw_only=True):

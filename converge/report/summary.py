@@ -308,8 +308,13 @@ def led_text(notes: Sequence[tuple[float, str]]) -> str:
     return f"The site led {', '.join(parts)} UTC, and to {notes[-1][1]} from then on."
 
 
-def downtime(probe: Probe) -> str:
-    """What the run cost those who asked the site, in one sentence."""
+def expected_search_gap(steps: Iterable[StepRecord]) -> float:
+    """Seconds that searches were to do without an answer, as the plan had it of the steps that were begun; 0 for none."""
+    return max((step.search_gap or 0.0 for step in steps if step.started), default=0.0)
+
+
+def downtime(probe: Probe, expected: float = 0.0) -> str:
+    """What the run cost those who asked the site, in one sentence; `expected` seconds without search were in the plan."""
     if not probe.sent:
         return "The site was not asked during the run, so its downtime is not known."
     lost = sum(outage.end - outage.start for outage in probe.outages)
@@ -320,6 +325,9 @@ def downtime(probe: Probe) -> str:
     text += f"; the longest gap between two good answers was {duration(probe.longest_gap)}"
     if probe.searches_sent:
         text += f"; {probe.searches_failed:,} of {count(probe.searches_sent, 'search', 'searches')} failed"
+        if expected or probe.searches_failed:
+            text += f", with {duration(probe.search_gap)} between two good ones at most"
+            text += f" (about {duration(expected)} were expected, and they are asked for seldomer)" if expected else ""
     if probe.saves_sent:
         text += f"; {probe.saves_failed:,} of {count(probe.saves_sent, 'save')} failed"
     return text + "."

@@ -9,6 +9,7 @@ from converge.record import Record
 from converge.report.summary import (
     Group,
     downtime,
+    expected_search_gap,
     groups,
     headline,
     later,
@@ -55,7 +56,7 @@ def closing_lines(record: Record, report: PurePath | str, width: int = 120) -> l
         found += ["", "left for a person:", *(f"  {one_line(f'{item.title}: {item.text}', width)}" for item in todo)]
     found += [f"  {name_of(v)} {v.outcome.value}: {one_line(remark(v), width)}" for v in later(record)]
     if record.probe:
-        found += ["", downtime(record.probe)]
+        found += ["", downtime(record.probe, expected_search_gap(record.steps))]
     found += [text] if (text := led_text(led(record.steps))) else []
     found += [f"note: {one_line(note, width)}" for note in record.notes]
     found += [one_line(line, width * 3) for line in miss_lines(record.misses)]

@@ -6,6 +6,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -58,6 +59,13 @@ def test_searches_are_counted_apart() -> None:
     search = Sample(2, 2, 500, "status 500", kind="search")
     probe = summary("u", 0, 3, [good(1), search, good(2)])
     assert (probe.sent, probe.failed, probe.searches_sent, probe.searches_failed) == (2, 0, 1, 1)
+
+
+def test_the_longest_gap_of_searches_is_their_own() -> None:
+    searches = [replace(sample, kind="search") for sample in (good(1), bad(2), bad(3), good(5, took=0.5), good(6))]
+    probe = summary("u", 0, 7, [good(at / 2) for at in range(15)] + searches)
+    assert (probe.longest_gap, probe.search_gap) == (0.5, 4.5)
+    assert summary("u", 0, 7, [good(1)]).search_gap == 0.0
 
 
 def test_who_answered_when() -> None:

@@ -211,6 +211,26 @@ def test_the_cost_of_a_run() -> None:
     assert "not known" in downtime(replace(quiet, sent=0))
 
 
+def test_what_searches_did_without_stands_beside_what_was_expected() -> None:
+    probe = Probe("u", 0, 10, 1, 0, 0.1, searches_sent=9, searches_failed=2, search_gap=4.2)
+    assert "2 of 9 searches failed, with 4.20 s between two good ones at most." in downtime(probe)
+    text = "(about 3.00 s were expected, and they are asked for seldomer)"
+    assert text in downtime(probe, 3.0)
+    assert "between two good ones" not in downtime(replace(probe, searches_failed=0))
+    assert "between two good ones" in downtime(replace(probe, searches_failed=0), 3.0)
+
+
+def test_what_is_expected_of_searches_is_of_the_steps_that_were_begun() -> None:
+    record = samples.green_run()
+    assert record.probe
+    record.probe.search_gap = 4.2
+    record.steps[5].search_gap, record.steps[6].search_gap, record.steps[7].search_gap = 10.5, 3.0, 99.0
+    record.steps[7].started = 0.0
+    for text in ("\n".join(closing_lines(record, "r.html")), markdown(record), first_screen(record)):
+        assert "about 10.5 s were expected" in text.replace("\\", "")
+    assert "searches and saves for about 10.5 s" in first_screen(record)
+
+
 def test_the_timeline_draws_the_outage_where_it_was() -> None:
     record = samples.green_run()
     drawn = chart(record)
