@@ -76,16 +76,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """The road and the questions."""
+    """The road, the questions, and the header of an answer that names who answered (empty: none does)."""
 
     road: Road
     questions: list[Question] = field(default_factory=list)
+    header: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Errand:
         """From the line that ``text`` made."""
         data = json.loads(text)
-        return cls(Road(**data["road"]), [Question(**each) for each in data["questions"]])
+        return cls(Road(**data["road"]), [Question(**each) for each in data["questions"]], data["header"])
 
     def text(self) -> str:
         """One line."""
@@ -111,8 +112,8 @@ def tls(way: Road) -> ssl.SSLContext | None:
     return ssl.create_default_context(cafile=way.ca_file) if way.scheme == "https" else None
 
 
-def ask(way: Road, context: ssl.SSLContext | None, question: Question) -> Sample:
-    """One request on a connection of its own."""
+def ask(way: Road, context: ssl.SSLContext | None, question: Question, header: str = "") -> Sample:
+    """One request on a connection of its own; who answered is what the `header` says."""
     sent = time.time()
     connection = Direct(way, context, question.limit)
     try:
@@ -120,7 +121,7 @@ def ask(way: Road, context: ssl.SSLContext | None, question: Question) -> Sample
         connection.request(question.method, question.path, headers=headers)
         answer = connection.getresponse()
         answer.read()
-        release = answer.getheader("X-Hkn-Release") or ""
+        release = (answer.getheader(header) if header else "") or ""
         error = "" if answer.status < 400 else f"status {answer.status}"
         return Sample(sent, time.time(), answer.status, error, release, question.kind)
     except (OSError, http.client.HTTPException) as problem:
@@ -136,7 +137,7 @@ def keep_asking(
     context = tls(errand.road)
     due, eased = time.monotonic(), 0.0
     while not over.is_set():
-        line = json.dumps(asdict(replace(ask(errand.road, context, question), eased=eased)))
+        line = json.dumps(asdict(replace(ask(errand.road, context, question, errand.header), eased=eased)))
         with guard:
             print(line, flush=True)
         # After a slow answer the missed beats are not made up for: that would be a burst.

@@ -242,4 +242,5 @@ def render(step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
         undo=undo_described(step),
         interrupts=step.interrupts,
         confirm=step.confirm,
+        search_gap=step.search_gap,
     )

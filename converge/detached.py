@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from converge.errors import ConvergeError, Exit
 from converge.journal import NAME, folder, phase_file, program_lock
+from converge.shell import MARK
 from converge.transport import Completed, Link
 
 STOP = 300
@@ -122,6 +123,19 @@ def environment(run: str, n: int) -> str:
     return f'export CV_STATE="$J/{n}.state" CV_CONFIRM="$J/{n}" CV_PHASE={phase_file(run, n)}'
 
 
+def notebook(n: int) -> str:
+    """Shell that tells a step's program where to note whom the site leads to (``leads_to``)."""
+    return f'export CV_LEADS="$J/{n}.leads"'
+
+
+def noted(n: int) -> str:
+    """Shell that says on stderr what a step's program noted and what its host's clock shows now, for ``launch.settle``."""
+    return (
+        f'[ ! -s "$J/{n}.leads" ] || {{ sed \'s/^/{MARK}leads: /\' "$J/{n}.leads"; '
+        f"echo \"{MARK}now: $(cut -d' ' -f1 /proc/uptime)\"; }} >&2"
+    )
+
+
 def aftermath(n: int) -> str:
     """Shell that waits until nothing of the program is alive, and puts back what it left; sets `rc` if there was any."""
     return f"""exec 9>>"$CV_PHASE.lock"; flock 9
@@ -144,7 +158,7 @@ def outcome_script(run: str, n: int, limit: float) -> str:
         "begins() { w=$((w - 1)); [ $w -gt 0 ] || { echo never; exit 79; }; }\n"
         f'while [ $n -gt 0 ] && [ ! -s "$J/{n}.rc" ] && alive; do n=$((n - 1)); sleep 0.2; done\n'
         f'[ -s "$J/{n}.rc" ] || exit 79\n'
-        f'cat "$J/{n}.out"; cat "$J/{n}.err" >&2; exit "$(cat "$J/{n}.rc")"\n'
+        f'cat "$J/{n}.out"; cat "$J/{n}.err" >&2\n{noted(n)}\nexit "$(cat "$J/{n}.rc")"\n'
     )
 
 

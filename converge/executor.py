@@ -154,7 +154,7 @@ class Executor:
         self.lock.check()
         intent = line("intent", **_facts(attempt, record)) if attempt.host == self.inv.app_host.name else ""
         host = self.inv.hosts.get(attempt.host)
-        launch = launch_script(self.journal.run, attempt, intent)
+        launch = launch_script(self.journal.run, attempt, intent, typed=True)
         script = hand_script(self.journal.run, attempt, launch, host.hostname if host else None, is_app=bool(intent))
         lay = lay_script(self.journal.run, attempt.n)
         done = self.links[attempt.host].exec(lay, limit=30, stdin=script.encode())
@@ -316,5 +316,6 @@ def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
 def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:
     """The planned record with what the step turned out to be."""
     record.commands, record.preconditions, record.undo = fresh.commands, fresh.preconditions, fresh.undo
-    record.sentence, record.host, record.interrupts = fresh.sentence, fresh.host, fresh.interrupts
+    record.sentence, record.host = fresh.sentence, fresh.host
+    record.interrupts, record.search_gap = fresh.interrupts, fresh.search_gap
     return record

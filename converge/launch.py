@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from dataclasses import dataclass
 
 from converge import notices
-from converge.detached import STARTED_AT, STOP, aftermath, environment, unit_script
+from converge.detached import STARTED_AT, STOP, aftermath, environment, notebook, noted, unit_script
 from converge.journal import append_script, folder
 from converge.lock import ACT_LOCK, RUNTIME
 from converge.masking import mask
@@ -52,11 +53,11 @@ class Attempt:
         return self.host != CONTROL
 
 
-def launch_script(run: str, attempt: Attempt, intent: str) -> str:
+def launch_script(run: str, attempt: Attempt, intent: str, *, typed: bool = False) -> str:
     """Shell that writes the intent, starts the script detached from the connection, and reports what it left.
 
     `intent` is the journal's line, or empty where the journal is on another host. A number is used once: a script whose
-    number was begun before is not run again.
+    number was begun before is not run again. One that is `typed` by a person says nothing that is for ``settle`` alone.
     """
     n = attempt.n
     undo = f"{_kept(f'{n}.undo.sh', attempt.undo)} && " if attempt.undo else ""
@@ -73,6 +74,7 @@ umask 077
 [ -s "$J/{n}.rc" ] || exit {Rc.VANISHED.value}
 tail -c {SHOWN} "$J/{n}.out"
 tail -c {SHOWN} "$J/{n}.err" >&2
+{"" if typed else noted(n)}
 exit "$(cat "$J/{n}.rc")"
 """
 
@@ -95,6 +97,7 @@ umask 077
 {RUNTIME}
 # Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
 trap : TERM HUP INT
+{notebook(n)}
 {environment(run, n) if attempt.confirm else ""}
 {notices.ALOUD if attempt.is_on_a_host else "aloud() { :; }"}
 end() {{
@@ -155,6 +158,22 @@ rc=
 """
 
 
+LEADS = re.compile(rf"^{MARK}leads: ([\d.]+) (.+)\n?", re.MULTILINE)
+NOW = re.compile(rf"^{MARK}now: ([\d.]+)\n?", re.MULTILINE)
+
+
+def led_of(err: str, since: float, heard: float) -> list[tuple[float, str]]:
+    """Whom the site led to and from when, by our clock, of what ``noted`` said at the time `heard`.
+
+    Of a host's clock only differences count. What was noted before `since`, when the step was sent, is of another boot.
+    """
+    now = NOW.search(err)
+    if now is None:
+        return []
+    found = [(round(heard - (float(now[1]) - float(moment)), 3), who) for moment, who in LEADS.findall(err)]
+    return [(at, who) for at, who in found if since - 1 <= at <= heard]
+
+
 def reason_of(err: str) -> tuple[str, str]:
     """The script's own words for why it ended, and its stderr without them."""
     words, rest = [], []
@@ -176,7 +195,9 @@ def _why(said: str, err: str) -> str:
 
 def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
     """Write into the step's record what its script left."""
-    said, err = (mask(text) for text in reason_of(done.err.decode(errors="backslashreplace")))
+    all_said = mask(done.err.decode(errors="backslashreplace"))
+    record.led = led_of(all_said, record.started, time.time())
+    said, err = reason_of(NOW.sub("", LEADS.sub("", all_said)))
     record.rc, record.seconds = done.rc, round(done.seconds, 3)
     record.out, record.err = mask(done.out.decode(errors="backslashreplace")), err
     if done.rc == Rc.DONE:

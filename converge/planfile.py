@@ -57,7 +57,8 @@ def rows(plan: Plan, run: str, folder: str) -> list[Row]:
             row: Row = {"id": step.id, "host": step.host, "remedy": step.remedy, "statements": list(step.statements)}
             row |= {name: open_text(getattr(step, name)) for name in TEXTS}
             row |= {"preconditions": [open_text(text) for text in step.preconditions]}
-            row |= {"interrupts": step.interrupts, "result": step.result, "follows": task.follows}
+            row |= {"interrupts": step.interrupts, "search_gap": step.search_gap}
+            row |= {"result": step.result, "follows": task.follows}
             found.append(row)
     return found
 

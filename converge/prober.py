@@ -52,24 +52,28 @@ def summary(url: str, started: float, ended: float, samples: Sequence[Sample]) -
     pages = sorted((s for s in samples if s.kind in {"page", "slow"}), key=lambda s: s.sent)
     searches, saves = ([s for s in samples if s.kind == kind] for kind in ("search", "save"))
     # A slow page is long on its way by itself; who waits for it is not without an answer.
-    answers = sorted((s.answered, s.eased) for s in pages if s.is_good and s.kind == "page")
-    moments = [(started, 0.0), *answers, (ended, 0.0)]
-    # That nobody asked is no gap.
-    gap = max((b - eased - a for (a, _), (b, eased) in pairwise(moments)), default=0.0)
     return Probe(
         url=url,
         started=started,
         ended=ended,
         sent=len(pages),
         failed=sum(not s.is_good for s in pages),
-        longest_gap=round(gap, 3),
+        longest_gap=longest_gap(started, ended, [s for s in pages if s.kind == "page"]),
         outages=outages(pages),
         answered_by=answered_by(pages),
         searches_sent=len(searches),
         searches_failed=sum(not s.is_good for s in searches),
+        search_gap=longest_gap(started, ended, searches) if searches else 0.0,
         saves_sent=len(saves),
         saves_failed=sum(not s.is_good for s in saves),
     )
+
+
+def longest_gap(started: float, ended: float, samples: Sequence[Sample]) -> float:
+    """Seconds between two good answers, or between one and the probe's ends, at most; that nobody asked is no gap."""
+    answers = sorted((s.answered, s.eased) for s in samples if s.is_good)
+    moments = [(started, 0.0), *answers, (ended, 0.0)]
+    return round(max((b - eased - a for (a, _), (b, eased) in pairwise(moments)), default=0.0), 3)
 
 
 def outages(pages: Sequence[Sample]) -> list[Outage]:
@@ -91,7 +95,7 @@ def outages(pages: Sequence[Sample]) -> list[Outage]:
 
 
 def answered_by(pages: Sequence[Sample]) -> list[tuple[float, str]]:
-    """When which release began to answer, as far as answers say so."""
+    """When which release began to answer, as far as answers say so: where the inventory names no header, none does."""
     found: list[tuple[float, str]] = []
     for sample in sorted(pages, key=lambda s: s.answered):
         quick = sample.kind == "page"  # a slow page was begun by whom it was asked of, long ago
@@ -104,7 +108,7 @@ class Prober:
     """Asks from ``start`` to ``stop``, in a process of its own, a connection per request. `log` gets every answer."""
 
     def __init__(self, inv: Inventory, log: Path | None = None) -> None:
-        self.errand = Errand(road(inv), questions(inv))
+        self.errand = Errand(road(inv), questions(inv), inv.web.release_header)
         self.log, self.measures = log, False
         self._samples: list[Sample] = []
         self._process: subprocess.Popen[str] | None = None

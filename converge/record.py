@@ -60,6 +60,9 @@ class StepRecord:
     confirmed: str = ""
     confirm: float | None = None
     """Seconds within which it must be confirmed over a new connection, if it must."""
+    search_gap: float | None = None
+    led: list[tuple[float, str]] = field(default_factory=list)
+    """Whom the site led to, and from when (seconds since the epoch, by this machine's clock), as its program noted it."""
 
 
 @dataclass
@@ -86,6 +89,8 @@ class Probe:
     answered_by: list[tuple[float, str]] = field(default_factory=list)
     searches_sent: int = 0
     searches_failed: int = 0
+    search_gap: float = 0.0
+    """Seconds, at most, between two good answers to searches, which are asked for seldomer than pages."""
     saves_sent: int = 0
     saves_failed: int = 0
 

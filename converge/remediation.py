@@ -24,6 +24,8 @@ from converge.steps import Remedy
 
 MENDABLE = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
 """Outcomes for which a statement's remedy is asked; of one that is left to a person it may still do a part."""
+FIRST = (Exit.UNKNOWN, Exit.ROLLED_BACK)
+"""What became of a step, and is said whatever fails besides: who serves now comes before all that follows from it."""
 Say = Callable[[str], None]
 
 
@@ -150,7 +152,10 @@ def not_attempted(plan: Plan) -> dict[Instance, str]:
 
 
 def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demanded: Exit | None) -> tuple[Exit, str] | None:
-    """What the whole target says of the run: what held before must still hold, whatever was selected."""
+    """What the whole target says of the run: what held before must still hold, whatever was selected.
+
+    That comes before what a step's refusal demands, and after that a step was put back, or nobody knows what became of it.
+    """
     after = session.judge_all(everything)
     held = {Instance(v.id, v.host or None) for v in session.record.before if v.outcome is Outcome.HOLDS}
     lost = {o for o in Outcome if not o.is_well} | {Outcome.ADVICE}
@@ -165,8 +170,11 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
                 session.record.notes.append(f"{verdict.id} {verdict.sentence}\n{verdict.message}")
     if demanded is Exit.INTERRUPTED:
         return demanded, "interrupted: it stopped after the step that was going on"
+    lost_text = f"held before the run and does not hold now: {names}"
+    if demanded in FIRST:
+        return demanded, "see the steps of the run" + (f"; {lost_text}" if names else "")
     if names:
-        return Exit.FAILS, f"held before the run and does not hold now: {names}"
+        return Exit.FAILS, lost_text
     if demanded is not None:
         return demanded, "see the steps of the run"
     return None
@@ -252,6 +260,7 @@ def warn(session: Session, plan: Plan, say: Say) -> None:
 def step_lines(step: StepRecord, *, brief: bool = False) -> list[str]:
     """A step of the plan, for the terminal."""
     cost = f" [interrupts service for about {step.interrupts:g} s]" if step.interrupts else ""
+    cost += f" [interrupts searches and saves for about {step.search_gap:g} s]" if step.search_gap else ""
     lines = [f"  {step.id} at {step.host}: {step.sentence}{cost}"]
     if step.result in {"manual", "blocked", "refused"}:
         lines.append(f"      {step.result}: {step.reason}")

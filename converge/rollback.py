@@ -18,7 +18,7 @@ from converge.lock import Lock
 from converge.prober import Prober
 from converge.record import StepRecord
 from converge.recovery import close_open_runs
-from converge.report.summary import downtime
+from converge.report.summary import downtime, led, led_text
 from converge.shell import Rc
 from converge.transport import Link
 from hosts.schema import Inventory
@@ -184,6 +184,8 @@ def _watched(
         code, reason, records = _each(executor, run, backs, say)
     finally:
         say(downtime(prober.stop()))
+    if text := led_text(led(records)):
+        say(text)
     kept = guards.tree_kept(before, guards.tree_if_readable(executor.journal.link, executor.inv))
     say(kept.text)
     if before is not None and not kept.holds and code is Exit.HOLDS:

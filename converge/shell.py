@@ -4,7 +4,7 @@ A step's script is a prelude, the settings (``settings``), this library, its con
 the step's log what it is about to do and keeps what was there before; so one undo, ``cv_undo``, fits every step: it goes
 through the log backwards and refuses where somebody changed something since. Programs of a step (``Run``) may call
 ``aside PATH``, ``put PATH MODE <content``, ``relink PATH TARGET``, ``unit VERB NAME`` and ``chmode PATH MODE``, and are
-undone as far as they do.
+undone as far as they do. ``leads_to WHO`` changes nothing: it notes for the report whom the site leads to from now on.
 """
 
 from __future__ import annotations
@@ -80,6 +80,10 @@ cv_log() {
   mkdir -p -- "$CV_SLOT" && printf '%s %s\n' "$1" "$2" >>"$CV_STEP/log"
 }
 cv_sum() { sha256sum <"$1" | cut -d' ' -f1; }
+cv_moment() { cut -d' ' -f1 /proc/uptime; }
+leads_to() { # WHO [MOMENT]: by a clock that cannot be set; where no line can be written any more it is only not known
+  [ -z "${CV_LEADS:-}" ] || printf '%s %s\n' "${2:-$(cv_moment)}" "$1" >>"$CV_LEADS" || :
+}
 cv_here() { [ -e "$1" ] || [ -L "$1" ]; }
 cv_store() {
   CV_STORE=$CV_SLOT

@@ -117,12 +117,12 @@ class Step:
 
     `undo` is the acts that take it back, or a string with the reason why there is none (``Needless``: nor need be); None
     asks for the acts' own undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts`
-    is how many seconds of service it is expected to cost, None for none. `may` names the inventory's permission without
-    which it is left to a person; `person` says why it always is. `typed` is the line that a person types then (empty: the
-    step is laid ready on its host as one), and `sign` tells that it was done, also in another way than by that line.
-    `serves` says that the site is served since. `after` says what it depends on that only an earlier step will produce.
-    `confirm` is the seconds within which its program must hear from outside, over a new connection, that all is well; it
-    runs in a unit of its own.
+    is how many seconds of service it is expected to cost, None for none, and `search_gap` the same of searches and saves
+    alone. `may` names the inventory's permission without which it is left to a person; `person` says why it always is.
+    `typed` is the line that a person types then (empty: the step is laid ready on its host as one), and `sign` tells that it
+    was done, also in another way than by that line. `serves` says that the site is served since. `after` says what it
+    depends on that only an earlier step will produce. `confirm` is the seconds within which its program must hear from
+    outside, over a new connection, that all is well; it runs in a unit of its own.
     """
 
     id: str
@@ -133,6 +133,7 @@ class Step:
     undo: tuple[Act, ...] | str | None = None
     limit: float = 60.0
     interrupts: float | None = None
+    search_gap: float | None = None
     may: str | None = None
     person: str = ""
     typed: str = ""

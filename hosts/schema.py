@@ -97,6 +97,10 @@ class Solr(Model, frozen=True, kw_only=True):
     core: str
     pid_file: Annotated[str, Meta(description="relative to a release")]
     fallback_log: Annotated[str, Meta(description="what the application logs when it searches without Solr")]
+    start_seconds: Annotated[
+        float,
+        Meta(ge=0, description="from the start of the rake task that starts it to its first answer, as a plan expects it"),
+    ] = 2.5
 
 
 class Url(Model, frozen=True, kw_only=True):
@@ -121,6 +125,9 @@ class Web(Model, frozen=True, kw_only=True):
     probe_path: Annotated[str, Meta(description="a cheap page for the prober")]
     slow_path: Annotated[str, Meta(description="a page that takes some seconds, for the prober; empty: none")] = ""
     save_path: Annotated[str, Meta(description="path and fields that the prober posts, to save something; empty: none")] = ""
+    release_header: Annotated[
+        str, Meta(description="a header in which the application names its release, for the prober; empty: none")
+    ] = ""
     ca_file: str | None = None
     resolve: Annotated[dict[str, str], Meta(description="names that are not asked of DNS")] = {}
 

@@ -17,6 +17,7 @@ from facts.sockets import LISTENER_PIDS
 from facts.units import GATE, masters, our_units
 from hosts.schema import Inventory
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is
+from remediate.solr import moves, search_gap
 
 BY_HAND = "deploy"
 """Name of the script in the run's folder that a person runs instead of the tool."""
@@ -139,7 +140,8 @@ def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: st
         id="DEP-1/deploy",
         host=CONTROL,
         sentence=f"deploy {seen.branch} with `cap {inv.stages.deploy} deploy`"
-        + (f", which restarts {inv.app.unit}" if serving else f"; {inv.app.unit} stays as it is"),
+        + (f", which restarts {inv.app.unit}" if serving else f"; {inv.app.unit} stays as it is")
+        + f"; it moves Solr to the new release: {moves(inv)}",
         acts=(Run(_script(inv, folder or ".")),),
         when=(here,),
         undo="the release stays; what serves the site is decided by the cutover, whose undo is the way back "
@@ -147,6 +149,7 @@ def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: st
         "ran are not taken back: the old application goes on with the database as they left it",
         limit=1800.0,
         interrupts=10.0 if serving else None,
+        search_gap=search_gap(inv),
         may="deploy",
         person=person,
         typed=typed,

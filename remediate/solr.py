@@ -10,15 +10,13 @@ from converge.steps import Act, Aside, ByHand, Condition, Needless, NothingToDo,
 from facts import solr, units, web
 from facts.processes import Process
 from facts.solr import Solr
+from hosts.schema import Inventory
 from remediate.cutover import restart_step
 
 START_LIMIT = 120.0
 
 CORE_WAIT = 60.0
 """Seconds within which a Solr that was started must tell of its core: long enough for a busy host."""
-
-START_COST = 3.0
-"""Seconds without search that a start of Solr is expected to cost: its own start and half a second."""
 
 _WAIT_FREE = r"""
 n=120
@@ -62,6 +60,16 @@ exit $rc
 """
 
 
+def search_gap(inv: Inventory) -> float:
+    """Seconds without search that a move of Solr is expected to cost: its own start and half a second."""
+    return inv.solr.start_seconds + 0.5
+
+
+def moves(inv: Inventory) -> str:
+    """The end of a sentence that says of a step that Solr's port changes hands in it, or until the next one."""
+    return f"its port changes hands, so searches and saves do without it, or fail, for about {search_gap(inv):g} s"
+
+
 def rake(release: str, task: str) -> str:
     """Shell that runs a rake task of a release as the application's own start script would: with its Ruby and bundle."""
     words = f'. ~/.rvm/scripts/rvm; cd "$1" && RAILS_ENV=production exec bundle exec rake {shlex.quote(task)}'
@@ -86,20 +94,21 @@ def is_still(process: Process) -> Condition:
     )
 
 
-def stop_step(id: str, host: str, process: Process, wait: bool) -> Step:
-    """End one Solr that was found to be the account's; `wait` until its port is free."""
+def stop_step(id: str, host: str, process: Process, makes_way_in: Inventory | None = None) -> Step:
+    """End one Solr that was found to be the account's; one that makes way for another of a target until its port is free."""
     acts: list[Act] = [Signal(process.pid, "TERM", process.started, "start.jar", "", process.cgroup)]
-    if wait:
+    if makes_way_in:
         acts.append(Run(_WAIT_FREE))
     return Step(
         id=id,
         host=host,
         sentence=f"stop the account's Solr, process {process.pid} with home {solr.home_of(process) or 'unknown'}"
-        + (f"; its port changes hands, so searches and saves do without it for about {START_COST:g} s" if wait else ""),
+        + (f"; {moves(makes_way_in)}" if makes_way_in else ""),
         acts=tuple(acts),
         when=(is_still(process),),
         undo="Solr is started again by the statements that want it",
         limit=60.0,
+        search_gap=search_gap(makes_way_in) if makes_way_in else None,
         may="restart",
     )
 
@@ -159,7 +168,7 @@ def start(ctx: RemedyContext) -> Iterator[Step]:
     if seen.ours:
         if not is_of_this(seen.ours, ctx):
             raise ByHand(_not_this(seen.ours, seen.host))
-        yield stop_step("SOLR-1/stop", seen.host, seen.ours, wait=True)
+        yield stop_step("SOLR-1/stop", seen.host, seen.ours, ctx.inv)
     release = serving_release(ctx)
     yield from start_steps(ctx, "SOLR-1/start", release, ctx.read(solr.solr))
 
@@ -187,7 +196,7 @@ def move_home(ctx: RemedyContext) -> Iterator[Step]:
     if not is_of_this(seen.ours, ctx):
         raise ByHand(_not_this(seen.ours, seen.host))
     after = "the current release is the one that the deploy makes"
-    yield stop_step("SOLR-2/stop", seen.host, seen.ours, wait=True)
+    yield stop_step("SOLR-2/stop", seen.host, seen.ours, ctx.inv)
     now = ctx.read(solr.solr)
     yield from start_steps(ctx, "SOLR-2/start", now.current, now, after)
     yield reindex_step(ctx, "SOLR-2/reindex", now.current, "a new release starts with an empty one")
@@ -226,4 +235,4 @@ def stop_legacy(ctx: RemedyContext) -> Iterator[Step]:
     if seen.java and not mine:
         raise ByHand(_not_this(seen.java[0], ctx.at))
     for process in mine:
-        yield stop_step(f"SOLR-6/stop-{process.pid}", ctx.at, process, wait=False)
+        yield stop_step(f"SOLR-6/stop-{process.pid}", ctx.at, process)

@@ -9,9 +9,12 @@ from converge.report.summary import (
     Group,
     done,
     downtime,
+    expected_search_gap,
     groups,
     headline,
     later,
+    led,
+    led_text,
     left,
     mended,
     name_of,
@@ -65,7 +68,9 @@ def _head(record: Record) -> list[str]:
         found += ["", f"Situation: **{prose(record.situation)}**"]
         found += [f"- {prose(line)}" for line in record.situation_detail]
     if record.probe:
-        found += ["", f"Downtime: {prose(downtime(record.probe))}"]
+        found += ["", f"Downtime: {prose(downtime(record.probe, expected_search_gap(record.steps)))}"]
+    if text := led_text(led(record.steps)):
+        found += ["", prose(text)]
     return [*found, ""]
 
 

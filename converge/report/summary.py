@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from converge.errors import Exit
 from converge.record import Line, Probe, Record, StepRecord, Verdict
-from converge.report.text import count, duration, one_line
+from converge.report.text import clock, count, duration, one_line
 from converge.statements import Outcome
 
 Tone = Literal["good", "bad", "unsure"]
@@ -293,8 +294,27 @@ def ticked(line: Line, verdicts: Iterable[Verdict]) -> Ticked:
     return Ticked(line, "holds", found, "")
 
 
-def downtime(probe: Probe) -> str:
-    """What the run cost those who asked the site, in one sentence."""
+def led(steps: Iterable[StepRecord]) -> list[tuple[float, str]]:
+    """Whom the site led to and from when, as the steps noted it on the host; what does not change is told once."""
+    noted = [each for step in steps for each in step.led]
+    return [each for n, each in enumerate(noted) if n == 0 or noted[n - 1][1] != each[1]]
+
+
+def led_text(notes: Sequence[tuple[float, str]]) -> str:
+    """The same in one sentence; empty where it led to the same all the while, or nothing was noted."""
+    if len(notes) < 2:
+        return ""
+    parts = [f"to {who} until {clock(over)}" for (_, who), (over, _) in pairwise(notes)]
+    return f"The site led {', '.join(parts)} UTC, and to {notes[-1][1]} from then on."
+
+
+def expected_search_gap(steps: Iterable[StepRecord]) -> float:
+    """Seconds that searches were to do without an answer, as the plan had it of the steps that were begun; 0 for none."""
+    return max((step.search_gap or 0.0 for step in steps if step.started), default=0.0)
+
+
+def downtime(probe: Probe, expected: float = 0.0) -> str:
+    """What the run cost those who asked the site, in one sentence; `expected` seconds without search were in the plan."""
     if not probe.sent:
         return "The site was not asked during the run, so its downtime is not known."
     lost = sum(outage.end - outage.start for outage in probe.outages)
@@ -305,6 +325,9 @@ def downtime(probe: Probe) -> str:
     text += f"; the longest gap between two good answers was {duration(probe.longest_gap)}"
     if probe.searches_sent:
         text += f"; {probe.searches_failed:,} of {count(probe.searches_sent, 'search', 'searches')} failed"
+        if expected or probe.searches_failed:
+            text += f", with {duration(probe.search_gap)} between two good ones at most"
+            text += f" (about {duration(expected)} were expected, and they are asked for seldomer)" if expected else ""
     if probe.saves_sent:
         text += f"; {probe.saves_failed:,} of {count(probe.saves_sent, 'save')} failed"
     return text + "."

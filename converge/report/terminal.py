@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from converge.record import Record
-from converge.report.summary import Group, downtime, groups, headline, later, left, name_of, remark, remediable, said
+from converge.report.summary import (
+    Group,
+    downtime,
+    expected_search_gap,
+    groups,
+    headline,
+    later,
+    led,
+    led_text,
+    left,
+    name_of,
+    remark,
+    remediable,
+    said,
+)
 from converge.report.text import count, duration, one_line, shown
 
 
@@ -42,7 +56,8 @@ def closing_lines(record: Record, report: PurePath | str, width: int = 120) -> l
         found += ["", "left for a person:", *(f"  {one_line(f'{item.title}: {item.text}', width)}" for item in todo)]
     found += [f"  {name_of(v)} {v.outcome.value}: {one_line(remark(v), width)}" for v in later(record)]
     if record.probe:
-        found += ["", downtime(record.probe)]
+        found += ["", downtime(record.probe, expected_search_gap(record.steps))]
+    found += [text] if (text := led_text(led(record.steps))) else []
     found += [f"note: {one_line(note, width)}" for note in record.notes]
     found += [one_line(line, width * 3) for line in miss_lines(record.misses)]
     # Once more for all of it: no line may steer the terminal, whatever it was made of.

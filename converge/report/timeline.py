@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from converge.record import Outage, Probe, Record
-from converge.report.summary import done
+from converge.report.summary import done, led
 from converge.report.text import clock, duration, one_line
 
 WIDTH = 1000.0
@@ -86,7 +86,7 @@ def chart(record: Record) -> Chart | None:
     if not starts:
         return None
     scale = _Scale(min(starts), max([*ends, min(starts) + 0.1]))
-    rows = [*_probe_rows(probe, scale), *_step_rows(record, scale)]
+    rows = [*_probe_rows(probe, scale), *_led_rows(record, scale), *_step_rows(record, scale)]
     lanes = [Lane(TOP + n * ROW, label, bars) for n, (label, bars) in enumerate(rows)]
     outages = [_outage(scale, each) for each in probe.outages] if probe else []
     return Chart(TOP + len(lanes) * ROW + 6, lanes, scale.ticks(), outages)
@@ -105,15 +105,22 @@ def _probe_rows(probe: Probe | None, scale: _Scale) -> Iterable[tuple[str, list[
     up = scale.bar(probe.started, probe.ended, "up", title)
     yield "the site answers", [up, *(_outage(scale, each) for each in probe.outages)]
     if probe.answered_by:
-        names = list(dict.fromkeys(who for _, who in probe.answered_by))
-        until = [at for at, _ in probe.answered_by[1:]] + [probe.ended]
-        yield (
-            "answered by",
-            [
-                scale.bar(at, end, f"by{names.index(who) % 4}", f"{who}, from {clock(at)}", one_line(who, 60))
-                for (at, who), end in zip(probe.answered_by, until, strict=True)
-            ],
-        )
+        yield "answered by", _one_after_the_other(scale, probe.answered_by, probe.ended)
+
+
+def _led_rows(record: Record, scale: _Scale) -> Iterable[tuple[str, list[Bar]]]:
+    if found := led(record.steps):
+        yield "the site leads to", _one_after_the_other(scale, found, scale.end)
+
+
+def _one_after_the_other(scale: _Scale, found: Sequence[tuple[float, str]], end: float) -> list[Bar]:
+    names = list(dict.fromkeys(who for _, who in found))
+    until = [at for at, _ in found[1:]] + [end]
+    bars = []
+    for n, ((at, who), over) in enumerate(zip(found, until, strict=True), 1):
+        title = f"{who}, from {clock(at)}" + (f" until {clock(over)}" if n < len(found) else "")
+        bars.append(scale.bar(at, over, f"by{names.index(who) % 4}", title, one_line(who, 60)))
+    return bars
 
 
 def _step_rows(record: Record, scale: _Scale) -> Iterable[tuple[str, list[Bar]]]:

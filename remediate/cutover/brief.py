@@ -10,6 +10,7 @@ alone() { return 1; }
 put_back() { [ "$phase" != over ] || { end_new && revive; }; }
 aftermath
 look anyhow
+note
 enter quiet
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
 for u in $OLDS; do graceful "$u" || exit 1; done
@@ -17,10 +18,12 @@ open_gate || exit 1
 tell "$OLDS is stopped, then $NEW is started; stopping this starts $OLDS again"
 enter over
 for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
+leads_to nobody
 within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
 park || exit 1
 unit start "$NEW" || fail "$NEW could not be started"
 comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"
+note
 main=$(prop "$NEW" MainPID)
 held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload || exit 1
 within 15 finds "$PUBLIC" || fail "$found"
@@ -37,6 +40,7 @@ START = (
     + r"""
 fail() { echo "$1" >&2; exit 1; }
 timer=$(state "$LOGROTATE_TIMER") app=$(state "$NEW")
+note
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
 trap '[ "$timer" != active ] || unit start "$LOGROTATE_TIMER"' EXIT
 trap 'exit 143' TERM INT HUP
@@ -52,6 +56,7 @@ elif ! within 20 serves_at "$PUBLIC"; then
   unit restart "$NEW" || fail "$NEW could not be restarted"
 fi
 comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"
+note
 first=$(prop "$NEW" MainPID); sleep 2
 serves_at "$PUBLIC" && [ "$(prop "$NEW" MainPID)" = "$first" ] || fail "$NEW answered, and was gone 2 s later"
 echo "$NEW serves: process $first"
@@ -62,12 +67,14 @@ RESTART = (
     COMMON
     + r"""
 added=
+note
 if [ "$(prop "$NEW" KillSignal)" != 3 ] || [ -n "$(prop "$NEW" ExecStop)" ]; then
   graceful "$NEW" && added=$(drop_in "$NEW" "$GRACEFUL") || exit 1
 fi
 unit daemon-reload || exit 1
 unit restart "$NEW" || exit 1
 comes_up "$PUBLIC" 90 || { silent "$PUBLIC" >&2; exit 1; }
+note
 [ -z "$added" ] || { aside "$added" && unit daemon-reload; } || exit 1
 echo "$NEW serves: process $(prop "$NEW" MainPID)"
 """

@@ -34,7 +34,9 @@ inode() { stat -Lc %i "$1" 2>/dev/null || echo 0; }
 queue() { # INODE: how many wait there; 1 if nobody listens, 2 if that cannot be told
   l=$(ss -xle) && [ -n "$l" ] || return 2
   # Other file systems have sockets of the same inode number: ours were bound in this folder.
-  printf '%s\n' "$l" | grep -F " $SOCKET_DIR/" |
+  l=$(printf '%s\n' "$l" | grep -F " $SOCKET_DIR/")
+  ! printf '%s\n' "$l" | grep . | grep -qv ' ino:' || return 2 # an old ss, which does not tell inodes
+  printf '%s\n' "$l" |
     awk -v k="ino:$1" '{ for (n = 1; n <= NF; n++) if ($n == k) { print $3; f = 1; exit } } END { exit !f }'
 }
 hears() { [ -S "$1" ] || return 1; queue "$(inode "$1")" >/dev/null; } # PATH: somebody listens behind it; 1 and 2 as above
@@ -49,9 +51,13 @@ drained() { # INODE: its queue was empty several times, or nobody listens any mo
   done
 }
 gone() { if [ -e "$1" ] || [ -L "$1" ]; then (aside "$1"); fi; }
-refusing='[Unit]
+# No restart of a unit that runs can be made to do nothing and succeed: a false condition skips the start, but not the stop
+# before it. So it is refused, and who is refused reads why in what systemctl tells them to look at: the unit's status.
+refusing="[Unit]
+Description=Held by hkn-migration (run $CV_RUN) while it leads the site over, a few minutes at most: then do again what was\
+ refused, of a deploy all of it
 RefuseManualStart=yes
-RefuseManualStop=yes'
+RefuseManualStop=yes"
 holder_of() { # PATH: the main process of an old unit that listens there
   for u in $OLDS; do m=$(prop "$u" MainPID); [ "${m:-0}" -le 1 ] || ! listener_pids "$1" | grep -qx "$m" || echo "$m"; done
 }
@@ -150,6 +156,7 @@ back() {
   (unit daemon-reload)
   [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER") || bad="$LOGROTATE_TIMER could not be started"
   within 90 answers "$PUBLIC" || bad="$PUBLIC does not answer"
+  note
   tell "what served before was put back: $why${bad:+; but $bad}"
   enter done
   [ -z "$bad" ] || cv_end failed "$why; $bad" 70

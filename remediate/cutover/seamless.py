@@ -79,6 +79,7 @@ lead_back() { # nothing that is dead is put in the place of anything
 put_back() {
   [ "$phase" != quiet ] || return 0
   lead_back || return 1
+  note
   drained "$new_inode"
   end_new || return 1
   unhook; gone "$NEXT"
@@ -93,6 +94,7 @@ put_back() {
 }
 aftermath
 look
+note
 enter quiet
 tell "$NEW is started beside what serves; stopping this ends it again"
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
@@ -110,6 +112,7 @@ steady "$BESIDE" || fail "$(unsteady "$BESIDE")"
 enter over
 [ "$BESIDE" = "$LISTEN" ] || mv -T "$NEXT" "$LISTEN" || exit 1
 straighten || exit 1
+note
 serves_at "$PUBLIC" || fail "$(silent "$PUBLIC")"
 tell "$NEW serves, and $OLDS waits; it waits to be confirmed from outside; stopping this puts $OLDS back"
 confirmed

@@ -49,6 +49,14 @@ pid_in() {
   case "$v" in ''|*[!0-9]*) echo 0 ;; *) echo "$v" ;; esac
 }
 pid_is_free() { o=$(pid_in "$PID_FILE"); [ "$o" -le 1 ] || ! is_master "$o"; }
+note() ( # for the report: whose process is asked by whoever asks the web server now; nothing where that cannot be told
+  t=$(cv_moment) held=$(listener_pids "$PUBLIC")
+  for u in "$NEW" ${OLDS:-}; do
+    m=$(prop "$u" MainPID)
+    printf '%s\n' "$held" | grep -qx "${m:-0}" || continue
+    c=$(readlink "/proc/$m/cwd"); leads_to "$u, release ${c##*/}" "$t"; return
+  done
+)
 silent() { # SOCKET: why `serves_at` does not hold
   now=$(readlink -f "$NEW_TREE") cwd=$(readlink "/proc/$(prop "$NEW" MainPID)/cwd" 2>/dev/null)
   case "$cwd" in

@@ -55,7 +55,7 @@ def _cutover(ctx: RemedyContext, id: str, serving: Sequence[UnitState]) -> Step:
     if chosen.is_seamless:
         sentence = (
             f"start {inv.app.unit} beside {old}, lead the site over ({chosen.strategy}: {chosen.reason}) once it is"
-            f" proven, and end {old} when nobody waits for it; no page is expected to be lost"
+            f" proven, and end {old} when nobody waits for it; no page or search is expected to be lost: Solr stays"
         )
     else:
         sentence = (

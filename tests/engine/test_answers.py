@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from converge.errors import Exit
 from converge.mending import StaleProof
 from converge.readings import store
+from converge.remediation import verdict_of_run
 from converge.statements import Outcome
 from converge.steps import RemedyContext, Step
 from hosts.schema import Inventory
@@ -53,6 +55,35 @@ def test_what_others_did_between_the_plan_and_the_lock_is_seen(answers: Answers)
     made.execute(plan)
     made.finish(0, "")
     assert [task.state for task in plan.tasks] == ["held", "proven"]
+
+
+@pytest.mark.parametrize(
+    ("demanded", "code"),
+    [
+        (None, Exit.FAILS),
+        (Exit.FAILS, Exit.FAILS),
+        (Exit.STATE_MOVED, Exit.FAILS),
+        (Exit.ROLLED_BACK, Exit.ROLLED_BACK),
+        (Exit.UNKNOWN, Exit.UNKNOWN),
+        (Exit.INTERRUPTED, Exit.INTERRUPTED),
+    ],
+)
+def test_what_held_before_fails_a_run_but_does_not_hide_that_a_step_was_put_back(
+    answers: Answers, demanded: Exit | None, code: Exit
+) -> None:
+    answers.add("A")
+    (answers.world.root / "A").touch()
+    session, everything = answers.session, answers.session.everything()
+    session.read(everything)
+    session.record.before = session.judge_all(everything)
+    (answers.world.root / "A").unlink()
+    session.store.void()
+    ended = verdict_of_run(session, everything, everything, demanded)
+    assert ended
+    assert ended[0] == code
+    lost = "held before the run and does not hold now: A"
+    assert (lost in ended[1]) == (code is not Exit.INTERRUPTED)
+    assert lost in session.record.notes
 
 
 def test_remedy_asks_again_only_what_may_have_changed(answers: Answers) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from converge.by_hand import hand_line
 from converge.compile import render
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.executor import Executor
 from converge.journal import Journal, JournalError, stories
-from converge.launch import launch_script, settle
+from converge.launch import launch_script, led_of, settle
 from converge.lock import Lock
 from converge.record import StepRecord
 from converge.shell import Rc
@@ -371,6 +372,48 @@ def test_step_that_was_not_sent_is_not_waited_for(world: World, executor: Execut
     assert time.monotonic() - began < 5
     assert record.result == "not reached"
     assert record.reason.startswith("it was not sent: ")
+
+
+NOTES = Run("leads_to 'the old one'; sleep 0.4; leads_to 'the new one, since' ; sleep 0.4; leads_to 'the new one'")
+
+
+@pytest.mark.parametrize("confirm", [None, 5.0])
+def test_whom_a_step_leads_the_site_to_is_known_by_our_clock(
+    world: World, executor: Executor, link: Severed, confirm: float | None
+) -> None:
+    executor.dial = lambda _host: link
+    began = time.time()
+    record = executor.run_step(step(world, acts=(NOTES,), confirm=confirm), "a.b", ["A"])
+    ended = time.time()
+    assert (record.result, record.reason, record.err) == ("done", "", "")
+    assert [who for _, who in record.led] == ["the old one", "the new one, since", "the new one"]
+    moments = [at for at, _ in record.led]
+    assert began < moments[0] < moments[1] < moments[2] < ended
+    assert moments[2] - moments[0] == pytest.approx(0.8, abs=0.2)
+
+
+def test_what_a_person_types_shows_no_notes_and_they_are_known_all_the_same(world: World, executor: Executor) -> None:
+    wanted = step(world, acts=(NOTES,))
+    record = render(wanted, "a.b", ["A"])
+    attempt = executor.lay(wanted, record)
+    line = hand_line("R1", attempt.n)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert "::converge:" not in done.stdout + done.stderr
+    assert executor.follow(attempt, record).result == "done"
+    assert [who for _, who in record.led] == ["the old one", "the new one, since", "the new one"]
+
+
+@pytest.mark.parametrize(
+    ("noted", "led"),
+    [
+        ("leads: 90.00 a\n::converge:leads: 99.50 b, c\n::converge:now: 100.00", [(990.0, "a"), (999.5, "b, c")]),
+        ("leads: 5.00 before it was sent\n::converge:now: 100.00", []),
+        ("leads: 200.00 of another boot\n::converge:now: 100.00", []),
+        ("leads: 90.00 a", []),
+    ],
+)
+def test_notes_are_counted_back_from_what_the_hosts_clock_shows(noted: str, led: list[tuple[float, str]]) -> None:
+    assert led_of(f"said\n::converge:{noted}\n", since=950.0, heard=1000.0) == led
 
 
 def settled(rc: int, err: bytes) -> StepRecord:

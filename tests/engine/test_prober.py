@@ -6,6 +6,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -60,6 +61,13 @@ def test_searches_are_counted_apart() -> None:
     assert (probe.sent, probe.failed, probe.searches_sent, probe.searches_failed) == (2, 0, 1, 1)
 
 
+def test_the_longest_gap_of_searches_is_their_own() -> None:
+    searches = [replace(sample, kind="search") for sample in (good(1), bad(2), bad(3), good(5, took=0.5), good(6))]
+    probe = summary("u", 0, 7, [good(at / 2) for at in range(15)] + searches)
+    assert (probe.longest_gap, probe.search_gap) == (0.5, 4.5)
+    assert summary("u", 0, 7, [good(1)]).search_gap == 0.0
+
+
 def test_who_answered_when() -> None:
     probe = summary("u", 0, 9, [good(1, "old"), good(2, "old"), bad(3), good(4, "new"), good(5)])
     assert probe.answered_by == [(1, "old"), (4, "new")]
@@ -76,7 +84,7 @@ class Site(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.seen.append((self.path, self.headers["Host"], self.headers["User-Agent"]))
         self.send_response(200 if self.path == "/" else 500)
-        self.send_header("X-Hkn-Release", "20190423")
+        self.send_header("X-Release", "20190423")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -93,9 +101,10 @@ def site() -> Iterator[int]:
     server.server_close()
 
 
-def leading_to(inventory: Inventory, port: int) -> Inventory:
+def leading_to(inventory: Inventory, port: int, header: str = "") -> Inventory:
     urls = [{"url": f"http://app.example:{port}/", "expect": "x"}]
-    web = {**msgspec.to_builtins(inventory.web), "resolve": {"app.example": "127.0.0.1"}, "urls": urls}
+    more = {"resolve": {"app.example": "127.0.0.1"}, "urls": urls, "release_header": header}
+    web = {**msgspec.to_builtins(inventory.web), **more}
     return msgspec.convert({**msgspec.to_builtins(inventory), "web": web}, Inventory)
 
 
@@ -106,7 +115,7 @@ def test_pace_is_the_inventorys(inventory: Inventory, rate: float, page: float, 
 
 
 def test_prober_asks_the_app_host_by_the_sites_name(inventory: Inventory, site: int) -> None:
-    prober = Prober(leading_to(inventory, site))
+    prober = Prober(leading_to(inventory, site, "X-Release"))
     assert prober.start() == ""
     time.sleep(0.6)
     probe = prober.stop()
@@ -127,6 +136,7 @@ def test_prober_asks_seldom_while_nothing_acts(inventory: Inventory, site: int) 
     time.sleep(1.6)
     probe = prober.stop()
     assert asked <= 9
+    assert probe.answered_by == [], "the inventory names no header that says it"
     assert len(Site.seen) - asked > 9 - 1
     assert probe.failed == 0
     assert probe.longest_gap < 0.9

@@ -13,8 +13,8 @@ import pytest
 
 from bench.cutover import GO_BACK, needed
 from converge.errors import Exit
-from converge.record import StepRecord
-from converge.report.summary import downtime
+from converge.record import Record, StepRecord
+from converge.report.summary import downtime, led
 from lab.connection import SITE
 from lab.payload.places import APP_UNIT, LOGROTATE_TIMER, LOGROTATE_UNIT, MIGRATE_UNIT, SOCKETS, USER, VHOSTS
 from tests.live.faulting import planned_wrongly
@@ -91,6 +91,15 @@ def cutover_of(answer: Answer) -> StepRecord:
     return next(step for step in answer.record.steps if step.id == "UNIT-5/cutover")
 
 
+def led_over_once(record: Record) -> None:
+    """The site passed from one unit to the other, as its host noted, when visitors saw the release change."""
+    assert record.probe
+    (_, was), (seen, now) = record.probe.answered_by
+    (_, old), (noted, new) = led(record.steps)
+    assert (old, new) == (f"{MIGRATE_UNIT}, release {was}", f"{APP_UNIT}, release {now}")
+    assert abs(seen - noted) < 1
+
+
 def state(rig: Rig, unit: str, name: str = "ActiveState") -> str:
     """A property of a unit."""
     return rig.lab.app.run(f"systemctl --user show {unit} -p {name} | cut -d= -f2-", user=USER).stdout.strip()
@@ -145,6 +154,7 @@ def test_a_cutover_that_somebody_kills_is_put_back_by_the_manager(story: Story) 
     assert "killed" in step.reason
     assert story.killed.code == Exit.ROLLED_BACK
     assert "x-hkn-stage: migrate" in story.served_after_kill
+    assert [who.partition(",")[0] for _, who in step.led] == [MIGRATE_UNIT] * len(step.led) != []
     assert story.killed.record
     assert story.killed.record.probe
     assert story.killed.record.probe.failed == 0
@@ -197,7 +207,7 @@ def test_the_next_one_renames_and_loses_nothing_though_the_web_servers_configura
     probe = story.done.record.probe
     assert probe
     assert (probe.failed, probe.searches_failed, probe.saves_failed) == (0, 0, 0)
-    assert len(probe.answered_by) == 2
+    led_over_once(story.done.record)
 
 
 def test_each_run_did_what_the_plan_before_it_said(story: Story) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converge.compile import Fence, compile_step
-from converge.detached import aftermath, environment
+from converge.detached import aftermath, environment, notebook
 from converge.steps import Run, Step
 from facts.prelude import prelude
 from remediate.cutover import steps as cutover_steps
@@ -53,6 +53,12 @@ if os.path.exists(listen):
 heard.bind(listen)
 heard.listen(64)
 heard.settimeout(0.5)
+if os.path.exists(f"forks.{name}") and (child := os.fork()):
+    heard.close()
+    signal.signal(signal.SIGQUIT, lambda *_: os.kill(child, signal.SIGQUIT))
+    os.waitpid(child, 0)
+    os.unlink(pid_file)
+    os._exit(0)
 def end(*_):
     heard.close()
     if open(pid_file).read() == f"{os.getpid()}\n":
@@ -76,8 +82,12 @@ while True:
         end()
     visitor.settimeout(5)
     try:
-        visitor.recv(65536)
+        asked = visitor.recv(65536).split(b" ")[1].decode()
         status = "503 No" if os.path.exists(f"sick.{name}") else "200 OK"
+        if asked == "/search" and os.path.exists(f"lame.{name}"):
+            open("production.log", "a").write("falling back to lame search\n")
+        if asked == "/search" and os.path.exists(f"fails.{name}"):
+            status = "500 No"
         visitor.sendall(f"HTTP/1.0 {status}\r\nContent-Length: {len(name)}\r\n\r\n{name}".encode())
     except OSError:
         pass
@@ -101,7 +111,7 @@ case "$1" in
   start)
     is_app "$2" || { echo active >"$2.active"; exit 0; }
     [ "$(main "$2")" = 0 ] || exit 0
-    ! conf "$2" | grep -q RefuseManualStart=yes || { echo "Operation refused" >&2; exit 1; }
+    [ -n "$BY_MANAGER" ] || ! conf "$2" | grep -q RefuseManualStart=yes || { echo "Operation refused" >&2; exit 4; }
     ! conf "$2" | grep -q ConditionPathExists || exit 0
     tree=$SITE/${2%.service}
     line=$(conf "$2" | sed -n 's/^ExecStart=\(..*\)/\1/p' | tail -n 1)
@@ -111,7 +121,7 @@ case "$1" in
     echo $! >"$SITE/units/$2.pid" ;;
   stop)
     is_app "$2" || { echo inactive >"$2.active"; exit 0; }
-    ! conf "$2" | grep -q RefuseManualStop=yes || { echo "Operation refused" >&2; exit 1; }
+    ! conf "$2" | grep -q RefuseManualStop=yes || { echo "Operation refused" >&2; exit 4; }
     p=$(main "$2")
     if [ "$p" != 0 ]; then
       kill -QUIT "$p"
@@ -121,13 +131,21 @@ case "$1" in
       kill -KILL "$p" 2>/dev/null; while [ -d "/proc/$p" ]; do sleep 0.02; done
     fi
     rm -f "$2.pid" ;;
+  restart)
+    ! conf "$2" | grep -q RefuseManualStart=yes || { echo "Operation refused" >&2; exit 4; }
+    "$0" --user stop "$2" && exec "$0" --user start "$2"; exit $? ;;
+  crash)
+    p=$(main "$2"); kill -KILL "$p"
+    while [ -d "/proc/$p" ]; do sleep 0.01; done
+    BY_MANAGER=yes exec "$0" --user start "$2" ;;
   show)
     case "$4" in
       MainPID) echo "MainPID=$(main "$2")" ;;
       ActiveState)
         if ! is_app "$2"; then echo "ActiveState=$(cat "$2.active" 2>/dev/null || echo inactive)"
         elif [ "$(main "$2")" != 0 ]; then echo ActiveState=active; else echo ActiveState=inactive; fi ;;
-      NRestarts) echo NRestarts=0 ;;
+      NRestarts) echo "NRestarts=$(cat "$2.restarts" 2>/dev/null || echo 0)" ;;
+      Description) echo "Description=$(conf "$2" | sed -n 's/^Description=//p' | tail -n 1)" ;;
       *) echo "$4=" ;;
     esac ;;
 esac
@@ -140,7 +158,10 @@ exec /usr/bin/ss "$@"
 """
 
 CGROUP_OF = r"""
-cgroup_of() { for u in new old; do [ "$(cat "$SITE/units/$u.service.pid")" != "$1" ] || echo "/$u.service"; done; }
+cgroup_of() {
+  [ ! -e "$SITE/adopted" ] || { echo /session-1.scope; return; }
+  for u in new old; do [ "$(cat "$SITE/units/$u.service.pid")" != "$1" ] || echo "/$u.service"; done
+}
 """
 
 UNDER_LOCK = """trap : TERM
@@ -160,6 +181,7 @@ class Site:
     linked: bool
     stable: float = 1.0
     confirm: float = 20.0
+    search: str = ""
     env: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
@@ -215,6 +237,12 @@ class Site:
         done = subprocess.run(["systemctl", "--user", *words], env=self.env, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
+    def restart(self, unit: str) -> int:
+        """As a deploy ends: the status that its person sees."""
+        return subprocess.run(
+            ["systemctl", "--user", "restart", unit], env=self.env, capture_output=True, check=False
+        ).returncode
+
     def main(self, unit: str) -> int:
         return int(self.systemctl("show", unit, "-p", "MainPID").split("=")[1])
 
@@ -234,6 +262,10 @@ class Site:
                 answer += part
             return answer.decode().rpartition("\r\n\r\n")[2]
         return ""
+
+    def crash(self, unit: str) -> None:
+        """Its process ends, and the manager starts it anew, whatever is refused to others."""
+        self.systemctl("crash", unit)
 
     def until(self, seen: Callable[[], bool], limit: float = 20.0) -> None:
         """Wait for something."""
@@ -259,16 +291,18 @@ class Site:
             {"web": inv.web.changed({"socket_dir": str(self.sockets), "listen": str(self.listen), "probe_path": "/"})}
         )
         places = {
-            "OLDS": OLD, "GATED": "yes", "SEARCH": "", "PUBLIC": str(self.public), "OLD": str(self.old_name),
+            "OLDS": OLD, "GATED": "yes", "SEARCH": self.search, "PUBLIC": str(self.public), "OLD": str(self.old_name),
             "NEXT": beside(str(self.listen), "next"), "HOLD": HOLD, "STABLE": f"{self.stable:g}",
-            "CONFIRM": f"{self.confirm:g}", "LOGROTATE_TIMER": "rotation.timer", "LOGROTATE_UNIT": "rotation.service",
+            "CONFIRM": f"{self.confirm:g}", "FALLBACK": "falling back", "LOG": f"{self.top}/new/production.log",
+            "LOGROTATE_TIMER": "rotation.timer", "LOGROTATE_UNIT": "rotation.service",
         }  # fmt: skip
         theirs = "/run/user/${CONVERGE_UID:-$(id -u)}"
         assert theirs in prelude(inv)
         text = prelude(inv).replace(theirs, str(self.top / "run"))
         text += CGROUP_OF
         variables = settings(inv, NEW, str(self.top / "new"), **places)
-        step = Step("S/1", "new", "hand over", (Run(variables + cutover_steps.PROGRAMS[strategy]),), confirm=5.0)
+        text_of = cutover_steps.PROGRAMS[strategy].replace("within 15 finds", "within 2 finds")
+        step = Step("S/1", "new", "hand over", (Run(variables + text_of),), confirm=5.0)
         fence = Fence(
             roots=(str(self.sockets), str(self.top / "run"), str(self.top / "pids")),
             attic=str(self.top / "attic"), run_id="R1", units=(OLD, NEW, "rotation.timer", "rotation.service"),
@@ -289,7 +323,7 @@ class Site:
 
     def go(self, script: str) -> None:
         """Run shell beside us, with what the executor tells a step's program."""
-        text = f"J={self.top}\n{environment('R1', 1)}\n{script}\n"
+        text = f"J={self.top}\n{environment('R1', 1)}\n{notebook(1)}\n{script}\n"
         self.process = subprocess.Popen(["/bin/sh", "-c", text], env=self.env, text=True, start_new_session=True)
 
     def end(self) -> int:
@@ -344,6 +378,12 @@ class Site:
                 with contextlib.suppress(ProcessLookupError):
                     self.kill(unit)
         os.close(self.held)
+
+    def led(self) -> list[str]:
+        """Whom the web server's path led to, one after the other, as the programs noted it."""
+        notes = self.top / "1.leads"
+        who = [line.partition(" ")[2] for line in notes.read_text().splitlines()] if notes.exists() else []
+        return [each for n, each in enumerate(who) if n == 0 or who[n - 1] != each]
 
     def phase(self) -> str:
         """What the program keeps of its phase."""

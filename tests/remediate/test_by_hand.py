@@ -51,6 +51,9 @@ def test_deploy_is_a_line_to_type_behind_a_checkout_that_was_made_ready(tmp_path
     assert (cap.id, is_a_persons(cap, NOTHING)) == ("DEP-1/deploy", True)
     (script,) = [act for act in clone.acts if isinstance(act, Write)]
     assert cap.typed == f"sh {script.path}"
+    assert cap.search_gap == NOTHING.solr.start_seconds + 0.5
+    moved = "moves Solr to the new release: its port changes hands, so searches and saves do without it, or fail, for about"
+    assert f"{moved} {cap.search_gap:g} s" in cap.sentence
     assert script.path == f"{tmp_path}/work/deploy"
     assert '"$@" production deploy\n' in script.content
     assert "</dev/null" not in script.content.splitlines()[-1], "who types it can be asked"

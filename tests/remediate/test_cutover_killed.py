@@ -38,6 +38,7 @@ def asked(site: Site) -> bool:
     return (site.top / "1.asked").exists()
 
 
+SERVED, SERVES = f"{OLD}, release old", f"{NEW}, release new"
 WAYS = pytest.mark.parametrize("way", ["switch", "rename"])
 
 
@@ -56,6 +57,22 @@ def test_the_web_servers_path_leads_at_every_instant_to_what_whoever_starts_next
     assert [p.name for p in site.sockets.iterdir() if p.name.startswith(".prod")] == []
     assert site.phase() == ""
     assert site.after() == 0
+    assert site.led() == [SERVED, SERVES]
+
+
+def test_a_restart_by_somebody_in_the_middle_is_refused_with_a_word_on_why_and_changes_nothing(make: Make) -> None:
+    site = make("rename")
+    site.begin("rename")
+    with site.watched():
+        site.until(lambda: asked(site))
+        assert [site.restart(unit) for unit in (OLD, NEW)] == [4, 4]
+        why = site.systemctl("show", NEW, "-p", "Description")
+        (site.top / "1.yes").write_text("yes\n")
+        assert site.end() == 0, site.log()
+    assert site.seen == ["old", "new"]
+    assert "Held by hkn-migration (run R1)" in why
+    assert why.endswith("then do again what was refused, of a deploy all of it")
+    assert site.systemctl("show", NEW, "-p", "Description") == "Description="
 
 
 def is_as_before(site: Site) -> None:
@@ -94,6 +111,7 @@ def test_whatever_ends_it_leaves_the_old_application_serving(
     assert put_back == (81 if how is signal.SIGKILL else 0), site.log()
     assert "" not in site.seen
     assert site.astray == []
+    assert site.led() == ([SERVED, SERVES, SERVED] if moment == "over" else [SERVED])
     is_as_before(site)
 
 
@@ -108,6 +126,7 @@ def test_a_brief_cutover_that_ends_between_stop_and_start_starts_the_old_applica
     site.signal(how)
     site.end()
     assert site.after() == (81 if how is signal.SIGKILL else 0), site.log()
+    assert site.led()[-1] == SERVED
     is_as_before(site)
 
 
@@ -122,6 +141,15 @@ def test_a_new_application_that_boots_and_hears_no_signal_is_not_waited_for_whil
     assert time.monotonic() - began < 10, "without a site for as long as a graceful stop may take"
     site.end()
     is_as_before(site)
+
+
+def test_a_brief_cutover_notes_from_when_nobody_served(make: Make) -> None:
+    site = make("rename")
+    site.begin("brief")
+    site.until(lambda: asked(site))
+    (site.top / "1.yes").write_text("yes\n")
+    assert site.end() == 0, site.log()
+    assert site.led() == [SERVED, "nobody", SERVES]
 
 
 def test_a_part_of_the_program_that_outlives_its_shell_is_waited_for(make: Make) -> None:
@@ -165,6 +193,7 @@ def test_ss_that_fails_does_not_make_the_old_application_nobody(make: Make) -> N
     assert "" not in site.seen, site.log()
     assert site.ask() == "old"
     assert site.main(NEW) == 0
+    assert site.led() == [SERVED, SERVES], "without ss nobody can tell, and nothing is noted"
 
 
 @pytest.mark.parametrize("sick", [True, False])

@@ -101,6 +101,22 @@ def test_steps(remedy: Callable[[RemedyContext], Iterator[Step]], ids: list[str]
     assert [step.id for step in steps(remedy, tmp_path)] == ids
 
 
+@pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home])
+def test_a_step_that_moves_solr_says_for_how_long_searches_do_without(
+    remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
+) -> None:
+    stop, *rest = steps(remedy, tmp_path)
+    assert stop.search_gap == INV.solr.start_seconds + 0.5
+    assert f"searches and saves do without it, or fail, for about {stop.search_gap:g} s" in stop.sentence
+    assert [step.search_gap for step in rest] == [None] * len(rest), "it is one gap, told once"
+
+
+def test_the_end_of_another_hosts_solr_costs_no_search(tmp_path: Path) -> None:
+    (stop,) = steps(mend_solr.stop_legacy, tmp_path)
+    assert stop.search_gap is None
+    assert "searches" not in stop.sentence
+
+
 def test_what_is_left_of_a_legacy_unit_fails_and_is_moved_aside(tmp_path: Path) -> None:
     left = f"{test_units.UNITS}/{LEGACY}.d"
     folder = parse(units.unit_files, f"[hkn-rails.service]\n|[Unit]\n\n[links]\n[legacy]\nat={LEGACY}\t{left}\n")

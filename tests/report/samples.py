@@ -118,6 +118,8 @@ def green_run() -> Record:
     """A run that mended everything, with a brief outage."""
     steps = _steps()
     cut = next(step.started for step in steps if step.id == "UNIT-5/cutover")
+    old, new = "hkn-rails-migrate.service, release 20181126", "hkn-rails.service, release 20190423"
+    next(s for s in steps if s.id == "UNIT-5/cutover").led = [(cut, old), (cut + 0.6, "nobody"), (cut + 4.0, new)]
     probe = Probe(
         "https://hkn.example/", START + 5, START + 70, 648, 35, 3.62,
         [Outage(cut + 0.6, cut + 4.1, 35, "502 Bad Gateway")],
@@ -184,6 +186,7 @@ def everything() -> Record:
     record.probe.url = HOSTILE
     record.probe.outages[0].first_error = HOSTILE
     record.probe.answered_by[0] = (record.probe.started, HOSTILE)
+    record.steps[0].led = [(START, HOSTILE), (START + 1, f"{HOSTILE}, again")]
     return record
 
 

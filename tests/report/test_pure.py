@@ -18,9 +18,9 @@ from converge.report.html import HtmlReport
 from converge.report.json import json_text, record_of
 from converge.report.markdown import code, markdown, prose
 from converge.report.screen import first_screen, page
-from converge.report.summary import counted, downtime, groups, headline, left, said, ticked
+from converge.report.summary import counted, downtime, groups, headline, led, led_text, left, said, ticked
 from converge.report.terminal import closing_lines, tally_line
-from converge.report.text import clipped, duration, shown
+from converge.report.text import clipped, clock, duration, shown
 from converge.report.timeline import chart
 from converge.statements import Outcome, Severity, Statement
 from tests.report import samples
@@ -211,6 +211,26 @@ def test_the_cost_of_a_run() -> None:
     assert "not known" in downtime(replace(quiet, sent=0))
 
 
+def test_what_searches_did_without_stands_beside_what_was_expected() -> None:
+    probe = Probe("u", 0, 10, 1, 0, 0.1, searches_sent=9, searches_failed=2, search_gap=4.2)
+    assert "2 of 9 searches failed, with 4.20 s between two good ones at most." in downtime(probe)
+    text = "(about 3.00 s were expected, and they are asked for seldomer)"
+    assert text in downtime(probe, 3.0)
+    assert "between two good ones" not in downtime(replace(probe, searches_failed=0))
+    assert "between two good ones" in downtime(replace(probe, searches_failed=0), 3.0)
+
+
+def test_what_is_expected_of_searches_is_of_the_steps_that_were_begun() -> None:
+    record = samples.green_run()
+    assert record.probe
+    record.probe.search_gap = 4.2
+    record.steps[5].search_gap, record.steps[6].search_gap, record.steps[7].search_gap = 10.5, 3.0, 99.0
+    record.steps[7].started = 0.0
+    for text in ("\n".join(closing_lines(record, "r.html")), markdown(record), first_screen(record)):
+        assert "about 10.5 s were expected" in text.replace("\\", "")
+    assert "searches and saves for about 10.5 s" in first_screen(record)
+
+
 def test_the_timeline_draws_the_outage_where_it_was() -> None:
     record = samples.green_run()
     drawn = chart(record)
@@ -221,6 +241,30 @@ def test_the_timeline_draws_the_outage_where_it_was() -> None:
     assert outage.x == pytest.approx(drawn.labels + share * (drawn.width - drawn.labels - 12), abs=0.5)
     assert all(bar.x + bar.width <= drawn.width for lane in drawn.lanes for bar in lane.bars)
     assert chart(samples.red_check()) is None
+
+
+def test_who_served_when_is_told_in_one_sentence_and_drawn() -> None:
+    record = samples.green_run()
+    text = led_text(led(record.steps))
+    old, new = "hkn-rails-migrate.service, release 20181126", "hkn-rails.service, release 20190423"
+    _, over, back = (clock(at) for at, _ in led(record.steps))
+    assert text == f"The site led to {old} until {over}, to nobody until {back} UTC, and to {new} from then on."
+    assert text in closing_lines(record, "r.html")
+    assert text in first_screen(record)
+    assert "to nobody until" in markdown(record)
+    drawn = chart(record)
+    assert drawn
+    (lane,) = [lane for lane in drawn.lanes if lane.label == "the site leads to"]
+    assert [bar.title.split(", ")[-1] for bar in lane.bars][1] == f"from {over} until {back}"
+    assert lane.bars[-1].x + lane.bars[-1].width == pytest.approx(drawn.width - 12, abs=0.2)
+
+
+def test_that_always_the_same_served_is_not_told() -> None:
+    steps = samples.green_run().steps[:2]
+    steps[0].led, steps[1].led = [(1.0, "a"), (2.0, "a")], [(3.0, "a")]
+    assert led(steps) == [(1.0, "a")]
+    assert led_text(led(steps)) == ""
+    assert led_text([]) == ""
 
 
 def test_what_is_left_says_what_to_type() -> None:
