@@ -47,8 +47,10 @@ class Terminal:
         """Start a run that waits."""
         words = ["--target", str(self.target), "--remediate", "--yes", "--wait", "5m"]
         self.said = []
+        # Under nohup the tests, and all that they start, ignore that a terminal is closed.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "verify/", *words], cwd=TOP, env=environment(os.environ.items()),
+            ["env", "--default-signal=HUP", sys.executable, "-m", "pytest", "verify/", *words],
+            cwd=TOP, env=environment(os.environ.items()),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True,
         )  # fmt: skip
