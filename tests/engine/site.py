@@ -37,7 +37,8 @@ class Site:
     world: World
 
     def begin(self, *more: str) -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "pytest", "verify", "--remediate", "--yes", *more]
+        # Under nohup, or in a shell's background, the tests and all that they start ignore these signals.
+        words = ["env", "--default-signal=HUP,INT", sys.executable, "-m", "pytest", "verify", "--remediate", "--yes", *more]
         return subprocess.Popen(
             words, cwd=self.top, env=dict(os.environ), text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
