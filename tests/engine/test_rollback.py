@@ -103,11 +103,8 @@ def migrated(stage: Stage, **changes: Any) -> None:
     stage.go()
 
 
-@pytest.mark.parametrize("nature", [{"serves": True}, {"serves": False, "interrupts": 5.0}])
-def test_nothing_is_taken_back_around_a_step_that_stays_and_that_the_site_rests_on(
-    stage: Stage, nature: dict[str, Any]
-) -> None:
-    migrated(stage, **nature)
+def test_nothing_is_taken_back_around_a_step_that_stays_and_that_the_site_rests_on(stage: Stage) -> None:
+    migrated(stage)
     with pytest.raises(SiteRestsOnIt, match=r"rests on step 2 .*which unit served is not known.*rollback R1 --by-hand 2"):
         back(stage)
     assert stage.holds("A")
@@ -129,6 +126,13 @@ def test_a_restart_is_no_reason_to_stay(stage: Stage) -> None:
     migrated(stage, serves=False, interrupts=4.0, undo=Needless("it ran before"))
     assert back(stage) is Exit.HOLDS
     assert not stage.holds("A")
+
+
+def test_what_only_cost_service_stays_and_keeps_nothing_from_being_taken_back(stage: Stage) -> None:
+    migrated(stage, serves=False, interrupts=2.0, undo="a stray is not started again")
+    assert back(stage) is Exit.FAILS
+    assert not stage.holds("A")
+    assert stage.world.unit("app.service", "enabled") == "disabled"
 
 
 def test_a_lost_way_back_of_what_the_site_rests_on_is_seen_before_anything_is_done(stage: Stage) -> None:
