@@ -178,7 +178,7 @@ class Executor:
         attempt = Attempt(
             n, step.host, "", None, step.limit, step.sentence, False, self.lock.who, *_nature(step)
         )
-        facts = _facts(attempt, record) | {"undo": none}
+        facts = _facts(attempt, record) | {"undo": none, "by_hand": True}
         said = notices.title(self.journal.run, n, attempt.who, step.sentence)
         self.journal.write("intent", notices.aloud(f"{said}: done by hand"), **facts)
         self.journal.write("result", n=n, rc=0, result=record.result, reason=record.reason)

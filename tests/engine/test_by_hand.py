@@ -214,6 +214,7 @@ def test_line_of_a_persons_own_is_seen_by_its_sign(stage: Stage) -> None:
     (story,) = stories(stage.link)
     stays = {back.step: back.stays for back in plan_rollback(story)}
     assert stays["A/push"].startswith("none: it was done by hand; ")
+    assert [intent.get("by_hand", False) for intent in story.intents()] == [False, True, False]
     assert "-t hkn-migration: run R1, step 2, by ada: push: done by hand" in stage.world.said
     assert describe(story)["done"] == 3
 
