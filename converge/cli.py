@@ -115,7 +115,7 @@ def rollback(
         for back in backs:
             way = f"STAYS: {back.stays}" if back.stays and not back.needless else back.stays or back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
-        leave_the_site(id, backs)
+        leave_the_site(id, backs, mended)
         for text in second_logins(links, (back.host for back in backs if back.confirm and not back.stays)):
             out.print(text, markup=False)
         confirm("Take this back?", yes)

@@ -88,20 +88,23 @@ def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
     return found
 
 
-def leave_the_site(run: str, backs: Iterable[Back]) -> None:
-    """Refuse to take a run back beneath what serves the site.
+def leave_the_site(run: str, backs: Iterable[Back], by_hand: Collection[int] = ()) -> None:
+    """Refuse to take a run back beneath what serves the site; a person took those steps back that are `by_hand`.
 
     Raises:
-        SiteRestsOnIt: a step stays, for longer than it does no harm, by which the site is served.
+        SiteRestsOnIt: steps stay, for longer than it does no harm, by which the site is served; it names all of them.
     """
-    for back in backs:
-        if back.carries and back.stays and not back.needless:
-            raise SiteRestsOnIt(
-                f"run {run} is not taken back: what serves the site rests on step {back.n} ({back.step} at {back.host}: "
-                f"{back.sentence}), and that one stays: {back.stays}. Without the steps around it the site may not start "
-                f"again. Nothing was done. Take step {back.n} back by hand, then say so: "
-                f"python -m converge rollback {run} --by-hand {back.n}"
-            )
+    rest = [back for back in backs if back.carries and back.stays and not back.needless]
+    if not rest:
+        return
+    steps = "; and on ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence}), and that one stays: {b.stays}" for b in rest)
+    # One line for all of them, with what was said before: who types a line for each would be refused for the others.
+    words = " ".join(f"--by-hand {n}" for n in sorted({*by_hand, *(back.n for back in rest)}))
+    which = " and ".join(f"step {back.n}" for back in rest)
+    raise SiteRestsOnIt(
+        f"run {run} is not taken back: what serves the site rests on {steps}. Without the steps around it the site may not "
+        f"start again. Nothing was done. Take {which} back by hand, then say so: python -m converge rollback {run} {words}"
+    )
 
 
 def find_story(link: Link, run: str) -> Story:
@@ -162,7 +165,7 @@ def roll_back(
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
         backs = with_ways(links, run, plan_rollback(story, by_hand))
-        leave_the_site(run, backs)
+        leave_the_site(run, backs, by_hand)
         journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")

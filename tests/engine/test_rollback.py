@@ -125,6 +125,21 @@ def test_the_rest_is_taken_back_once_a_person_took_that_step_back(stage: Stage) 
     assert stories(stage.link)[0].undone() == {1, 2, 3}
 
 
+def test_several_that_the_site_rests_on_are_named_with_one_line_for_all_of_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(stage)
+    for n in (4, 5):
+        noted(stage, line("intent", **{**SERVES, "n": n}), line("result", n=n, rc=0))
+    with pytest.raises(SiteRestsOnIt, match=r"step 5 and step 4 and step 2 back .* --by-hand 2 --by-hand 4 --by-hand 5$"):
+        back(stage)
+    assert commanded(stage, monkeypatch, "--by-hand", "4") == Exit.USAGE
+    said = capsys.readouterr().err
+    assert "Take step 5 and step 2 back" in said
+    assert said.rstrip().endswith("rollback R1 --by-hand 2 --by-hand 4 --by-hand 5")
+    assert commanded(stage, monkeypatch, "--by-hand", "2", "--by-hand", "4", "--by-hand", "5") == Exit.HOLDS
+
+
 def test_a_restart_is_no_reason_to_stay(stage: Stage) -> None:
     migrated(stage, serves=False, interrupts=4.0, undo=Needless("it ran before"))
     assert back(stage) is Exit.HOLDS
@@ -219,8 +234,8 @@ def test_what_a_person_did_in_a_way_of_their_own_was_done_although_no_script_is_
         back(stage)
 
 
-def commanded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of ``python -m converge rollback R1 --yes``."""
+def commanded(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The exit code of ``python -m converge rollback R1 --yes``, with more `words`."""
 
     @contextmanager
     def reached(_target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
@@ -229,7 +244,7 @@ def commanded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
 
     monkeypatch.setattr(cli, "reached", reached)
     monkeypatch.setattr(cli, "REPORTS", reports(stage))
-    monkeypatch.setattr(sys, "argv", ["converge", "rollback", "R1", "--yes"])
+    monkeypatch.setattr(sys, "argv", ["converge", "rollback", "R1", "--yes", *words])
     return cli.main()
 
 
