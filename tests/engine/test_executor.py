@@ -399,6 +399,7 @@ def test_what_a_person_types_shows_no_notes_and_they_are_known_all_the_same(worl
     line = hand_line("R1", attempt.n)
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert "::converge:" not in done.stdout + done.stderr
+    time.sleep(1.5)  # a look that late sees that it was begun
     assert executor.follow(attempt, record).result == "done"
     assert [who for _, who in record.led] == ["the old one", "the new one, since", "the new one"]
 
