@@ -174,7 +174,12 @@ class Executor:
         return self.count
 
     def done_by_hand(self, n: int, step: Step, record: StepRecord) -> None:
-        """Write down a step that a person did in their own way, of which only what became of it was seen."""
+        """Write down a step that a person did in their own way, of which only what became of it was seen.
+
+        Raises:
+            JournalError: it could not be written; the journal stays open, as something was done.
+        """
+        self.journal.begun = True
         none = f"none: it was done by hand; {record.undo.removeprefix('none: ')}"
         attempt = Attempt(
             n, step.host, "", None, step.limit, step.sentence, False, self.lock.who, *_nature(step)

@@ -404,6 +404,14 @@ def test_what_a_person_types_shows_no_notes_and_they_are_known_all_the_same(worl
     assert [who for _, who in record.led] == ["the old one", "the new one, since", "the new one"]
 
 
+def test_what_a_person_did_is_not_denied_when_it_cannot_be_written_down(world: World, executor: Executor) -> None:
+    wanted = step(world)
+    (state(world) / "journal.jsonl").mkdir(parents=True)
+    with pytest.raises(JournalError, match="nothing more is done; what was done is in the journal") as seen:
+        executor.done_by_hand(1, wanted, render(wanted, "a.b", ["A"]))
+    assert seen.value.exit_code is Exit.UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("noted", "led"),
     [
