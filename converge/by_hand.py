@@ -122,17 +122,24 @@ def hand_script(run: str, attempt: Attempt, launch: str, hostname: str | None, *
 {check if hostname else ""}
 {NICED if hostname else ""}
 echo {shlex.quote(f"{label} (at most {in_words(attempt.limit)}) ...")}
+J={folder(run)}
 (
 {held}
 # Two people may type it in the same moment.
-J={folder(run)}; [ ! -e "$J/{n}.sh" ] && mkdir "$J/{n}.typed" 2>/dev/null || exit {Rc.REPEATED.value}
+[ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
+mkdir "$J/{n}.typed" 2>/dev/null || {{ [ ! -d "$J/{n}.typed" ] || exit {Rc.REPEATED.value}; exit {Rc.FAILED.value}; }}
+# Where its script could not be kept (disk full) nothing began: the run waits on, and it may be typed again.
+trap '[ -e "$J/{n}.sh" ] || rmdir "$J/{n}.typed"' EXIT
 {launch}
 )
 rc=$?
+[ $rc != {Rc.FAILED.value} ] || [ -e "$J/{n}.sh" ] || rc=kept
 case $rc in
   0) echo "done: run {run} goes on by itself" ;;
   {Rc.UNLOCKED.value}) echo "nothing was done: {late}" >&2 ;;
   {Rc.REPEATED.value}) echo "nothing was done: this was run before" >&2 ;;
+  kept) echo "nothing was done: it could not be kept here (is the disk full?). Mend that, and type it again" >&2
+    rc={Rc.FAILED.value} ;;
   *) echo "not done (status $rc): run {run} says what becomes of it" >&2 ;;
 esac
 exit $rc

@@ -26,7 +26,7 @@ from converge.purge import kept, refuse_soaking
 from converge.purge import lines as purge_lines
 from converge.purge import purge as purge_now
 from converge.readings.store import Store
-from converge.rollback import describe, find_story, leave_the_site, plan_rollback, roll_back
+from converge.rollback import describe, find_story, leave_the_site, plan_rollback, roll_back, with_ways
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
 from converge.transport import Link, LocalLink, connect, terminal
@@ -108,14 +108,14 @@ def rollback(
     """Take a run's steps back, the last one first."""
     mended = tuple(by_hand or ())
     with reached(target, everything=True) as (inv, links):
-        backs = plan_rollback(find_story(links[inv.app_host.name], id), mended)
+        backs = with_ways(links, id, plan_rollback(find_story(links[inv.app_host.name], id), mended))
         if not backs and not mended:
             out.print(f"run {id}: nothing to take back")
             return
         for back in backs:
-            way = f"STAYS: {back.stays}" if back.stays and not back.needless else back.way
+            way = f"STAYS: {back.stays}" if back.stays and not back.needless else back.stays or back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
-        leave_the_site(id, backs)
+        leave_the_site(id, backs, mended)
         for text in second_logins(links, (back.host for back in backs if back.confirm and not back.stays)):
             out.print(text, markup=False)
         confirm("Take this back?", yes)

@@ -129,9 +129,13 @@ def notebook(n: int) -> str:
 
 
 def noted(n: int) -> str:
-    """Shell that says on stderr what a step's program noted and what its host's clock shows now, for ``launch.settle``."""
+    """Shell that says on stderr what a step's program noted and what its host's clock shows now, for ``launch.settle``.
+
+    It comes after ``N.err``, of which the last line may have no end: a note is a line of its own all the same.
+    """
     return (
-        f'[ ! -s "$J/{n}.leads" ] || {{ sed \'s/^/{MARK}leads: /\' "$J/{n}.leads"; '
+        f'[ ! -s "$J/{n}.leads" ] || {{ [ -z "$(tail -c 1 "$J/{n}.err")" ] || echo\n'
+        f'sed \'s/^/{MARK}leads: /\' "$J/{n}.leads"; '
         f"echo \"{MARK}now: $(cut -d' ' -f1 /proc/uptime)\"; }} >&2"
     )
 

@@ -109,7 +109,7 @@ class Executor:
             record.reason = f"the connection was lost while it acted ({problem}); the next run finds out what became of it"
             if (found := self._found_out(attempt)) is None:
                 raise
-            settle(record, found, attempt.limit)
+            settle(record, found, attempt.limit, attempt.laid)
             record.reason = f"the connection was lost while it acted; {record.reason or 'it was done'}"
             if found.rc == Rc.ROLLED_BACK:
                 raise RolledBack(f"{attempt.host}: {record.reason}: nothing more is done") from None
@@ -124,7 +124,7 @@ class Executor:
         return self._settled(record, attempt, done)
 
     def _settled(self, record: StepRecord, attempt: Attempt, done: Completed) -> StepRecord:
-        settle(record, done, attempt.limit)
+        settle(record, done, attempt.limit, attempt.laid)
         if done.rc == Rc.UNLOCKED:
             self.in_flight = 0
             raise ConnectionLost(f"{attempt.host}: {record.reason}: nothing more is done")
@@ -150,7 +150,8 @@ class Executor:
             JournalError: it could not be written.
         """
         attempt = self._attempt(step)
-        attempt = replace(attempt, who=f"{attempt.who}, typed by hand")
+        # That it was begun is seen by a look, seconds late: what it noted by then counts from here.
+        attempt = replace(attempt, who=f"{attempt.who}, typed by hand", laid=time.time())
         self.lock.check()
         intent = line("intent", **_facts(attempt, record)) if attempt.host == self.inv.app_host.name else ""
         host = self.inv.hosts.get(attempt.host)
@@ -173,12 +174,17 @@ class Executor:
         return self.count
 
     def done_by_hand(self, n: int, step: Step, record: StepRecord) -> None:
-        """Write down a step that a person did in their own way, of which only what became of it was seen."""
+        """Write down a step that a person did in their own way, of which only what became of it was seen.
+
+        Raises:
+            JournalError: it could not be written; the journal stays open, as something was done.
+        """
+        self.journal.begun = True
         none = f"none: it was done by hand; {record.undo.removeprefix('none: ')}"
         attempt = Attempt(
             n, step.host, "", None, step.limit, step.sentence, False, self.lock.who, *_nature(step)
         )
-        facts = _facts(attempt, record) | {"undo": none}
+        facts = _facts(attempt, record) | {"undo": none, "by_hand": True}
         said = notices.title(self.journal.run, n, attempt.who, step.sentence)
         self.journal.write("intent", notices.aloud(f"{said}: done by hand"), **facts)
         self.journal.write("result", n=n, rc=0, result=record.result, reason=record.reason)

@@ -71,8 +71,11 @@ class Story:
         return self.end is None
 
     def intents(self) -> list[dict[str, Any]]:
-        """The steps that were begun, in order, each with its ``n`` and the time ``at`` which."""
-        return [{**e.data, "at": e.at} for e in self.entries if e.kind == "intent"]
+        """The steps that were begun, in order, each with its ``n`` and the time ``at`` which.
+
+        What a person typed again, as it could not be kept the first time, wrote its intent each time: the last one counts.
+        """
+        return list({int(e.data["n"]): {**e.data, "at": e.at} for e in self.entries if e.kind == "intent"}.values())
 
     def results(self) -> dict[int, dict[str, Any]]:
         """What became of the steps, by number; lines for one step (the host's, then ours) are laid over each other."""

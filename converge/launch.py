@@ -33,7 +33,8 @@ class Attempt:
     """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
 
     With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed. `who` is whose run it is.
-    `carries` says that the site rests on it, `needless` that it need not be taken back.
+    `carries` says that the site rests on it, `needless` that it need not be taken back. `laid` is when it was laid ready
+    for a person, who may begin it at any time since; None if it was not.
     """
 
     n: int
@@ -46,6 +47,7 @@ class Attempt:
     who: str = "unknown"
     carries: bool = False
     needless: bool = False
+    laid: float | None = None
 
     @property
     def is_on_a_host(self) -> bool:
@@ -165,7 +167,8 @@ NOW = re.compile(rf"^{MARK}now: ([\d.]+)\n?", re.MULTILINE)
 def led_of(err: str, since: float, heard: float) -> list[tuple[float, str]]:
     """Whom the site led to and from when, by our clock, of what ``noted`` said at the time `heard`.
 
-    Of a host's clock only differences count. What was noted before `since`, when the step was sent, is of another boot.
+    Of a host's clock only differences count. What was noted before `since`, when the step was sent or laid ready, is of
+    another boot.
     """
     now = NOW.search(err)
     if now is None:
@@ -193,10 +196,10 @@ def _why(said: str, err: str) -> str:
     return said or last or "it failed"
 
 
-def settle(record: StepRecord, done: Completed, limit: float) -> StepRecord:
-    """Write into the step's record what its script left."""
+def settle(record: StepRecord, done: Completed, limit: float, laid: float | None = None) -> StepRecord:
+    """Write into the step's record what its script left; it began since it was `laid` ready, None for since it was sent."""
     all_said = mask(done.err.decode(errors="backslashreplace"))
-    record.led = led_of(all_said, record.started, time.time())
+    record.led = led_of(all_said, record.started if laid is None else laid, time.time())
     said, err = reason_of(NOW.sub("", LEADS.sub("", all_said)))
     record.rc, record.seconds = done.rc, round(done.seconds, 3)
     record.out, record.err = mask(done.out.decode(errors="backslashreplace")), err

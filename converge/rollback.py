@@ -36,7 +36,8 @@ class Back:
 
     Its way back has `limit` seconds, and is confirmed from outside if the step was (`confirm`): the way back of a cutover is
     a cutover. `needless` is one that stays and does no harm. What serves the site rests on one that `carries`: on that, what
-    came before it; and what came after it (enabled, the old unit moved away) was done because of it.
+    came before it; and what came after it (enabled, the old unit moved away) was done because of it. One that is `sure` was
+    done, so its host need not be asked whether it was.
     """
 
     n: int
@@ -49,6 +50,7 @@ class Back:
     confirm: bool = False
     carries: bool = False
     needless: bool = False
+    sure: bool = False
     script: str = ""
 
 
@@ -79,25 +81,30 @@ def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
             stays = f"what it moved aside was deleted by the purge {purged[n]}"
         limit, confirm = max(LIMIT, float(intent.get("limit", 0.0))), bool(intent.get("confirm"))
         carries, needless = bool(intent.get("carries", confirm)), bool(intent.get("needless"))
+        # What a person did in a way of their own left nothing of ours on its host.
+        sure = rc == Rc.DONE or bool(intent.get("by_hand"))
         step, host, sentence = (str(intent[key]) for key in ("step", "host", "sentence"))
-        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless))
+        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure))
     return found
 
 
-def leave_the_site(run: str, backs: Iterable[Back]) -> None:
-    """Refuse to take a run back beneath what serves the site.
+def leave_the_site(run: str, backs: Iterable[Back], by_hand: Collection[int] = ()) -> None:
+    """Refuse to take a run back beneath what serves the site; a person took those steps back that are `by_hand`.
 
     Raises:
-        SiteRestsOnIt: a step stays, for longer than it does no harm, by which the site is served.
+        SiteRestsOnIt: steps stay, for longer than it does no harm, by which the site is served; it names all of them.
     """
-    for back in backs:
-        if back.carries and back.stays and not back.needless:
-            raise SiteRestsOnIt(
-                f"run {run} is not taken back: what serves the site rests on step {back.n} ({back.step} at {back.host}: "
-                f"{back.sentence}), and that one stays: {back.stays}. Without the steps around it the site may not start "
-                f"again. Nothing was done. Take step {back.n} back by hand, then say so: "
-                f"python -m converge rollback {run} --by-hand {back.n}"
-            )
+    rest = [back for back in backs if back.carries and back.stays and not back.needless]
+    if not rest:
+        return
+    steps = "; and on ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence}), and that one stays: {b.stays}" for b in rest)
+    # One line for all of them, with what was said before: who types a line for each would be refused for the others.
+    words = " ".join(f"--by-hand {n}" for n in sorted({*by_hand, *(back.n for back in rest)}))
+    which = " and ".join(f"step {back.n}" for back in rest)
+    raise SiteRestsOnIt(
+        f"run {run} is not taken back: what serves the site rests on {steps}. Without the steps around it the site may not "
+        f"start again. Nothing was done. Take {which} back by hand, then say so: python -m converge rollback {run} {words}"
+    )
 
 
 def find_story(link: Link, run: str) -> Story:
@@ -157,8 +164,8 @@ def roll_back(
         journal.make(here)
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
-        backs = [_found(links, run, back) for back in plan_rollback(story, by_hand)]
-        leave_the_site(run, backs)
+        backs = with_ways(links, run, plan_rollback(story, by_hand))
+        leave_the_site(run, backs, by_hand)
         journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
@@ -245,24 +252,43 @@ def _stopped(at: Back, why: str, backs: Sequence[Back]) -> str:
     return text
 
 
-_WAY = """J={folder}
+def way_script(run: str, n: int) -> str:
+    """Shell that says whether a step began (``elsewhere``, ``never``, ``refused``, ``begun``), and prints its way back."""
+    refused = "|".join(str(int(rc)) for rc in (Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED))
+    return f"""J={folder(run)}
 [ -d "$J" ] || {{ echo elsewhere; exit 0; }}
 [ -s "$J/{n}.sh" ] || {{ echo never; exit 0; }}
+case "$(cat "$J/{n}.rc" 2>/dev/null)" in {refused})
+  # One of its acts may have been done before another one was refused: its log has that, which is empty at first.
+  CV_STEP=; eval "$(grep -m 1 '^CV_STEP=' "$J/{n}.sh")"
+  [ ! -e "$CV_STEP/log" ] || [ -s "$CV_STEP/log" ] || {{ echo refused; exit 0; }} ;;
+esac
 echo begun; cat "$J/{n}.undo.sh"
 """
 
 
+def with_ways(links: Mapping[str, Link], run: str, backs: Iterable[Back]) -> list[Back]:
+    """The same with their recorded ways back, or the reason why they stay for want of that, as their hosts know it.
+
+    Of what stays anyhow and is not sure to have been done it says whether it was: what did nothing keeps nothing back.
+    """
+    return [_found(links, run, back) for back in backs]
+
+
 def _found(links: Mapping[str, Link], run: str, back: Back) -> Back:
-    """The same with its recorded way back, or the reason why it stays for want of that."""
-    if back.stays:
+    if back.stays and (back.sure or back.needless):
         return back
     if back.host not in links:
-        return replace(back, stays=f"{back.host} is not looked after any more")
-    done = links[back.host].exec(_WAY.format(folder=folder(run), n=back.n), limit=30)
+        return replace(back, stays=back.stays or f"{back.host} is not looked after any more")
+    done = links[back.host].exec(way_script(run, back.n), limit=30)
     word, _, script = done.out.decode(errors="replace").partition("\n")
     if word == "never":
         # Its intent was written, and then its script could not be (disk full): whatever lies there of a way back.
         return replace(back, stays="it never began: nothing to take back", needless=True)
+    if word == "refused":
+        return replace(back, stays="it was refused before it did anything: nothing to take back", needless=True)
+    if back.stays:
+        return back
     if word != "begun" or not script:
         return replace(back, stays=f"its way back is not on {back.host}: was it done from another machine?")
     return replace(back, script=script)

@@ -145,7 +145,8 @@ class Step:
     @property
     def carries_the_site(self) -> bool:
         """Whether what serves afterwards rests on it, and it on the steps before: while it stays, they do."""
-        return self.serves or self.confirm is not None or self.interrupts is not None
+        # What only costs service does not tell: nothing rests on a stray's end, which no tool takes back either.
+        return self.serves or self.confirm is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,4 +154,5 @@ def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: st
         person=person,
         typed=typed,
         sign=Sign(inv.app_host.name, sign),
+        serves=serving,
     )

@@ -169,6 +169,47 @@ def test_line_that_two_people_type_at_once_is_run_once(stage: Stage) -> None:
     assert (stage.world.top / "acted").read_text() == "x\n"
 
 
+@pytest.mark.parametrize("full", ["1.sh.new", "1.undo.sh.new"])
+def test_line_that_could_not_be_kept_can_be_typed_again(stage: Stage, full: str) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    printed = []
+
+    def person(line: str) -> None:
+        place = next(stage.world.home.rglob("1.hand")).with_name(full)
+        place.mkdir()  # what is written there fails, as on a full disk
+        printed.append(typed(line))
+        place.rmdir()
+        printed.append(typed(line))
+
+    _, plan, _ = go(stage, person)
+    first, second = printed
+    assert first.returncode == 70
+    assert first.stderr.splitlines()[-1].startswith("nothing was done: it could not be kept here")
+    assert first.stderr.endswith("type it again\n")
+    assert (second.returncode, results(plan)) == (0, {"A/write": "done"})
+    (story,) = stories(stage.link)
+    assert [entry.kind for entry in story.entries].count("intent") == 2
+    assert [intent["n"] for intent in story.intents()] == [1]
+    assert [back.n for back in plan_rollback(story)] == [1]
+
+
+def test_line_of_which_not_even_the_mark_could_be_kept_was_not_run_before(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", may="deploy"))
+    printed = []
+
+    def person(line: str) -> None:
+        place = next(stage.world.home.rglob("1.hand")).with_name("1.typed")
+        place.touch()  # none can be made there
+        printed.append(typed(line))
+        place.unlink()
+        printed.append(typed(line))
+
+    _, plan, _ = go(stage, person)
+    assert [done.returncode for done in printed] == [70, 0]
+    assert printed[0].stderr.endswith("type it again\n")
+    assert results(plan) == {"A/write": "done"}
+
+
 def test_person_who_leaves_after_typing_does_not_stop_the_step(stage: Stage) -> None:
     slow = Run(f"echo x | put {stage.world.root}/begun 644; sleep 1; echo x | put {stage.world.root}/A 644")
 
@@ -214,6 +255,7 @@ def test_line_of_a_persons_own_is_seen_by_its_sign(stage: Stage) -> None:
     (story,) = stories(stage.link)
     stays = {back.step: back.stays for back in plan_rollback(story)}
     assert stays["A/push"].startswith("none: it was done by hand; ")
+    assert [intent.get("by_hand", False) for intent in story.intents()] == [False, True, False]
     assert "-t hkn-migration: run R1, step 2, by ada: push: done by hand" in stage.world.said
     assert describe(story)["done"] == 3
 

@@ -392,6 +392,25 @@ def test_whom_a_step_leads_the_site_to_is_known_by_our_clock(
     assert moments[2] - moments[0] == pytest.approx(0.8, abs=0.2)
 
 
+@pytest.mark.parametrize("confirm", [None, 5.0])
+def test_notes_are_lines_of_their_own_whatever_the_program_said_last(
+    world: World, executor: Executor, link: Severed, confirm: float | None
+) -> None:
+    executor.dial = lambda _host: link
+    acts = (Run("leads_to 'the old one'; printf 'no end' >&2"),)
+    record = executor.run_step(step(world, acts=acts, confirm=confirm), "a.b", ["A"])
+    assert (record.result, record.err, [who for _, who in record.led]) == ("done", "no end", ["the old one"])
+
+
+def test_notes_of_what_a_person_typed_are_lines_of_their_own_too(world: World, executor: Executor) -> None:
+    wanted = step(world, acts=(Run("leads_to 'the old one'; printf 'no end' >&2"),))
+    record = render(wanted, "a.b", ["A"])
+    attempt = executor.lay(wanted, record)
+    subprocess.run(["sh", "-c", hand_line("R1", attempt.n)], capture_output=True, check=True)
+    executor.follow(attempt, record)
+    assert (record.result, record.err, [who for _, who in record.led]) == ("done", "no end", ["the old one"])
+
+
 def test_what_a_person_types_shows_no_notes_and_they_are_known_all_the_same(world: World, executor: Executor) -> None:
     wanted = step(world, acts=(NOTES,))
     record = render(wanted, "a.b", ["A"])
@@ -399,8 +418,17 @@ def test_what_a_person_types_shows_no_notes_and_they_are_known_all_the_same(worl
     line = hand_line("R1", attempt.n)
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert "::converge:" not in done.stdout + done.stderr
+    time.sleep(1.5)  # a look that late sees that it was begun
     assert executor.follow(attempt, record).result == "done"
     assert [who for _, who in record.led] == ["the old one", "the new one, since", "the new one"]
+
+
+def test_what_a_person_did_is_not_denied_when_it_cannot_be_written_down(world: World, executor: Executor) -> None:
+    wanted = step(world)
+    (state(world) / "journal.jsonl").mkdir(parents=True)
+    with pytest.raises(JournalError, match="nothing more is done; what was done is in the journal") as seen:
+        executor.done_by_hand(1, wanted, render(wanted, "a.b", ["A"]))
+    assert seen.value.exit_code is Exit.UNKNOWN
 
 
 @pytest.mark.parametrize(

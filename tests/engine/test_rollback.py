@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from converge import detached, guards, outside
+from converge import cli, detached, guards, outside
 from converge.asking import Sample
 from converge.errors import Exit, StateMoved, UsageError
 from converge.journal import JournalError, line, stories
 from converge.lock import Lock
 from converge.prober import Prober
 from converge.rollback import SiteRestsOnIt, describe, plan_rollback, roll_back
-from converge.steps import Mode, Needless, RemedyContext, Run, Step, Unit, Write
+from converge.shell import Rc
+from converge.steps import Condition, Mode, Needless, RemedyContext, Run, Step, Unit, Write
 from converge.transport import Link, LocalLink
 from hosts.schema import Inventory
 from tests.engine.stage import Severed, Stage, build_stage
@@ -103,11 +106,8 @@ def migrated(stage: Stage, **changes: Any) -> None:
     stage.go()
 
 
-@pytest.mark.parametrize("nature", [{"serves": True}, {"serves": False, "interrupts": 5.0}])
-def test_nothing_is_taken_back_around_a_step_that_stays_and_that_the_site_rests_on(
-    stage: Stage, nature: dict[str, Any]
-) -> None:
-    migrated(stage, **nature)
+def test_nothing_is_taken_back_around_a_step_that_stays_and_that_the_site_rests_on(stage: Stage) -> None:
+    migrated(stage)
     with pytest.raises(SiteRestsOnIt, match=r"rests on step 2 .*which unit served is not known.*rollback R1 --by-hand 2"):
         back(stage)
     assert stage.holds("A")
@@ -125,10 +125,32 @@ def test_the_rest_is_taken_back_once_a_person_took_that_step_back(stage: Stage) 
     assert stories(stage.link)[0].undone() == {1, 2, 3}
 
 
+def test_several_that_the_site_rests_on_are_named_with_one_line_for_all_of_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(stage)
+    for n in (4, 5):
+        noted(stage, line("intent", **{**SERVES, "n": n}), line("result", n=n, rc=0))
+    with pytest.raises(SiteRestsOnIt, match=r"step 5 and step 4 and step 2 back .* --by-hand 2 --by-hand 4 --by-hand 5$"):
+        back(stage)
+    assert commanded(stage, monkeypatch, "--by-hand", "4") == Exit.USAGE
+    said = capsys.readouterr().err
+    assert "Take step 5 and step 2 back" in said
+    assert said.rstrip().endswith("rollback R1 --by-hand 2 --by-hand 4 --by-hand 5")
+    assert commanded(stage, monkeypatch, "--by-hand", "2", "--by-hand", "4", "--by-hand", "5") == Exit.HOLDS
+
+
 def test_a_restart_is_no_reason_to_stay(stage: Stage) -> None:
     migrated(stage, serves=False, interrupts=4.0, undo=Needless("it ran before"))
     assert back(stage) is Exit.HOLDS
     assert not stage.holds("A")
+
+
+def test_what_only_cost_service_stays_and_keeps_nothing_from_being_taken_back(stage: Stage) -> None:
+    migrated(stage, serves=False, interrupts=2.0, undo="a stray is not started again")
+    assert back(stage) is Exit.FAILS
+    assert not stage.holds("A")
+    assert stage.world.unit("app.service", "enabled") == "disabled"
 
 
 def test_a_lost_way_back_of_what_the_site_rests_on_is_seen_before_anything_is_done(stage: Stage) -> None:
@@ -163,6 +185,67 @@ def test_a_step_that_a_full_disk_kept_from_beginning_is_no_obstacle(stage: Stage
     assert back(stage) is Exit.HOLDS
     assert "step 2, two: it never began: nothing to take back" in stage.said
     assert not stage.holds("A")
+
+
+def test_a_start_that_was_refused_by_its_precondition_keeps_nothing_from_being_taken_back(stage: Stage) -> None:
+    migrated(stage, when=(Condition("nothing serves", "false"),))
+    assert stories(stage.link)[0].results()[2]["rc"] == Rc.MOVED
+    assert back(stage) is Exit.HOLDS
+    assert "step 2, let it serve: it was refused before it did anything: nothing to take back" in stage.said
+    assert not stage.holds("A")
+
+
+def test_a_start_of_which_a_part_was_done_before_it_was_refused_stays(stage: Stage) -> None:
+    migrated(stage, acts=(Unit("start", "app.service"), Run('cv_moved "another one binds it"')))
+    assert stories(stage.link)[0].results()[2]["rc"] == Rc.MOVED
+    with pytest.raises(SiteRestsOnIt, match="rests on step 2 "):
+        back(stage)
+
+
+def noted(stage: Stage, *lines: str) -> None:
+    """More lines in the journal of the run."""
+    with next(stage.world.home.rglob("journal.jsonl")).open("a") as journal:
+        journal.writelines(f"{text}\n" for text in lines)
+
+
+SERVES: dict[str, Any] = {"n": 2, "step": "B/serve", "host": "new", "sentence": "let it serve", "carries": True}
+RESULT = line("result", n=2, rc=0)
+
+
+def test_a_start_that_a_full_disk_kept_from_beginning_is_no_obstacle_either(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    noted(stage, line("intent", **SERVES))
+    assert commanded(stage, monkeypatch) == Exit.HOLDS
+    assert not stage.holds("A")
+
+
+@pytest.mark.parametrize("more", [[line("intent", **SERVES, by_hand=True)], [line("intent", **SERVES), RESULT]])
+def test_what_a_person_did_in_a_way_of_their_own_was_done_although_no_script_is_there(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    noted(stage, *more)
+    assert commanded(stage, monkeypatch) == Exit.USAGE
+    with pytest.raises(SiteRestsOnIt, match="rests on step 2 "):
+        back(stage)
+
+
+def commanded(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The exit code of ``python -m converge rollback R1 --yes``, with more `words`."""
+
+    @contextmanager
+    def reached(_target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
+        assert everything
+        yield stage.world.inv, {"new": stage.link, "control": stage.link}
+
+    monkeypatch.setattr(cli, "reached", reached)
+    monkeypatch.setattr(cli, "REPORTS", reports(stage))
+    monkeypatch.setattr(sys, "argv", ["converge", "rollback", "R1", "--yes", *words])
+    return cli.main()
 
 
 def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:

@@ -120,6 +120,14 @@ def test_deploy_where_nothing_serves_has_a_gate_of_its_own(tmp_path: Path) -> No
     assert [step.id for step in found] == ["DEP-1/gate", "DEP-1/checkout", "DEP-1/deploy"]
 
 
+def test_deploy_carries_the_site_if_it_restarts_what_serves(tmp_path: Path) -> None:
+    serving = replace(MASTERS.all[0], pid=OURS.app.main_pid, cgroup=f"/user.slice/{OURS.app.name}")
+    *_, behind = steps(deploy.deploy, tmp_path, our_units=DOWN, masters=replace(MASTERS, all=()))
+    *_, restarting = steps(deploy.deploy, tmp_path, our_units=OURS, masters=replace(MASTERS, all=(serving,)))
+    assert (behind.interrupts, behind.carries_the_site) == (None, False)
+    assert (restarting.interrupts, restarting.carries_the_site) == (10.0, True)
+
+
 def served_by(unit: str) -> Any:
     """The sockets, with the listener behind the site's path held by a unit."""
     holders = {pid: replace(p, cgroup=f"/user.slice/{unit}") for pid, p in SOCKETS.holders.items()}

@@ -160,6 +160,7 @@ def test_a_master_that_was_started_by_hand_ends_before_the_unit_starts(tmp_path:
     found = steps(mend_units.cutover, tmp_path, masters=replace(MASTERS, all=(stray, neighbour)))
     assert [step.id for step in found] == ["UNIT-5/end-77", "UNIT-5/cutover"]
     assert found[0].acts == (Signal(77, "QUIT", stray.started, stray.cmdline, stray.cwd, stray.cgroup),)
+    assert [step.carries_the_site for step in found] == [False, True], "nothing rests on a stray that has ended"
 
 
 def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> None:
