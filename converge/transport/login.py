@@ -57,7 +57,8 @@ class Login:
             if self.allowed and "publickey" not in self.allowed:
                 break
         # Who answered before may have left the terminal meanwhile, or put the program into the background.
-        ask = self.ask or (_nobody if self.remembered.knows(self.whom) else None)
+        # A host that asks for a code is not tried without them: whoever dials again and again would get the account locked.
+        ask = self.ask or (_nobody if self.remembered.suffices(self.whom) else None)
         if ask and (method := self._answer(ask)):
             return method
         raise self._refused()
@@ -149,6 +150,8 @@ class Login:
                     self.allowed = list(problem.allowed_types)
                 except AuthenticationException:
                     self._still_there()
+                    if ask is _nobody:
+                        return None  # what is remembered was not enough, and nobody has anything else to say
                     break
                 except _NoAnswer:
                     return None
@@ -206,6 +209,7 @@ class Login:
                 answers.append(answer := known or ask(question, echo=echo) or "")
                 if not lasting:
                     asks_again.append(question)
+                    self.remembered.wants_person(self.whom)
                 elif answer:
                     given[question] = answer
             return answers
@@ -252,7 +256,7 @@ class Login:
         else:
             mend = (
                 f"Put a key there (`ssh-copy-id {self.way.user}@{self.way.address}`) or name the right one with "
-                "IdentityFile in ssh_config; a password is asked for only at a terminal."
+                "IdentityFile in ssh_config; a password or a code is asked for only at a terminal."
             )
         return Unreached(self.way.name, "login", seen, mend)
 

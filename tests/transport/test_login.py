@@ -190,6 +190,41 @@ def test_a_password_that_is_refused_is_forgotten(folder: Path) -> None:
     assert len(person.asked) == 2
 
 
+def both() -> Server:
+    """One that wants a password, and then a code."""
+    return Server("password", after_password="keyboard-interactive")
+
+
+def test_a_host_that_asks_for_a_code_is_not_tried_where_nobody_is_there_to_give_one(folder: Path) -> None:
+    """Whoever dials every second to find out what became of a step would have the account locked."""
+    inv = serve_each(folder, *(servers := [both(), both(), both()]))
+    logins(inv, Person("secret", "123456"), 1)
+    for _ in range(2):
+        with pytest.raises(Unreached, match="a code is asked for only at a terminal"):
+            connect(inv, inv.app_host)
+    assert [server.given for server in servers] == [["secret", "123456"], [], []]
+
+
+def test_a_host_that_begins_to_ask_for_a_code_is_tried_once(folder: Path) -> None:
+    inv = serve_each(folder, *(servers := [Server("password"), both(), both(), both()]))
+    logins(inv, Person("secret"), 1)
+    for _ in range(2):
+        with pytest.raises(Unreached, match="no login as hkn"):
+            connect(inv, inv.app_host)
+    logins(inv, Person("123456"), 1)
+    assert [server.given for server in servers] == [["secret"], ["secret", ""], [], ["secret", "123456"]]
+
+
+def test_a_remembered_password_that_is_refused_is_followed_by_no_empty_ones(folder: Path) -> None:
+    servers = [Server("keyboard-interactive", prompt="Password: ") for _ in range(2)]
+    inv = serve_each(folder, *servers)
+    logins(inv, Person("123456"), 1)
+    Login.remembered._answers = dict.fromkeys(Login.remembered._answers, "old")
+    with pytest.raises(Unreached, match="no login as hkn"):
+        connect(inv, inv.app_host)
+    assert servers[1].given == ["old"]
+
+
 def test_a_password_on_which_the_host_hangs_up_is_forgotten_and_the_host_is_said_to_have_hung_up(folder: Path) -> None:
     servers = [Server("password"), *(Server("password", password="changed", patient=False) for _ in range(2))]
     inv = serve_each(folder, *servers)
