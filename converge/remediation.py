@@ -248,10 +248,11 @@ def show(plan: Plan, say: Say, *, brief: bool = False) -> None:
 
 
 def warn(session: Session, plan: Plan, say: Say) -> None:
-    """Say what a person must be ready for, before the plan is agreed to."""
+    """Say what a person must be ready for, before the plan is agreed to; the record has it once, however often said."""
     confirmed = [step.host for step in plan.steps if step.confirm and step.result in {"planned", "manual"}]
     for text in second_logins(session.links, confirmed):
-        session.record.notes.append(text)
+        if text not in session.record.notes:
+            session.record.notes.append(text)
         say(f"\n{text}")
 
 
@@ -292,6 +293,7 @@ def ask_and_look_again(session: Session, runner: Runner, plan: Plan, chosen: Cho
             return plan
         say("\nthe hosts changed while you were asked; this is the plan now:")
         show(plan, say)
+        warn(session, plan, say)
 
 
 def confirmed(prompt: str) -> bool:
