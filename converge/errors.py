@@ -26,6 +26,16 @@ class Exit(IntEnum):
     DECLINED = 16
 
 
+RANK = (Exit.INTERNAL, Exit.INTERRUPTED, Exit.UNKNOWN, Exit.ROLLED_BACK, Exit.STATE_MOVED, Exit.FAILS)
+"""Of several that are true of a run the first is told. That something held before and does not any more comes before
+STATE_MOVED: who serves now comes before all that follows from it, and what is broken before what was not done."""
+
+
+def comes_before(code: Exit, other: Exit) -> bool:
+    """Whether `code` is told where both are true of a run."""
+    return RANK.index(code) < RANK.index(other)
+
+
 class ConvergeError(Exception):
     """A foreseen failure: shown as one message, without a traceback, ending the session with ``exit_code``."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from converge import planfile
 from converge.by_hand import duration
-from converge.errors import ConvergeError, Declined, Exit, UsageError
+from converge.errors import ConvergeError, Declined, Exit, UsageError, comes_before
 from converge.hands import PATIENCE
 from converge.judging import Instance
 from converge.masking import mask
@@ -24,8 +24,6 @@ from converge.steps import Remedy
 
 MENDABLE = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
 """Outcomes for which a statement's remedy is asked; of one that is left to a person it may still do a part."""
-FIRST = (Exit.UNKNOWN, Exit.ROLLED_BACK)
-"""What became of a step, and is said whatever fails besides: who serves now comes before all that follows from it."""
 Say = Callable[[str], None]
 
 
@@ -136,7 +134,7 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
     finally:
         trouble = runner.finish(code, reason)
     # What could not be read for want of a connection fails, too: that is not what this run has to say.
-    return (Exit.UNKNOWN, trouble) if trouble and (ended is None or ended[0] is Exit.FAILS) else ended
+    return (Exit.UNKNOWN, trouble) if trouble and comes_before(Exit.UNKNOWN, ended[0] if ended else Exit.FAILS) else ended
 
 
 def not_attempted(plan: Plan) -> dict[Instance, str]:
@@ -171,7 +169,7 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
     if demanded is Exit.INTERRUPTED:
         return demanded, "interrupted: it stopped after the step that was going on"
     lost_text = f"held before the run and does not hold now: {names}"
-    if demanded in FIRST:
+    if demanded and comes_before(demanded, Exit.STATE_MOVED):
         return demanded, "see the steps of the run" + (f"; {lost_text}" if names else "")
     if names:
         return Exit.FAILS, lost_text
@@ -250,10 +248,11 @@ def show(plan: Plan, say: Say, *, brief: bool = False) -> None:
 
 
 def warn(session: Session, plan: Plan, say: Say) -> None:
-    """Say what a person must be ready for, before the plan is agreed to."""
+    """Say what a person must be ready for, before the plan is agreed to; the record has it once, however often said."""
     confirmed = [step.host for step in plan.steps if step.confirm and step.result in {"planned", "manual"}]
     for text in second_logins(session.links, confirmed):
-        session.record.notes.append(text)
+        if text not in session.record.notes:
+            session.record.notes.append(text)
         say(f"\n{text}")
 
 
@@ -294,6 +293,7 @@ def ask_and_look_again(session: Session, runner: Runner, plan: Plan, chosen: Cho
             return plan
         say("\nthe hosts changed while you were asked; this is the plan now:")
         show(plan, say)
+        warn(session, plan, say)
 
 
 def confirmed(prompt: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from converge import attic, guards, outside
-from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
+from converge.errors import RANK, ConvergeError, Exit, StateMoved, Unobservable
 from converge.executor import Executor
 from converge.foresight import Foresight, Prefetch, Want
 from converge.hands import Hands
@@ -177,8 +177,7 @@ class Runner:
                 self._guards_after()
         if self._stop:
             return Exit.INTERRUPTED
-        ranked = (Exit.UNKNOWN, Exit.ROLLED_BACK, Exit.STATE_MOVED, Exit.FAILS)
-        return next((code for code in ranked if code in self._demands), None)
+        return min(self._demands, key=RANK.index, default=None)
 
     def finish(self, exit_code: int, reason: str) -> str:
         """Stop the prober, close the journal, free the lock. What prevented that, empty for nothing; raises for no host.

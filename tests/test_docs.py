@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from converge.detached import STOP, unit_name
-from converge.errors import Exit
+from converge.errors import RANK, Exit
 from converge.journal import NAME
 from converge.lock import ACT_LOCK, HINT, LOCK, SILENCE
 from converge.notices import state
@@ -51,6 +51,12 @@ def test_files_that_are_named_are_found() -> None:
 def test_the_table_of_exit_codes_is_whole(name: str) -> None:
     listed = [int(number) for number in re.findall(r"^\| (\d+) \|", text_of(name), re.MULTILINE)]
     assert listed == [int(code) for code in Exit]
+
+
+def test_of_several_codes_the_documented_one_is_told() -> None:
+    order = [str(int(code)) for code in RANK]
+    order.insert(RANK.index(Exit.STATE_MOVED), f"{int(Exit.FAILS)} for what held before and does not any more")
+    assert f"the first of these is told: {', '.join(order)}." in text_of("docs/architecture.md")
 
 
 def test_the_table_of_outcomes_is_whole() -> None:

@@ -176,7 +176,12 @@ def _kind(algorithm: str) -> str:
 
 def _check_key(way: Way, transport: Transport, entries: list[known_hosts.Entry]) -> str:
     """The fingerprint of the host's key, if it is known."""
-    shown = transport.get_remote_server_key()
+    from paramiko.ssh_exception import SSHException
+
+    try:
+        shown = transport.get_remote_server_key()
+    except SSHException as problem:  # it has hung up in this moment
+        raise _no_handshake(way, problem) from None
     kind, blob = shown.get_name(), shown.asbytes()
     verdict = known_hosts.judge(entries, _key_name(way), kind, blob)
     mark = known_hosts.fingerprint(blob)

@@ -37,6 +37,7 @@ class Login:
     agents: ExitStack = field(default_factory=ExitStack)
     remembered: ClassVar[Remembered] = REMEMBERED
     asks_again: list[str] = field(default_factory=list)
+    whom: Whom = field(init=False)
 
     def run(self) -> str:
         """Log in; says by what.
@@ -48,6 +49,7 @@ class Login:
             return self._run()
 
     def _run(self) -> str:
+        self.whom = self._proven()
         self.transport.auth_timeout = max(self.way.timeout, 1.0)
         for label, key in self._keys():
             if self._offer(label, key):
@@ -55,7 +57,8 @@ class Login:
             if self.allowed and "publickey" not in self.allowed:
                 break
         # Who answered before may have left the terminal meanwhile, or put the program into the background.
-        ask = self.ask or (_nobody if self.remembered.knows(self._whom) else None)
+        # A host that asks for a code is not tried without them: whoever dials again and again would get the account locked.
+        ask = self.ask or (_nobody if self.remembered.suffices(self.whom) else None)
         if ask and (method := self._answer(ask)):
             return method
         raise self._refused()
@@ -147,6 +150,8 @@ class Login:
                     self.allowed = list(problem.allowed_types)
                 except AuthenticationException:
                     self._still_there()
+                    if ask is _nobody:
+                        return None  # what is remembered was not enough, and nobody has anything else to say
                     break
                 except _NoAnswer:
                     return None
@@ -179,15 +184,15 @@ class Login:
                 self.allowed = list(self._interactive(ask, given))
         except AuthenticationException:
             for question in given:
-                self.remembered.drop(self._whom, question)
+                self.remembered.drop(self.whom, question)
             raise
         for question, answer in given.items():
-            self.remembered.keep(self._whom, question, answer)
+            self.remembered.keep(self.whom, question, answer)
         return not self.allowed
 
     def _password(self, ask: Ask, given: dict[str, str]) -> list[str]:
         question = f"Password of {self._who}: "
-        secret = self.remembered.answer(self._whom, question) or ask(question)
+        secret = self.remembered.answer(self.whom, question) or ask(question)
         if secret is None:
             raise _NoAnswer
         given[question] = secret
@@ -200,10 +205,11 @@ class Login:
             answers = []
             for prompt, echo in fields:
                 question, lasting = f"{self._who}: {prompt}", is_lasting(prompt, echo=echo)
-                known = self.remembered.answer(self._whom, question) if lasting else None
+                known = self.remembered.answer(self.whom, question) if lasting else None
                 answers.append(answer := known or ask(question, echo=echo) or "")
                 if not lasting:
                     asks_again.append(question)
+                    self.remembered.wants_person(self.whom)
                 elif answer:
                     given[question] = answer
             return answers
@@ -216,9 +222,14 @@ class Login:
     def _who(self) -> str:
         return f"{self.way.user}@{self.way.address}"
 
-    @property
-    def _whom(self) -> Whom:
-        shown = self.transport.get_remote_server_key().asbytes()
+    def _proven(self) -> Whom:
+        """Who asks; a host that has hung up cannot be asked any more."""
+        from paramiko.ssh_exception import SSHException
+
+        try:
+            shown = self.transport.get_remote_server_key().asbytes()
+        except SSHException:
+            raise self._broken(EOFError("it ended the connection")) from None
         return Whom(self.way.user, self.way.at, known_hosts.fingerprint(shown))
 
     def _still_there(self) -> None:
@@ -245,7 +256,7 @@ class Login:
         else:
             mend = (
                 f"Put a key there (`ssh-copy-id {self.way.user}@{self.way.address}`) or name the right one with "
-                "IdentityFile in ssh_config; a password is asked for only at a terminal."
+                "IdentityFile in ssh_config; a password or a code is asked for only at a terminal."
             )
         return Unreached(self.way.name, "login", seen, mend)
 

@@ -34,14 +34,19 @@ class Remembered:
     def __init__(self) -> None:
         self._answers: dict[tuple[Whom, str], str] = {}
         self._keys: dict[tuple[Path, bytes], PKey] = {}
+        self._wanting: set[Whom] = set()
 
     def answer(self, whom: Whom, question: str) -> str | None:
         """What was answered to this, if it was accepted."""
         return self._answers.get((whom, question))
 
-    def knows(self, whom: Whom) -> bool:
-        """Whether anything was answered to this machine."""
-        return any(known == whom for known, _ in self._answers)
+    def suffices(self, whom: Whom) -> bool:
+        """Whether a login to this machine may be tried with what it was answered, and nobody to ask."""
+        return whom not in self._wanting and any(known == whom for known, _ in self._answers)
+
+    def wants_person(self, whom: Whom) -> None:
+        """Keep that it asked for what nobody can answer beforehand."""
+        self._wanting.add(whom)
 
     def keep(self, whom: Whom, question: str, answer: str) -> None:
         """Keep an answer that was accepted."""

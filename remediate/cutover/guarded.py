@@ -103,9 +103,11 @@ confirmed() { # somebody outside saw the site answer, and says so over a connect
   : >"$CV_CONFIRM.asked"
   t=$(($(up) + CONFIRM))
   while [ "$(up)" -le "$t" ]; do
+    # Before the answer is heard: one that was given to what a deploy has replaced meanwhile does not count.
+    case "$(readlink "/proc/$main/cwd")" in ''|"$(readlink -f "$NEW_TREE")") ;; *) fail "$(silent "$PUBLIC")" ;; esac
+    [ "$(prop "$NEW" MainPID)" = "$main" ] || fail "$NEW was restarted while it waited to be confirmed"
     [ ! -e "$CV_CONFIRM.yes" ] || return 0
     [ ! -e "$CV_CONFIRM.no" ] || fail "seen from outside: $(cat "$CV_CONFIRM.no")"
-    [ "$(prop "$NEW" MainPID)" = "$main" ] || fail "$NEW was restarted while it waited to be confirmed"
     sleep 0.2
   done
   fail "nobody confirmed within $CONFIRM s, over a new connection, that the site answers"

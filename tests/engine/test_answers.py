@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from converge import remediation
 from converge.errors import Exit
 from converge.mending import StaleProof
+from converge.plan import Plan
 from converge.readings import store
-from converge.remediation import verdict_of_run
+from converge.remediation import act, ask_and_look_again, verdict_of_run, warn
 from converge.statements import Outcome
 from converge.steps import RemedyContext, Step
 from hosts.schema import Inventory
@@ -84,6 +89,68 @@ def test_what_held_before_fails_a_run_but_does_not_hide_that_a_step_was_put_back
     lost = "held before the run and does not hold now: A"
     assert (lost in ended[1]) == (code is not Exit.INTERRUPTED)
     assert lost in session.record.notes
+
+
+@pytest.mark.parametrize(
+    ("demanded", "code"),
+    [
+        (None, Exit.UNKNOWN),
+        (Exit.FAILS, Exit.UNKNOWN),
+        (Exit.STATE_MOVED, Exit.UNKNOWN),
+        (Exit.ROLLED_BACK, Exit.UNKNOWN),
+        (Exit.INTERRUPTED, Exit.INTERRUPTED),
+    ],
+)
+def test_a_journal_that_could_not_be_closed_is_told_before_all_but_an_interruption(
+    answers: Answers, demanded: Exit | None, code: Exit
+) -> None:
+    answers.add("A")
+    session, trouble = answers.session, "the journal stays open: disk full"
+    for said in ("", trouble):
+        runner: Any = SimpleNamespace(
+            start=lambda _: None, execute=lambda _: demanded, finish=lambda *_, said=said: said
+        )  # fmt: skip
+        ended = act(session, runner, Plan([]), session.everything(), lambda _: None)
+        assert (ended and ended[0]) == (code if said else demanded)
+        assert (ended is not None and ended[1] == trouble) == (code is Exit.UNKNOWN and bool(said))
+
+
+def test_of_several_codes_that_steps_demand_the_first_in_rank_is_told(answers: Answers) -> None:
+    runner, plan = answers.plan()
+    for code in (Exit.FAILS, Exit.STATE_MOVED, Exit.ROLLED_BACK, Exit.UNKNOWN):
+        runner.mender.demand(code)
+        assert runner.execute(plan) == code
+
+
+def test_who_must_answer_in_the_middle_of_a_step_is_told_so_with_each_plan_that_is_shown(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_night(_: RemedyContext) -> Iterator[Step]:
+        yield replace(answers.write("B"), confirm=60.0)
+
+    for id, remedy in (("A", None), ("B", by_night), ("C", None)):
+        answers.add(id, remedy)
+    for id in ("B", "C"):
+        (answers.world.root / id).touch()
+    session, everything = answers.session, answers.session.everything()
+    monkeypatch.setattr(session.links["new"], "asks_again", ("me@new: Code: ",), raising=False)
+    runner, plan = answers.plan()
+    warn(session, plan, answers.said.append)
+    warning, told = "new will be logged in to a second time", list[int]()
+
+    def confirmed(_: str) -> bool:
+        """Meanwhile somebody takes a file away, twice."""
+        told.append(sum(warning in text for text in answers.said))
+        for id in ("B", "C")[len(told) - 1 : len(told)]:
+            (answers.world.root / id).unlink()
+            session.store.void()
+        return True
+
+    monkeypatch.setattr(remediation, "confirmed", confirmed)
+    plan = ask_and_look_again(session, runner, plan, everything, answers.said.append)
+    assert [step.id for step in plan.steps] == ["A/write", "B/write", "C/write"]
+    assert told == [0, 1, 2]
+    assert sum(warning in note for note in session.record.notes) == 1
 
 
 def test_remedy_asks_again_only_what_may_have_changed(answers: Answers) -> None:

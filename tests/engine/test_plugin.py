@@ -358,6 +358,12 @@ def test_reports_may_be_asked_for_in_folders_that_are_not_there_yet(project: Pro
     assert (project.path / "c/j.xml").exists()
 
 
+def test_the_plugin_that_writes_junit_may_be_blocked(project: Project) -> None:
+    result = run(project, "-p", "no:junitxml")
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    assert list((project.path / "reports").glob("*/report.html"))
+
+
 def test_a_mistyped_id_is_told_before_a_target_that_is_not_there(project: Project) -> None:
     conftest = project.path / "conftest.py"
     away = "\ndef load(target, *, offline=False):\n    raise UsageError('no lab is running')\n"

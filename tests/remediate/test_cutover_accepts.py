@@ -73,20 +73,44 @@ def test_one_that_answers_beside_but_is_not_the_units_own_from_the_current_relea
 
 def test_one_whose_release_is_not_current_any_more_is_not_let_in(make: Make) -> None:
     site = make("rename", stable=3.0)
-    (site.top / "new").rename(site.top / "first")
-    shutil.copytree(site.top / "first", site.top / "second", symlinks=True)
-    (site.top / "new").symlink_to("first")
+    releases(site)
     site.begin("rename")
     with site.watched():
         site.until(lambda: beside(site) == "new" and "RefuseManualStop" in drop_ins(site))
-        (site.top / "link").symlink_to("second")
-        (site.top / "link").rename(site.top / "new")
+        deploy(site)
         assert site.end() == 81, site.log()
     assert site.seen == ["old"]
     assert not asked(site)
     said = (site.top / "N.err").read_text()
     assert f"{NEW} works in {site.top}/first, and {site.top}/second is the release that is current" in said
     is_as_before(site)
+
+
+@pytest.mark.parametrize("way", ["rename", "brief"])
+def test_one_whose_release_is_not_current_any_more_while_it_waits_to_be_confirmed_is_put_back(make: Make, way: str) -> None:
+    """As by a deploy that falls into the cutover: its restart was refused, and what serves is not what it deployed."""
+    site = make("rename", confirm=10.0)
+    releases(site)
+    site.begin(way)
+    site.until(lambda: asked(site))
+    deploy(site)
+    assert site.end() == 81, site.log()
+    said = (site.top / "N.err").read_text()
+    assert f"{NEW} works in {site.top}/first, and {site.top}/second is the release that is current" in said
+    is_as_before(site)
+
+
+def releases(site: Site) -> None:
+    """Two releases of the new application, of which the first is current."""
+    (site.top / "new").rename(site.top / "first")
+    shutil.copytree(site.top / "first", site.top / "second", symlinks=True)
+    (site.top / "new").symlink_to("first")
+
+
+def deploy(site: Site) -> None:
+    """Make the second release current."""
+    (site.top / "link").symlink_to("second")
+    (site.top / "link").rename(site.top / "new")
 
 
 def drop_ins(site: Site) -> str:

@@ -19,10 +19,27 @@ from tests.sshd import inventory, keygen
 
 
 class Server(paramiko.ServerInterface):
-    """Accepts the password ``secret`` or the code ``123456`` by the methods that it is told to allow."""
+    """Accepts the password ``secret`` or the code ``123456`` by the methods that it is told to allow.
 
-    def __init__(self, methods: str, after_key: str = "", password: str = "secret", prompt: str = "Code: ") -> None:
+    It may want more `after` the password, and may have no patience: then it hangs up on what is wrong. `given` is all that
+    was said to it.
+    """
+
+    transport: paramiko.Transport
+
+    def __init__(
+        self,
+        methods: str,
+        after_key: str = "",
+        password: str = "secret",
+        prompt: str = "Code: ",
+        *,
+        after_password: str = "",
+        patient: bool = True,
+    ) -> None:
         self.methods, self.after_key, self.password, self.prompt = methods, after_key, password, prompt
+        self.after_password, self.patient = after_password, patient
+        self.given: list[str] = []
 
     def get_allowed_auths(self, _username: str) -> str:
         return self.methods
@@ -34,12 +51,21 @@ class Server(paramiko.ServerInterface):
         return AUTH_PARTIALLY_SUCCESSFUL
 
     def check_auth_password(self, _username: str, password: str) -> int:
-        return AUTH_SUCCESSFUL if password == self.password else AUTH_FAILED
+        self.given.append(password)
+        if password != self.password:
+            if not self.patient:
+                self.transport.close()
+            return AUTH_FAILED
+        if self.after_password:
+            self.methods = self.after_password
+            return AUTH_PARTIALLY_SUCCESSFUL
+        return AUTH_SUCCESSFUL
 
     def check_auth_interactive(self, _username: str, _submethods: str) -> int | InteractiveQuery:
         return InteractiveQuery("", "", (self.prompt, False))
 
     def check_auth_interactive_response(self, responses: list[str]) -> int:
+        self.given += responses
         return AUTH_SUCCESSFUL if responses == ["123456"] else AUTH_FAILED
 
 
@@ -66,7 +92,9 @@ def serve_each(folder: Path, *servers: Server, port: int = 0) -> Inventory:
             for server in servers:
                 transport = paramiko.Transport(listener.accept()[0])
                 transport.add_server_key(paramiko.ECDSAKey.from_private_key_file(str(folder / "host")))
-                transport.start_server(server=server)
+                server.transport = transport
+                # With an event it is not waited for: a client that hangs up in the handshake is no failure of this thread.
+                transport.start_server(threading.Event(), server)
 
     threading.Thread(target=run, daemon=True).start()
     kind, blob, *_ = (folder / "host.pub").read_text().split()
@@ -160,6 +188,71 @@ def test_a_password_that_is_refused_is_forgotten(folder: Path) -> None:
     servers = [Server("password", password=each) for each in ("secret", "changed", "changed")]
     logins(serve_each(folder, *servers), person := Person("secret", "changed"), 3)
     assert len(person.asked) == 2
+
+
+def both() -> Server:
+    """One that wants a password, and then a code."""
+    return Server("password", after_password="keyboard-interactive")
+
+
+def test_a_host_that_asks_for_a_code_is_not_tried_where_nobody_is_there_to_give_one(folder: Path) -> None:
+    """Whoever dials every second to find out what became of a step would have the account locked."""
+    inv = serve_each(folder, *(servers := [both(), both(), both()]))
+    logins(inv, Person("secret", "123456"), 1)
+    for _ in range(2):
+        with pytest.raises(Unreached, match="a code is asked for only at a terminal"):
+            connect(inv, inv.app_host)
+    assert [server.given for server in servers] == [["secret", "123456"], [], []]
+
+
+def test_a_host_that_begins_to_ask_for_a_code_is_tried_once(folder: Path) -> None:
+    inv = serve_each(folder, *(servers := [Server("password"), both(), both(), both()]))
+    logins(inv, Person("secret"), 1)
+    for _ in range(2):
+        with pytest.raises(Unreached, match="no login as hkn"):
+            connect(inv, inv.app_host)
+    logins(inv, Person("123456"), 1)
+    assert [server.given for server in servers] == [["secret"], ["secret", ""], [], ["secret", "123456"]]
+
+
+def test_a_remembered_password_that_is_refused_is_followed_by_no_empty_ones(folder: Path) -> None:
+    servers = [Server("keyboard-interactive", prompt="Password: ") for _ in range(2)]
+    inv = serve_each(folder, *servers)
+    logins(inv, Person("123456"), 1)
+    Login.remembered._answers = dict.fromkeys(Login.remembered._answers, "old")
+    with pytest.raises(Unreached, match="no login as hkn"):
+        connect(inv, inv.app_host)
+    assert servers[1].given == ["old"]
+
+
+def test_a_password_on_which_the_host_hangs_up_is_forgotten_and_the_host_is_said_to_have_hung_up(folder: Path) -> None:
+    servers = [Server("password"), *(Server("password", password="changed", patient=False) for _ in range(2))]
+    inv = serve_each(folder, *servers)
+    logins(inv, Person("secret"), 1)
+    with pytest.raises(Unreached, match="it ended the connection"):
+        connect(inv, inv.app_host)
+    logins(inv, Person("changed"), 1)
+    assert servers[2].given == ["changed"]
+
+
+@pytest.mark.parametrize("person", [None, Person()])
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_host_that_hangs_up_between_key_and_login_is_not_reached(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, times: int, person: Person | None
+) -> None:
+    """However often it was asked who it is, as nothing may be asked of a connection that has ended."""
+    inv, asked = serve(folder, "publickey"), paramiko.Transport.get_remote_server_key
+
+    def shown(transport: paramiko.Transport) -> paramiko.PKey:
+        nonlocal times
+        times -= 1
+        if times < 0:
+            raise paramiko.SSHException("No existing session")
+        return asked(transport)
+
+    monkeypatch.setattr(paramiko.Transport, "get_remote_server_key", shown)
+    with pytest.raises(Unreached, match="ended the connection" if times < 2 else "no login as hkn"):
+        connect(inv, inv.app_host, ask=person)
 
 
 def test_a_password_is_for_the_machine_that_has_this_key(folder: Path) -> None:
