@@ -208,6 +208,11 @@ class Engine:
         return report
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Leave out places without a line: pytest fails to show them (Python 3.11 on), and ends with 1 instead of 2."""
+        excinfo.traceback = excinfo.traceback.filter(has_line)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Complete the record, decide the exit code, write what is not pytest's own."""
         if self.config.option.collectonly:
@@ -244,6 +249,14 @@ class Engine:
         closing = getattr(self, "closing", None)
         if closing:
             self.say(closing[-1])
+
+
+def has_line(entry: Any) -> bool:
+    """Whether the place in a traceback belongs to a line of its file: some instructions of Python's own do not."""
+    try:
+        return int(entry.lineno) >= 0
+    except TypeError:
+        return False
 
 
 def shape(report: pytest.TestReport, verdict: Verdict, problem: BaseException | None) -> None:

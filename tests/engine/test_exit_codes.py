@@ -54,6 +54,15 @@ def broken(*_args, **_words):
 
 converge.session.Session.read_until_stable = broken
 """
+LINELESS = """
+def interrupted():
+    raise KeyboardInterrupt
+
+interrupted.__code__ = interrupted.__code__.replace(co_linetable=b"")
+
+def pytest_runtest_logstart():
+    interrupted()
+"""
 CODES = """
 from converge.transport import LocalLink
 
@@ -191,13 +200,19 @@ def test_ctrl_c_in_a_check_is_2(site: Site) -> None:
         [sys.executable, "-m", "pytest", "verify"], cwd=site.top, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
-    # pytest itself fails where Ctrl-C comes at an instruction of its own that has no line number: between two phases.
     while not (site.top / "connecting").exists() and session.poll() is None:
         time.sleep(0.02)
     time.sleep(0.1)
     session.send_signal(signal.SIGINT)
     out, _ = session.communicate(timeout=60)
     assert session.returncode == Exit.INTERRUPTED, out
+
+
+def test_ctrl_c_at_an_instruction_without_a_line_is_2_too(site: Site) -> None:
+    extend(site, LINELESS)
+    code, out = ended(site)
+    assert code == Exit.INTERRUPTED, out
+    assert "Traceback" not in out
 
 
 @pytest.mark.parametrize("words", [["--remediate", "--yes"], ["--plan"]])
