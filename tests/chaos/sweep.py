@@ -6,10 +6,12 @@ Used by script/chaos: ``python -m tests.chaos.sweep [--course full] [--blow kill
 from __future__ import annotations
 
 import argparse
+import fcntl
 import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from rich.table import Table
@@ -32,32 +34,53 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--boundary", type=int, action="append", metavar="N", help="only this one, whatever is known of it")
     parser.add_argument("--draw", type=int, metavar="K", help="K boundaries of each run, drawn, instead of all")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="what is drawn (default: by the clock)")
-    parser.add_argument("--again", action="store_true", help="forget earlier results")
+    parser.add_argument("--again", action="store_true", help="forget earlier results of these runs and blows")
     parser.add_argument("--name", default="chaos", help="the lab's name (default: %(default)s)")
     given = parser.parse_args(words)
-    trials = () if given.again else (Trial(**data) for data in load(RESULTS) or ())
-    known = {(trial.course, trial.blow, trial.boundary): trial for trial in trials}
-    failed = swept("chaos", lambda: try_all(known, given), lambda: table(known))
-    return failed or int(any(trial.problems for trial in known.values()))
+    given.course, given.blow = given.course or list(COURSES), given.blow or list(BLOWS)
+    if given.again:
+        with kept() as known:
+            for key in [key for key in known if key[0] in given.course and key[1] in given.blow]:
+                del known[key]
+    failed = swept("chaos", lambda: try_all(given), lambda: table(recalled()))
+    return failed or int(any(trial.problems for trial in recalled().values()))
 
 
-def try_all(known: dict[Key, Trial], given: argparse.Namespace) -> None:
+def try_all(given: argparse.Namespace) -> None:
     """Strike wherever it is left to strike; each result is kept at once."""
     with rig_of(given.name, LOGS / "runs.log", SIZES) as rig:
-        for course in given.course or COURSES:
-            for blow in given.blow or BLOWS:
-                for n in boundaries(course, blow, known, given):
-                    known[course, blow, n] = tried(rig, course, blow, n)
-                    save(RESULTS, [asdict(known[key]) for key in sorted(known)])
+        for course in given.course:
+            for blow in given.blow:
+                for n in boundaries(course, blow, given):
+                    trial = tried(rig, course, blow, n)
+                    with kept() as known:
+                        known[course, blow, n] = trial
 
 
-def boundaries(course: str, blow: str, known: dict[Key, Trial], given: argparse.Namespace) -> Iterator[int]:
+def recalled() -> dict[Key, Trial]:
+    """What is known by now."""
+    trials = (Trial(**data) for data in load(RESULTS) or ())
+    return {(trial.course, trial.blow, trial.boundary): trial for trial in trials}
+
+
+@contextmanager
+def kept() -> Iterator[dict[Key, Trial]]:
+    """What is known by now, kept as it is left: another sweep, on a lab of another name, may find out more meanwhile."""
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with RESULTS.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = recalled()
+        yield known
+        save(RESULTS, [asdict(known[key]) for key in sorted(known)])
+
+
+def boundaries(course: str, blow: str, given: argparse.Namespace) -> Iterator[int]:
     """The boundaries to strike at: those asked for, some drawn, or one after the other until a run has no more."""
     if given.boundary:
         yield from given.boundary
         return
     if given.draw:
-        most = max((n for (c, _, n), trial in known.items() if c == course and trial.struck), default=0)
+        most = max((n for (c, _, n), trial in recalled().items() if c == course and trial.struck), default=0)
         if most == 0:
             print(f"nothing is known of how many boundaries {course} has: a number is drawn up to {GUESS}")
         print(f"drawn with --seed {given.seed}", flush=True)
@@ -65,10 +88,10 @@ def boundaries(course: str, blow: str, known: dict[Key, Trial], given: argparse.
         return
     n = 1
     while True:
-        trial = known.get((course, blow, n))
+        trial = recalled().get((course, blow, n))
         if trial is None or trial.problems:
             yield n
-            trial = known[course, blow, n]
+            trial = recalled()[course, blow, n]
         if not trial.struck and not trial.problems:
             return
         n += 1

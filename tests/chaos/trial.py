@@ -122,7 +122,7 @@ def attempt(rig: Rig, course: Course, blow: Blow, boundary: int, folder: Path) -
 @contextmanager
 def asked(rig: Rig, folder: Path) -> Iterator[list[Probe]]:
     """Ask the site all the while, from a process of our own; the list gets what was seen in the end."""
-    prober, seen = Prober(load(rig.target), folder / "requests.jsonl"), list[Probe]()
+    prober, seen = Prober(load(rig.target), folder / f"requests-{rig.lab.name}.jsonl"), list[Probe]()
     trouble = prober.start()
     assert not trouble, trouble
     try:

@@ -85,6 +85,18 @@ def test_boundaries_that_were_tried_are_not_tried_again(monkeypatch: pytest.Monk
     assert sweep_chaos(monkeypatch, well, "--again") == (0, [1, 2, 3, 4])
 
 
+def test_what_another_sweep_finds_out_meanwhile_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(n: int) -> list[str]:
+        with chaos.kept() as known:
+            known["full", "cut", n] = Blown("full", "cut", n, "intent")
+        return []
+
+    assert sweep_chaos(monkeypatch, ends) == (0, [1, 2, 3, 4])
+    assert {key for key in chaos.recalled() if key[0] == "full"} == {("full", "cut", n) for n in (1, 2, 3, 4)}
+    assert sweep_chaos(monkeypatch, well, "--again") == (0, [1, 2, 3, 4])
+    assert len(chaos.recalled()) == 8, "what others were asked to try is not forgotten"
+
+
 def test_lab_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep_faults(monkeypatch, lambda _n: LabError("no room"))[0] == 1
     assert sweep_chaos(monkeypatch, lambda _n: LabError("no room"))[0] == 1
