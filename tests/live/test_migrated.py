@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from converge.errors import Exit
-from converge.report.summary import downtime, headline
+from converge.report.summary import downtime, expected_search_gap, headline
 from converge.statements import Outcome
 from lab.payload.places import LINKED_FILES, SHARED, SOCKETS
 from tests.live.faulting import planned_wrongly
@@ -149,7 +149,7 @@ def test_the_cost_was_measured(story: Story) -> None:
     assert probe.longest_gap > 0
     assert probe.ended - probe.started > 10
     assert sum(outage.failed for outage in probe.outages) == probe.failed
-    assert downtime(probe) in story.run.out
+    assert downtime(probe, expected_search_gap(story.run.record.steps)) in story.run.out
 
 
 def test_neighbours_did_not_notice(story: Story) -> None:
