@@ -197,7 +197,8 @@ def test_a_defect_in_a_run_is_3_in_its_journal_too_and_frees_the_lock(site: Site
 def test_ctrl_c_in_a_check_is_2(site: Site) -> None:
     (site.top / "demo.slow").touch()
     session = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "verify"], cwd=site.top, text=True, stdin=subprocess.DEVNULL,
+        ["env", "--default-signal=INT", sys.executable, "-m", "pytest", "verify"],
+        cwd=site.top, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     while not (site.top / "connecting").exists() and session.poll() is None:
