@@ -134,10 +134,10 @@ def roll_back(
 ) -> tuple[Exit, list[StepRecord]]:
     """Take the run's steps back, last first, as a run `mine` of its own, under the same guards and eyes as a run.
 
-    What this machine keeps of it is in its folder of `reports`.
-    What somebody changed since is left as it is and reported; a way back that fails ends it, and so does one that is left
-    as it is and on which the site rests. A person took those back that are `by_hand`. It ends with 0 only if nothing stays
-    but what does no harm. Ctrl-C ends it after the step that is going on; pressed twice it leaves that one alone.
+    What this machine keeps of it is in its folder of `reports`. What somebody changed since is left as it is and reported;
+    a way back that fails ends it, and so does one that is left as it is and on which the site rests. A person took those
+    back that are `by_hand`. It ends with 0 only if nothing stays but what does no harm. Ctrl-C ends it after the step that
+    is going on; pressed twice it leaves that one alone.
 
     Raises:
         SiteRestsOnIt: what serves the site rests on a step that will stay; nothing was done.
@@ -156,9 +156,7 @@ def roll_back(
         for note in close_open_runs(links, app, mine):
             say(note)
         story = find_story(app, run)
-        quiet = guards.nobody_deploys(app, inv)
-        if not quiet.holds:
-            raise StateMoved(f"{inv.app_host.name}: {quiet.text}")
+        _refuse_during_a_deploy(app, inv)
         before = guards.tree_if_readable(app, inv)
         journal = Journal(mine, app)
         journal.make(here)
@@ -174,6 +172,12 @@ def roll_back(
         return code, records
     finally:
         lock.release()
+
+
+def _refuse_during_a_deploy(app: Link, inv: Inventory) -> None:
+    quiet = guards.nobody_deploys(app, inv)
+    if not quiet.holds:
+        raise StateMoved(f"{inv.app_host.name}: {quiet.text}")
 
 
 def _watched(

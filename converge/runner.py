@@ -84,8 +84,7 @@ class Runner:
         )
         self.prober: Prober | None = None
         self._tree: guards.Tree | None = None
-        self._stop = False
-        self._left = False
+        self._stop = self._left = False
 
     def plan(
         self,
