@@ -20,6 +20,7 @@ from converge.statements import Outcome
 TOP = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((TOP / "docs").glob("*.md")))]
 ROOMS = ("verify", "remediate", "facts", "converge", "hosts", "lab", "tests", "script", "docs", "bench")
+RUN = "20190423T020000.007Z-ab12"
 GENERATED = {"target.toml"}
 """Written when the program runs, not part of the checkout."""
 
@@ -104,8 +105,8 @@ def test_what_the_runbook_lets_staff_look_at_and_stop_is_what_there_is() -> None
     patterns = set(re.findall(r"systemctl --user (?:list-units|stop) '([^']+)'", text))
     assert patterns
     for pattern in patterns:
-        assert fnmatch.fnmatch(unit_name("20190423T020000Z-ab12", 7), pattern)
-        assert not fnmatch.fnmatch("hkn-solr-20190423T020000Z-ab12-007.service", pattern), "Solr would be stopped with a run"
+        assert fnmatch.fnmatch(unit_name(RUN, 7), pattern)
+        assert not fnmatch.fnmatch(f"hkn-solr-{RUN}-007.service", pattern), "Solr would be stopped with a run"
     assert f"journalctl --user -t {NAME}" in text
     for file in (LOCK, f"{LOCK}.info", ACT_LOCK, f"{ACT_LOCK}.info"):
         assert file.replace('"', "") in text

@@ -146,7 +146,7 @@ def test_a_runs_time_is_split_without_a_remainder() -> None:
 
 def test_a_run_without_a_record_is_said(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no record"):
-        timeline.record_of("report: reports/20260101T000000Z-abcd/report.html\n", tmp_path)
+        timeline.record_of("report: reports/20260101T000000.000Z-abcd/report.html\n", tmp_path)
 
 
 def test_the_dearest_readings_of_a_run_are_named() -> None:

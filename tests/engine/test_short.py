@@ -92,7 +92,7 @@ def told(project: Project, flags: list[str]) -> dict[str, Any]:
     for node in cases.iter():
         for name in ("time", "timestamp"):
             node.attrib.pop(name, None)
-    timeless = [re.sub(r"[0-9.]+ ?s\b|\d{8}T\w+-\w+|gw\d", "", line).strip("= ") for line in result.outlines]
+    timeless = [re.sub(r"[0-9.]+ ?s\b|\d{8}T[\w.]+-\w+|gw\d", "", line).strip("= ") for line in result.outlines]
     # Which target answers first, and is judged while another one still prints and warns, is chance.
     several = "--target=b" in flags
     folder.rename(root / f"old-{folder.name}")
