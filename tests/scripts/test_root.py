@@ -14,6 +14,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[2]
 TOOLS = ("sh", "dirname", "cat", "cmp", "rm", "flock", "date", "find", "chown", "mkdir", "ln", "mktemp")
+SHARED = ("tests/engine", "tests/remediate")
 BOTH = pytest.mark.parametrize("script", ["demo", "test"])
 
 # Whatever is started writes down its words; $MACHINE is the folder of the stand-ins.
@@ -29,6 +30,7 @@ case "$*" in
     for program in python ruff mypy; do ln -s "$MACHINE/bin/python3" "$3/bin/$program"; done ;;
 "-m pytest"*)
     echo "CI=${CI:-} HOME=${HOME:-} LAB_CACHE=${LAB_CACHE:-}" >"$MACHINE/environment"
+    case "$*" in *"-n 4"*) exit "${SHARED_ENDS:-0}" ;; esac
     exit "${PYTEST_ENDS:-0}" ;;
 --version) echo "Python 3.13.5" ;;
 esac
@@ -80,6 +82,8 @@ def machine(tmp_path: Path) -> Machine:
     it = Machine(tmp_path)
     for room in ("script", ".ci"):
         shutil.copytree(TOP / room, it.checkout / room)
+    for room in SHARED:
+        (it.checkout / room).mkdir(parents=True)
     for name in ("requirements.txt", "requirements-dev.txt"):
         shutil.copyfile(TOP / name, it.checkout / name)
     (tmp_path / "bin").mkdir()
@@ -190,9 +194,36 @@ def test_root_is_not_asked_to_do_without_itself(machine: Machine) -> None:
 @pytest.mark.parametrize("sudo", [{}, {"SUDO_UID": "4321"}], ids=["root", "sudo"])
 def test_pytest_has_the_last_word(machine: Machine, sudo: dict[str, str]) -> None:
     (machine.folder / "python3-venv").touch()
-    done = machine.run("test", environment={"PYTEST_ENDS": "5", **sudo})
+    done = machine.run("test", "tests", environment={"PYTEST_ENDS": "5", **sudo})
     assert done.returncode == 5
     assert done.stdout.splitlines()[-1] == "test: pytest ..."
+
+
+def test_what_only_waits_is_shared_by_processes_and_the_rest_runs_alone(machine: Machine) -> None:
+    (machine.folder / "python3-venv").touch()
+    done = machine.run("test", "--durations=3")
+    assert done.returncode == 0, done.stderr
+    rest = "python -m pytest --durations=3 --ignore=tests/engine --ignore=tests/remediate"
+    assert machine.calls[-2:] == [f"python -m pytest -n 4 --durations=3 {' '.join(SHARED)}", rest]
+    assert all((TOP / room).is_dir() for room in SHARED)
+
+
+@pytest.mark.parametrize(
+    ("shared", "others", "code"),
+    [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1), (4, 1, 4), (5, 0, 0), (0, 5, 0), (5, 5, 5), (5, 1, 1), (1, 5, 1)],
+)
+def test_the_tests_fail_where_a_part_of_them_fails(machine: Machine, shared: int, others: int, code: int) -> None:
+    (machine.folder / "python3-venv").touch()
+    done = machine.run("test", environment={"SHARED_ENDS": str(shared), "PYTEST_ENDS": str(others)})
+    assert done.returncode == code
+    assert ("further above" in done.stderr) == (shared not in {0, 5})
+    assert [call for call in machine.calls if call.startswith("python -m pytest --ignore")]
+
+
+def test_an_interruption_of_one_part_is_the_end(machine: Machine) -> None:
+    (machine.folder / "python3-venv").touch()
+    assert machine.run("test", environment={"SHARED_ENDS": "2"}).returncode == 2
+    assert " -n 4 " in machine.calls[-1]
 
 
 def test_ci_has_the_other_login_shells_too(machine: Machine) -> None:
