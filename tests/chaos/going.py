@@ -15,7 +15,7 @@ from lab.lab import Lab
 from lab.payload.places import HOME
 from tests.live.rig import LIMIT, TOP, Rig, environment
 
-LOOK = 0.002
+LOOK = 0.004
 """Seconds between two looks at the journal: far less than any step takes."""
 
 
@@ -48,11 +48,13 @@ class Going:
     arguments: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
     known: set[str] = field(default_factory=set)
+    _seen: tuple[Path, int, list[str]] | None = None
+    """Its journal, how many bytes that had when it was last read, and the lines."""
 
     def begin(self) -> None:
         """Start it."""
         self.rig.spoil()
-        self.known = self._names()
+        self.known, self._seen = self._names(), None
         words = ["--target", self.rig.target, "--remediate", "--yes", *self.arguments]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -62,8 +64,17 @@ class Going:
 
     def lines(self) -> list[str]:
         """The lines that its journal on the app host has by now."""
-        new = sorted(self._names() - self.known)
-        return lines_of(runs_of(self.rig.lab) / new[-1] / "journal.jsonl") if new else []
+        if self._seen is None:
+            new = sorted(self._names() - self.known)
+            if not new:
+                return []
+            self._seen = (runs_of(self.rig.lab) / new[-1] / "journal.jsonl", -1, [])
+        journal, known, lines = self._seen
+        size = journal.stat().st_size if journal.exists() else 0
+        if size != known:
+            lines = lines_of(journal)
+            self._seen = (journal, size, lines)
+        return lines
 
     def reaches(self, boundary: int) -> str | None:
         """Wait until its journal has so many lines; what the last of them is about, None if it ended before."""
