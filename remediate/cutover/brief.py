@@ -13,13 +13,14 @@ look anyhow
 note
 enter quiet
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
-for u in $OLDS; do graceful "$u" || exit 1; done
+hold_old || exit 1
 open_gate || exit 1
 tell "$OLDS is stopped, then $NEW is started; stopping this starts $OLDS again"
 enter over
 for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
 leads_to nobody
-within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
+[ "$(pid_in "$PID_FILE")" = "$(prop "$NEW" MainPID)" ] || within 70 pid_is_free ||
+  fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
 park || exit 1
 unit start "$NEW" || fail "$NEW could not be started"
 comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"

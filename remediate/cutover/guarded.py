@@ -8,7 +8,7 @@ put back are kept in a file, beyond the program: one that is killed is run again
     beside      and the new application is ended: it served nobody
     over        the site is led back to the old application, then the new one is ended; an old one that has ended meanwhile
                 is started again, but not at the cost of a new one that answers: that one stays, and it is said
-    committed   the new one serves, confirmed from outside: nothing is put back any more
+    committed   the new one serves, confirmed from outside: nothing is put back any more, and what was held is let go
     tidy        and what served before has ended: what is left of the cutover is cleared
     done
 """
@@ -20,14 +20,17 @@ HOLD = "90-migration-hold.conf"
 
 GUARDED = r"""
 : "${CV_STATE:=}" "${CV_CONFIRM:=}" "${CV_PHASE:=}" "${CV_AFTER:=}" "${DRAIN:=60}"
-phase=before why= found= main= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main=
+phase=before why= found= main= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main= old_inode=0
 tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 enter() { # PHASE: what is to be put back from now on, kept for whoever comes after us if we are killed
   phase=$1
   [ -n "$CV_PHASE" ] || return 0
-  case "$phase" in committed|tidy|done) : >"$CV_PHASE"; return ;; esac
-  printf '%s %s %s %s\n' "$phase" "${timer:-unknown}" "$new_inode" "$old_main" >"$CV_PHASE.new" &&
-    mv -T "$CV_PHASE.new" "$CV_PHASE" || fail "what is to be put back could not be kept in $CV_PHASE"
+  if [ "$phase" != done ]; then
+    printf '%s %s %s %s %s\n' "$phase" "${timer:-unknown}" "$new_inode" "$old_inode" "$old_main" >"$CV_PHASE.new" &&
+      mv -T "$CV_PHASE.new" "$CV_PHASE" && return
+    case "$phase" in committed|tidy) ;; *) fail "what is to be put back could not be kept in $CV_PHASE" ;; esac
+  fi
+  : >"$CV_PHASE" # also on a full disk: what is confirmed must not be put back
 }
 fail() { trap '' TERM INT HUP; why=$1; exit 1; }
 inode() { stat -Lc %i "$1" 2>/dev/null || echo 0; }
@@ -67,13 +70,17 @@ look() { # [anyhow]: also where the old application serves nobody
     phase=done
     echo "$NEW serves already: there is nothing to take back"; exit 0
   fi
-  old_main=$(holder_of "$PUBLIC"); [ -n "$old_main" ] || old_main=$(holder_of "$OLD")
+  old_main=$(holder_of "$PUBLIC") old_inode=$(inode "$PUBLIC")
+  [ -n "$old_main" ] || { old_main=$(holder_of "$OLD") old_inode=$(inode "$OLD"); }
   [ -n "$old_main" ] || [ "${1:-}" = anyhow ] || fail "none of $OLDS listens behind $PUBLIC any more"
   o=$(pid_in "$PID_FILE")
   [ "$o" -le 1 ] || mains | grep -qx "$o" || [ "$o" = "$(prop "$NEW" MainPID)" ] || ! is_master "$o" ||
     fail "$PID_FILE names process $o, a server of none of the units that are handed over"
   ! is_master "$(pid_in "$PID_FILE.oldbin")" || fail "$PID_FILE.oldbin names a server that runs: somebody upgrades it"
   case "$(state "$LOGROTATE_UNIT")" in inactive|failed) ;; *) fail "the log rotation is at work" ;; esac
+}
+hold_old() { # [LINES...]: one whose start failed to be tidied up may be held as the new one of that
+  for u in $OLDS; do graceful "$u" "$@" && gone "$(drop_in "$u" "$HOLD")" || return 1; done
 }
 park() { # unicorn does not start while the file names a process that lives, and ends the one that an .oldbin names
   ! [ -e "$PID_FILE.oldbin" ] || aside "$PID_FILE.oldbin" || return 1
@@ -141,13 +148,22 @@ keep_new() {
   enter done
   cv_end failed "$NEW serves, and goes on, as $OLDS does not listen any more, to which the site was to be led back: $why" 70
 }
+let_all_go() { # what serves, and what waits, is the manager's and the log rotation's again
+  let_go "$NEW" "$HOLD"
+  [ "$phase" != committed ] || { (hold_old); (unit daemon-reload); }
+  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
+}
 back() {
   trap '' TERM INT HUP; trap - EXIT
   why=${why:-a part of it could not be done}
   case "$phase" in
     done) return 0 ;;
-    committed) tell "$NEW serves; $why"; cv_end failed "$NEW serves, but what served before is still there: $why" 70 ;;
-    tidy) tell "$NEW serves; left: $why"; cv_end failed "$NEW serves, and what served before has ended; left: $why" 70 ;;
+    committed)
+      let_all_go; enter done; tell "$NEW serves, and what served before is still there: $why"
+      cv_end failed "$NEW serves, but what served before is still there: $why" 70 ;;
+    tidy)
+      let_all_go; enter done; tell "$NEW serves; left: $why"
+      cv_end failed "$NEW serves, and what served before has ended; left: $why" 70 ;;
     before) cv_end failed "$why" 70 ;;
   esac
   ! alone || keep_new
@@ -166,7 +182,7 @@ back() {
 }
 aftermath() { # run again in the place of one that was killed: only what it would have put back is done
   [ -n "$CV_AFTER" ] || return 0
-  read -r phase timer new_inode old_main <"$CV_PHASE" || phase=before
+  read -r phase timer new_inode old_inode old_main <"$CV_PHASE" || phase=before
   fail "it was killed"
 }
 trap back EXIT

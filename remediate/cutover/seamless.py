@@ -32,12 +32,17 @@ over_listen() { same || { ln "$OLD" "$OLD.$$" && mv -T "$OLD.$$" "$LISTEN"; }; }
 straighten() { # a link that leads elsewhere than to the path which units bind
   [ ! -L "$PUBLIC" ] || [ "$(readlink -f "$PUBLIC")" = "$(readlink -f "$LISTEN")" ] || (relink "$PUBLIC" "$LISTEN")
 }
+has_second() { [ "$(inode "$OLD")" = "$old_inode" ] && [ -S "$OLD" ]; }
 second_name() {
-  hears "$OLD" || gone "$OLD" || return 1
-  [ -e "$OLD" ] || ln "$(readlink -f "$PUBLIC")" "$OLD"
+  has_second && return
+  # A cutover that could not end what served before it left that with this name. If it is to serve again it waits as whoever
+  # comes does.
+  if serves_at "$OLD"; then gone "$NEXT" && mv -T "$OLD" "$NEXT" || return 1; fi
+  ! hears "$OLD" || fail "somebody else than $OLDS and $NEW, or $NEW from another release, listens at $OLD"
+  gone "$OLD" && ln "$(readlink -f "$PUBLIC")" "$OLD"
 }
 old_hears() { # 0: the old application listens, under its second name or the path; 1: not; 2: that cannot be told
-  if [ -S "$OLD" ]; then hears "$OLD"; return; fi
+  if has_second; then hears "$OLD"; return; fi
   [ "$(inode "$LISTEN")" != "$new_inode" ] || return 1
   hears "$LISTEN"
 }
@@ -72,8 +77,9 @@ alone() { # nobody but the new application answers; without ss too, so that neit
   [ "$phase" != quiet ] && ! answers "$OLD" || return 1
   old_hears; [ $? != 0 ] && ! same && [ "$(state "$NEW")" = active ] && within 15 answers "$PUBLIC"
 }
+names() { [ "$(pid_in "$PID_FILE")" = "$1" ] || printf '%s\n' "$1" | put "$PID_FILE" 644; } # PID: it is in the file
 lead_back() { # nothing that is dead is put in the place of anything
-  if [ -S "$OLD" ] && ! same; then hears "$OLD"; [ $? = 1 ] || over_listen || return 1; fi
+  if has_second && ! same; then hears "$OLD"; [ $? = 1 ] || over_listen || return 1; fi
   straighten
 }
 put_back() {
@@ -85,12 +91,11 @@ put_back() {
   unhook; gone "$NEXT"
   old_hears
   case $? in
-    0) [ ! -S "$OLD" ] || hide "$OLD" || return 1 ;;
+    0) [ ! -e "$OLD" ] || hide "$OLD" || gone "$OLD" || return 1 ;;
     1) gone "$OLD"; revive || return 1 ;;
     *) revive || return 1 ;;
   esac
-  ! mains | grep -qx "$old_main" || [ "$(pid_in "$PID_FILE")" = "$old_main" ] ||
-    (printf '%s\n' "$old_main" | put "$PID_FILE" 644)
+  ! mains | grep -qx "$old_main" || (names "$old_main")
 }
 aftermath
 look
@@ -98,13 +103,14 @@ note
 enter quiet
 tell "$NEW is started beside what serves; stopping this ends it again"
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
-for u in $OLDS; do graceful "$u" "$refusing" || exit 1; done
+hold_old "$refusing" || exit 1
 unit daemon-reload || exit 1
 enter beside
 prepare && park || exit 1
 open_gate || exit 1
 serves_at "$BESIDE" || { unit start "$NEW" && comes_up "$BESIDE" 240; } || fail "$(silent "$BESIDE")"
 main=$(prop "$NEW" MainPID) new_inode=$(inode "$BESIDE")
+names "$main" || exit 1 # also one that had been started before, and wrote its file then
 held_lines "$refusing" | put "$(drop_in "$NEW" "$HOLD")" 644 && unit daemon-reload && unhook || exit 1
 within 15 finds "$BESIDE" || fail "$found"
 steady "$BESIDE" || fail "$(unsteady "$BESIDE")"
@@ -120,8 +126,7 @@ trap '' TERM INT HUP
 enter committed
 tell "$NEW serves; $OLDS is ended as soon as nobody waits in its queue"
 drained "$(inode "$OLD")" || fail "requests wait in the queue of $OLDS and are not answered, or ss cannot tell"
-for u in $OLDS; do graceful "$u" || exit 1; done
-unit daemon-reload || exit 1
+hold_old && unit daemon-reload || exit 1
 for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
 enter tidy
 gone "$OLD" || fail "$OLD could not be moved aside"

@@ -108,6 +108,7 @@ conf() { cat "$XDG_RUNTIME_DIR/systemd/user/$1.d/"*.conf 2>/dev/null; }
 main() { p=$(cat "$1.pid" 2>/dev/null); [ -n "$p" ] && [ -d "/proc/$p" ] && echo "$p" || echo 0; }
 is_app() { case "$1" in *rotation*) return 1 ;; esac; }
 case "$1" in
+  daemon-reload) [ ! -e "$SITE/slow" ] || sleep 1 ;;
   start)
     is_app "$2" || { echo active >"$2.active"; exit 0; }
     [ "$(main "$2")" = 0 ] || exit 0
@@ -165,7 +166,7 @@ cgroup_of() {
 """
 
 UNDER_LOCK = """trap : TERM
-(flock 9; exec timeout 60 /bin/sh "$J/1.sh" >"$J/N.out" 2>"$J/N.err") 9>>"$CV_PHASE.lock"
+(flock 9; exec timeout 60 /bin/sh "$J/$N.sh" >"$J/N.out" 2>"$J/N.err") 9>>"$CV_PHASE.lock"
 exit $?
 """
 """The program as the executor runs it, without the journal."""
@@ -186,6 +187,8 @@ class Site:
     seen: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
+    n: int = 1
+    """The number of the step of which the program is, as a run would count."""
     held: int = -1
     """Of the lock that the applications look at, to end when this process does."""
 
@@ -281,18 +284,19 @@ class Site:
 
     def said(self) -> str:
         """What its program says that it does."""
-        state = self.top / "1.state"
+        state = self.top / f"{self.n}.state"
         return state.read_text() if state.exists() else ""
 
-    def program(self, strategy: str) -> str:
-        """The step's script, as the executor would send it."""
+    def program(self, strategy: str, *, back: bool = False) -> str:
+        """The step's script, as the executor would send it; of the way back, with the two changed about."""
         inv = inventory()
         inv = inv.changed(
             {"web": inv.web.changed({"socket_dir": str(self.sockets), "listen": str(self.listen), "probe_path": "/"})}
         )
         places = {
-            "OLDS": OLD, "GATED": "yes", "SEARCH": self.search, "PUBLIC": str(self.public), "OLD": str(self.old_name),
-            "NEXT": beside(str(self.listen), "next"), "HOLD": HOLD, "STABLE": f"{self.stable:g}",
+            "OLDS": NEW if back else OLD, "GATED": "" if back else "yes", "SEARCH": self.search,
+            "PUBLIC": str(self.public), "OLD": str(self.old_name), "NEXT": beside(str(self.listen), "next"), "HOLD": HOLD,
+            "STABLE": f"{self.stable:g}",
             "CONFIRM": f"{self.confirm:g}", "FALLBACK": "falling back", "LOG": f"{self.top}/new/production.log",
             "LOGROTATE_TIMER": "rotation.timer", "LOGROTATE_UNIT": "rotation.service",
         }  # fmt: skip
@@ -300,7 +304,8 @@ class Site:
         assert theirs in prelude(inv)
         text = prelude(inv).replace(theirs, str(self.top / "run"))
         text += CGROUP_OF
-        variables = settings(inv, NEW, str(self.top / "new"), **places)
+        unit = OLD if back else NEW
+        variables = settings(inv, unit, str(self.top / unit.removesuffix(".service")), **places)
         text_of = cutover_steps.PROGRAMS[strategy].replace("within 15 finds", "within 2 finds")
         step = Step("S/1", "new", "hand over", (Run(variables + text_of),), confirm=5.0)
         fence = Fence(
@@ -308,7 +313,7 @@ class Site:
             attic=str(self.top / "attic"), run_id="R1", units=(OLD, NEW, "rotation.timer", "rotation.service"),
             account=getpass.getuser(),
         )  # fmt: skip
-        return compile_step(step, text, fence, "001")
+        return compile_step(step, text, fence, f"{self.n:03}")
 
     def begin(self, strategy: str) -> None:
         """Let the old application serve, and start the program."""
@@ -321,9 +326,23 @@ class Site:
         (self.top / "1.sh").write_text(self.program(strategy))
         self.go(UNDER_LOCK)
 
+    def again(self, strategy: str, *, back: bool) -> None:
+        """Start the next step's program: the same way once more, or the way back."""
+        self.n += 1
+        (self.top / f"{self.n}.sh").write_text(self.program(strategy, back=back))
+        self.go(UNDER_LOCK)
+
+    def asks(self) -> bool:
+        """Whether the program waits to be confirmed from outside."""
+        return (self.top / f"{self.n}.asked").exists()
+
+    def answer(self) -> None:
+        """Confirm it."""
+        (self.top / f"{self.n}.yes").write_text("yes\n")
+
     def go(self, script: str) -> None:
         """Run shell beside us, with what the executor tells a step's program."""
-        text = f"J={self.top}\n{environment('R1', 1)}\n{notebook(1)}\n{script}\n"
+        text = f"J={self.top} N={self.n}\n{environment('R1', self.n)}\n{notebook(self.n)}\n{script}\n"
         self.process = subprocess.Popen(["/bin/sh", "-c", text], env=self.env, text=True, start_new_session=True)
 
     def end(self) -> int:
@@ -342,7 +361,7 @@ class Site:
 
     def after(self) -> int:
         """What the manager runs after the unit's end; the program's status, 0 if it had nothing to do."""
-        text = aftermath(1).replace("1.out", "N.out").replace("1.err", "N.err")
+        text = aftermath(self.n).replace(f"{self.n}.out", "N.out").replace(f"{self.n}.err", "N.err")
         self.go(f"rc=0\n{text}\nexit $rc")
         return self.end()
 
@@ -381,12 +400,12 @@ class Site:
 
     def led(self) -> list[str]:
         """Whom the web server's path led to, one after the other, as the programs noted it."""
-        notes = self.top / "1.leads"
+        notes = self.top / f"{self.n}.leads"
         who = [line.partition(" ")[2] for line in notes.read_text().splitlines()] if notes.exists() else []
         return [each for n, each in enumerate(who) if n == 0 or who[n - 1] != each]
 
     def phase(self) -> str:
         """What the program keeps of its phase."""
-        file = self.top / "run/hkn-migration-R1-1.phase"
+        file = self.top / f"run/hkn-migration-R1-{self.n}.phase"
         found = re.match(r"\w+", file.read_text() if file.exists() else "")
         return found.group() if found else ""
