@@ -54,7 +54,7 @@ def unharmed(rig: Rig, folder: Path, *, pages: bool = True) -> Iterator[list[Pro
     with asked(rig, folder) as probe:
         yield probe
     assert probe[0].sent > 20
-    assert not pages or lost(probe[0], (0.0, 0.0)) == []
+    assert not pages or lost(probe[0], []) == []
     assert damage(rig.lab, before, renewed=False) == []
 
 
@@ -267,7 +267,7 @@ def test_a_unit_that_is_stopped_while_the_plan_is_read_makes_another_plan(host: 
     assert record
     assert record.exit_code == Exit.HOLDS
     # A slow page lasts 2 s: the stop cuts off those that were being answered.
-    assert lost(probe[0], (stopped - 2.0, record.started + record.seconds)) == []
+    assert lost(probe[0], [(stopped - 2.0, record.started + record.seconds)]) == []
     assert "x-hkn-stage: prod" in host.lab.app.run(ASK).stdout.lower()
 
 
