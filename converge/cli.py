@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from converge.attic import size
+from converge.back import leave_the_site, ways_back
 from converge.ending import ended
 from converge.errors import Declined, Unobservable, UsageError
 from converge.journal import stories
@@ -26,7 +27,7 @@ from converge.purge import kept, refuse_soaking
 from converge.purge import lines as purge_lines
 from converge.purge import purge as purge_now
 from converge.readings.store import Store
-from converge.rollback import describe, find_story, leave_the_site, plan_rollback, roll_back, with_ways
+from converge.rollback import describe, find_story, roll_back
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
 from converge.transport import Link, LocalLink, connect, terminal
@@ -69,7 +70,8 @@ def runs(target: Target = "lab") -> None:
         for d in known:
             counts = f"{d['done']} of {d['steps']} steps done" + (f", {d['undone']} taken back" if d["undone"] else "")
             end = textwrap.shorten(d["end"], 200, placeholder=" ...")
-            out.print(f"{d['id']}  {d['of']} by {d['who']}: {counts}; end: {end}", markup=False)
+            damage = f"; journal: {d['journal']}" if d["journal"] else ""
+            out.print(f"{d['id']}  {d['of']} by {d['who']}: {counts}; end: {end}{damage}", markup=False)
         if not known:
             out.print(f"{link.name}: no run has changed anything yet")
         now = holder(link)
@@ -88,8 +90,10 @@ def show(id: RunId, target: Target = "lab") -> None:
     for intent in story.intents():
         n = int(intent["n"])
         known = results.get(n, {})
-        state = "taken back" if n in undone else known.get("result") or f"status {known['rc']}" if known else "unknown"
-        out.print(f"\n{n:3} {intent['step']} at {intent['host']}: {intent['sentence']}\n    {state}", markup=False)
+        ended_with = f"status {known['rc']}" if "rc" in known else "unknown"
+        state = "taken back" if n in undone else known.get("result") or ended_with
+        sentence = intent.get("sentence", "")
+        out.print(f"\n{n:3} {intent['step']} at {intent['host']}: {sentence}\n    {state}", markup=False)
         if known.get("reason"):
             out.print(f"    because: {known['reason']}", markup=False)
         out.print(f"    undo: {intent.get('undo', '')}", markup=False)
@@ -108,7 +112,8 @@ def rollback(
     """Take a run's steps back, the last one first."""
     mended = tuple(by_hand or ())
     with reached(target, everything=True) as (inv, links):
-        backs = with_ways(links, id, plan_rollback(find_story(links[inv.app_host.name], id), mended))
+        app_host = links[inv.app_host.name]
+        backs = ways_back(links, app_host.name, find_story(app_host, id), mended)
         if not backs and not mended:
             out.print(f"run {id}: nothing to take back")
             return

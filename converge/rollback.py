@@ -3,108 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from converge import guards, outside
+from converge.back import Back, leave_the_site, ways_back
 from converge.errors import Exit, StateMoved, UsageError
 from converge.executor import Executor
 from converge.interrupts import first_interrupt
-from converge.journal import Journal, Story, folder, stories
+from converge.journal import Journal, Story, stories
 from converge.lock import Lock
 from converge.prober import Prober
 from converge.record import StepRecord
 from converge.recovery import close_open_runs
 from converge.report.summary import downtime, led, led_text
-from converge.shell import Rc
 from converge.transport import Link
 from hosts.schema import Inventory
-
-NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.REPEATED), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
-
-
-LIMIT = 300.0
-"""Seconds that a way back has at least: graceful stops and boots may be in it that were no part of the step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Back:
-    """One step to take back, or the reason why it stays as it is.
-
-    Its way back has `limit` seconds, and is confirmed from outside if the step was (`confirm`): the way back of a cutover is
-    a cutover. `needless` is one that stays and does no harm. What serves the site rests on one that `carries`: on that, what
-    came before it; and what came after it (enabled, the old unit moved away) was done because of it. One that is `sure` was
-    done, so its host need not be asked whether it was.
-    """
-
-    n: int
-    step: str
-    host: str
-    sentence: str
-    way: str
-    stays: str = ""
-    limit: float = LIMIT
-    confirm: bool = False
-    carries: bool = False
-    needless: bool = False
-    sure: bool = False
-    script: str = ""
-
-
-class SiteRestsOnIt(UsageError):
-    """A step stays on which what serves the site rests: the steps around it are not taken back under the site."""
-
-
-def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
-    """What taking a run back means, last step first; without the steps that a person took back `by_hand`. Pure.
-
-    A step that failed or was cut off may have done a part, so it is taken back too, as far as it came.
-
-    Raises:
-        UsageError: the run has no such step that a person could have taken back.
-    """
-    results, undone, purged = story.results(), story.undone(), story.purged()
-    if strange := set(by_hand) - {int(intent["n"]) for intent in story.intents()}:
-        raise UsageError(f"run {story.id} has no step {min(strange)}: `python -m converge show {story.id}` lists them")
-    found = []
-    for intent in reversed(story.intents()):
-        n = int(intent["n"])
-        rc = results.get(n, {}).get("rc")
-        if rc in NOTHING_DONE or n in undone or n in by_hand:
-            continue
-        way = str(intent.get("undo", ""))
-        stays = "" if intent.get("undoable") else way or "no way back was recorded"
-        if n in purged:
-            stays = f"what it moved aside was deleted by the purge {purged[n]}"
-        limit, confirm = max(LIMIT, float(intent.get("limit", 0.0))), bool(intent.get("confirm"))
-        carries, needless = bool(intent.get("carries", confirm)), bool(intent.get("needless"))
-        # What a person did in a way of their own left nothing of ours on its host.
-        sure = rc == Rc.DONE or bool(intent.get("by_hand"))
-        step, host, sentence = (str(intent[key]) for key in ("step", "host", "sentence"))
-        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure))
-    return found
-
-
-def leave_the_site(run: str, backs: Iterable[Back], by_hand: Collection[int] = ()) -> None:
-    """Refuse to take a run back beneath what serves the site; a person took those steps back that are `by_hand`.
-
-    Raises:
-        SiteRestsOnIt: steps stay, for longer than it does no harm, by which the site is served; it names all of them.
-    """
-    rest = [back for back in backs if back.carries and back.stays and not back.needless]
-    if not rest:
-        return
-    steps = "; and on ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence}), and that one stays: {b.stays}" for b in rest)
-    # One line for all of them, with what was said before: who types a line for each would be refused for the others.
-    words = " ".join(f"--by-hand {n}" for n in sorted({*by_hand, *(back.n for back in rest)}))
-    which = " and ".join(f"step {back.n}" for back in rest)
-    raise SiteRestsOnIt(
-        f"run {run} is not taken back: what serves the site rests on {steps}. Without the steps around it the site may not "
-        f"start again. Nothing was done. Take {which} back by hand, then say so: python -m converge rollback {run} {words}"
-    )
 
 
 def find_story(link: Link, run: str) -> Story:
@@ -140,6 +56,7 @@ def roll_back(
     is going on; pressed twice it leaves that one alone.
 
     Raises:
+        JournalDamaged: what the run did is not all known; nothing was done.
         SiteRestsOnIt: what serves the site rests on a step that will stay; nothing was done.
         UsageError: the run has no step that is called `by_hand`.
         LockHeld, StateMoved: another run is going on, or a step of one, or a deploy.
@@ -162,7 +79,7 @@ def roll_back(
         journal.make(here)
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
-        backs = with_ways(links, run, plan_rollback(story, by_hand))
+        backs = ways_back(links, app.name, story, by_hand)
         leave_the_site(run, backs, by_hand)
         journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
@@ -256,48 +173,6 @@ def _stopped(at: Back, why: str, backs: Sequence[Back]) -> str:
     return text
 
 
-def way_script(run: str, n: int) -> str:
-    """Shell that says whether a step began (``elsewhere``, ``never``, ``refused``, ``begun``), and prints its way back."""
-    refused = "|".join(str(int(rc)) for rc in (Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED))
-    return f"""J={folder(run)}
-[ -d "$J" ] || {{ echo elsewhere; exit 0; }}
-[ -s "$J/{n}.sh" ] || {{ echo never; exit 0; }}
-case "$(cat "$J/{n}.rc" 2>/dev/null)" in {refused})
-  # One of its acts may have been done before another one was refused: its log has that, which is empty at first.
-  CV_STEP=; eval "$(grep -m 1 '^CV_STEP=' "$J/{n}.sh")"
-  [ ! -e "$CV_STEP/log" ] || [ -s "$CV_STEP/log" ] || {{ echo refused; exit 0; }} ;;
-esac
-echo begun; cat "$J/{n}.undo.sh"
-"""
-
-
-def with_ways(links: Mapping[str, Link], run: str, backs: Iterable[Back]) -> list[Back]:
-    """The same with their recorded ways back, or the reason why they stay for want of that, as their hosts know it.
-
-    Of what stays anyhow and is not sure to have been done it says whether it was: what did nothing keeps nothing back.
-    """
-    return [_found(links, run, back) for back in backs]
-
-
-def _found(links: Mapping[str, Link], run: str, back: Back) -> Back:
-    if back.stays and (back.sure or back.needless):
-        return back
-    if back.host not in links:
-        return replace(back, stays=back.stays or f"{back.host} is not looked after any more")
-    done = links[back.host].exec(way_script(run, back.n), limit=30)
-    word, _, script = done.out.decode(errors="replace").partition("\n")
-    if word == "never":
-        # Its intent was written, and then its script could not be (disk full): whatever lies there of a way back.
-        return replace(back, stays="it never began: nothing to take back", needless=True)
-    if word == "refused":
-        return replace(back, stays="it was refused before it did anything: nothing to take back", needless=True)
-    if back.stays:
-        return back
-    if word != "begun" or not script:
-        return replace(back, stays=f"its way back is not on {back.host}: was it done from another machine?")
-    return replace(back, script=script)
-
-
 def describe(story: Story) -> dict[str, Any]:
     """A run in a few words, for lists."""
     plan, end = story.plan, story.end
@@ -314,5 +189,6 @@ def describe(story: Story) -> dict[str, Any]:
         "steps": len(story.intents()),
         "done": sum(r.get("rc") == 0 for r in results.values()),
         "undone": len(story.undone()),
+        "journal": f"DAMAGED: {story.damage}" if story.damage else "",
         "end": still if end is None else f"{end.get('exit_code')}: {end.get('reason') or 'all well'}",
     }

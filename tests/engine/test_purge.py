@@ -14,12 +14,13 @@ import pytest
 
 from converge import cli
 from converge.attic import AtticFull, Entry, has_room, purge_script, size
+from converge.back import plan_rollback
 from converge.compile import moves_aside
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.guards import GuardFailed
 from converge.journal import stories
 from converge.purge import SoakGoesOn, kept, lines, purge, refuse_soaking
-from converge.rollback import describe, plan_rollback
+from converge.rollback import describe
 from converge.steps import Aside, RemedyContext, Run, Step, Write
 from converge.transport import Link
 from hosts.schema import Inventory

@@ -15,11 +15,12 @@ import pytest
 
 from converge import cli, detached, guards, outside
 from converge.asking import Sample
+from converge.back import JournalDamaged, SiteRestsOnIt, plan_rollback
 from converge.errors import Exit, StateMoved, UsageError
 from converge.journal import JournalError, line, stories
 from converge.lock import Lock
 from converge.prober import Prober
-from converge.rollback import SiteRestsOnIt, describe, plan_rollback, roll_back
+from converge.rollback import describe, roll_back
 from converge.shell import Rc
 from converge.steps import Condition, Mode, Needless, RemedyContext, Run, Step, Unit, Write
 from converge.transport import Link, LocalLink
@@ -234,17 +235,59 @@ def test_what_a_person_did_in_a_way_of_their_own_was_done_although_no_script_is_
         back(stage)
 
 
+def damaged(stage: Stage, of: str) -> None:
+    """The line of this run's journal that says what step A/serve is to do is zeros now."""
+    file = stage.world.home / f".local/state/hkn-migration/runs/{of}/journal.jsonl"
+    lines = file.read_text().splitlines()
+    (number,) = (n for n, text in enumerate(lines) if '"intent"' in text and "A/serve" in text)
+    lines[number] = "\0" * 40
+    file.write_text("".join(f"{text}\n" for text in lines))
+
+
+def test_nothing_is_taken_back_by_a_journal_that_does_not_tell_all(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(stage)
+    damaged(stage, "R1")
+    said = r"\(~/.local/state/\S+/R1/journal.jsonl\) is damaged: line 4 cannot be read; .* step 2 .* copy in reports/R1/"
+    with pytest.raises(JournalDamaged, match=said):
+        back(stage)
+    assert commanded(stage, monkeypatch) == Exit.USAGE
+    assert "damaged: line 4" in capsys.readouterr().err
+    assert stage.holds("A")
+    assert stage.world.unit("app.service", "enabled") == "enabled"
+    copy = stage.world.top / "reports/R1/journal.jsonl"
+    shutil.copy(copy, stage.world.home / ".local/state/hkn-migration/runs/R1/journal.jsonl")
+    with pytest.raises(SiteRestsOnIt, match="rests on step 2 "):
+        back(stage)
+
+
+def test_damage_is_listed_and_shown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(stage)
+    damaged(stage, "R1")
+    for words in (["runs"], ["show", "R1"]):
+        assert typed(stage, monkeypatch, *words) == Exit.HOLDS
+        assert "DAMAGED: line 4 cannot be read; no line says what step 2 was to do" in capsys.readouterr().out
+
+
 def commanded(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """The exit code of ``python -m converge rollback R1 --yes``, with more `words`."""
+    return typed(stage, monkeypatch, "rollback", "R1", "--yes", *words)
+
+
+def typed(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The exit code of ``python -m converge`` with these words."""
 
     @contextmanager
     def reached(_target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
-        assert everything
+        assert everything == (words[0] == "rollback")
         yield stage.world.inv, {"new": stage.link, "control": stage.link}
 
     monkeypatch.setattr(cli, "reached", reached)
     monkeypatch.setattr(cli, "REPORTS", reports(stage))
-    monkeypatch.setattr(sys, "argv", ["converge", "rollback", "R1", "--yes", *words])
+    monkeypatch.setattr(sys, "argv", ["converge", *words])
     return cli.main()
 
 
