@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from converge.errors import UsageError
@@ -43,6 +43,10 @@ class Back:
 
 class JournalDamaged(UsageError):
     """What a run did is not all known: what would stay of it may be what serves the site, or what that rests on."""
+
+
+class LaterRunStands(UsageError):
+    """What a later run did stands on the run: that one is taken back before it."""
 
 
 class SiteRestsOnIt(UsageError):
@@ -129,6 +133,56 @@ case "$(cat "$J/{n}.rc" 2>/dev/null)" in {refused})
 esac
 echo begun; cat "$J/{n}.undo.sh"
 """
+
+
+def leave_later_runs(
+    links: Mapping[str, Link],
+    where: str,
+    known: Iterable[Story],
+    story: Story,
+    backs: Sequence[Back],
+    by_hand: Collection[int] = (),
+) -> None:
+    """Refuse to take a run back beneath a later one; `known` are the runs in the journal of the host `where`.
+
+    A later run stands on it by a step that carries the site and was not taken back, as what serves rests on all that came
+    before; and if the run itself carries the site, by any step that is not taken back and can be: what came after a cutover
+    was done because of it (enabled, the old unit moved away). Anything else a way back leaves alone that was changed since.
+
+    Raises:
+        LaterRunStands: it names the steps of those runs, the newest first.
+        JournalDamaged: what a later run did is not all known.
+    """
+    if all(back.stays for back in backs):
+        return
+    handed = any(b.carries and not b.needless for b in [*backs, *(b for b in plan_rollback(story) if b.n in by_hand)])
+    standing = dict[str, list[Back]]()
+    for later in sorted(known, key=lambda each: each.id, reverse=True):
+        if later.id <= story.id or later.plan.get("rollback") or "purge" in later.plan:
+            continue
+        refuse_damaged(story.id, where, later)
+        if found := _standing(links, later, handed=handed):
+            standing[later.id] = found
+    if not standing:
+        return
+    steps = "; of ".join(
+        f"run {run}: " + ", ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence})" for b in found)
+        for run, found in standing.items()
+    )
+    first = next(iter(standing))
+    raise LaterRunStands(
+        f"run {story.id} is not taken back: it lies beneath what later runs did, and the site may not start again without "
+        f"it. These steps are not taken back: of {steps}. Nothing was done. Take back the newest run first: python -m "
+        f"converge rollback {first}; of a step of it that stays then, say that you took it back: --by-hand N"
+    )
+
+
+def _standing(links: Mapping[str, Link], later: Story, *, handed: bool) -> list[Back]:
+    """The steps by which a later run stands on one, which `handed` the site over or did not."""
+    left = later.left()
+    acted = [back for back in plan_rollback(later) if back.carries or (handed and not back.stays and back.n not in left)]
+    found = with_ways(links, later.id, acted)
+    return [back for back in found if (back.carries and not back.needless) or not back.stays]
 
 
 def ways_back(links: Mapping[str, Link], where: str, story: Story, by_hand: Collection[int] = ()) -> list[Back]:

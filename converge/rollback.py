@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from converge import guards, outside
-from converge.back import Back, leave_the_site, ways_back
-from converge.errors import Exit, StateMoved, UsageError
+from converge.back import Back, leave_later_runs, leave_the_site, ways_back
+from converge.errors import RANK, Exit, StateMoved, UsageError
 from converge.executor import Executor
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, Story, stories
@@ -19,8 +19,15 @@ from converge.prober import Prober
 from converge.record import StepRecord
 from converge.recovery import close_open_runs
 from converge.report.summary import downtime, led, led_text
+from converge.shell import Rc
 from converge.transport import Link
 from hosts.schema import Inventory
+
+Trouble = tuple[Exit, str]
+"""What keeps a rollback from being a success: the exit code that it demands, and the reason."""
+
+DEMANDED = {"refused": Exit.STATE_MOVED, "rolled back": Exit.ROLLED_BACK}
+"""What became of a way back that was not done, and the exit code for it, if it is no plain failure."""
 
 
 def find_story(link: Link, run: str) -> Story:
@@ -35,6 +42,18 @@ def find_story(link: Link, run: str) -> Story:
             return story
     names = ", ".join(story.id for story in known[-5:]) or "none"
     raise UsageError(f"{link.name} has no journal of a run {run}; its last ones are: {names}")
+
+
+def leave_what_stands(
+    links: Mapping[str, Link], app: Link, story: Story, backs: Sequence[Back], by_hand: Collection[int]
+) -> None:
+    """Refuse to take a run back beneath what serves the site, by this run or by a later one.
+
+    Raises:
+        SiteRestsOnIt, LaterRunStands, JournalDamaged: it would be; nothing was done.
+    """
+    leave_the_site(story.id, backs, by_hand)
+    leave_later_runs(links, app.name, stories(app), story, backs, by_hand)
 
 
 def roll_back(
@@ -57,7 +76,7 @@ def roll_back(
 
     Raises:
         JournalDamaged: what the run did is not all known; nothing was done.
-        SiteRestsOnIt: what serves the site rests on a step that will stay; nothing was done.
+        SiteRestsOnIt, LaterRunStands: what serves the site rests on a step that will stay; nothing was done.
         UsageError: the run has no step that is called `by_hand`.
         LockHeld, StateMoved: another run is going on, or a step of one, or a deploy.
         JournalError: the journal, or this machine's folder of the run, cannot be written.
@@ -80,7 +99,7 @@ def roll_back(
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
         backs = ways_back(links, app.name, story, by_hand)
-        leave_the_site(run, backs, by_hand)
+        leave_what_stands(links, app, story, backs, by_hand)
         journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
@@ -109,24 +128,25 @@ def _watched(
     if trouble := prober.start():
         say(trouble)
     try:
-        code, reason, records = _each(executor, run, backs, say)
+        troubles, records = _each(executor, run, backs, say)
     finally:
         say(downtime(prober.stop()))
     if text := led_text(led(records)):
         say(text)
     kept = guards.tree_kept(before, guards.tree_if_readable(executor.journal.link, executor.inv))
     say(kept.text)
-    if before is not None and not kept.holds and code is Exit.HOLDS:
-        code, reason = Exit.FAILS, kept.text
-    return code, reason, records
+    if before is not None and not kept.holds:
+        troubles.append((Exit.FAILS, kept.text))
+    troubles.sort(key=lambda trouble: RANK.index(trouble[0]))
+    code = troubles[0][0] if troubles else Exit.HOLDS
+    return code, "; ".join(text for _, text in troubles) or f"run {run} was taken back", records
 
 
 def _each(
     executor: Executor, run: str, backs: Sequence[Back], say: Callable[[str], None]
-) -> tuple[Exit, str, list[StepRecord]]:
-    """Take back one after the other; the exit code, why it is that, and what became of each."""
-    stop, records = threading.Event(), list[StepRecord]()
-    code, reason = Exit.HOLDS, f"run {run} was taken back"
+) -> tuple[list[Trouble], list[StepRecord]]:
+    """Take back one after the other; what kept it from being all of the run, and what became of each."""
+    stop, troubles, records = threading.Event(), list[Trouble](), list[StepRecord]()
 
     def soon() -> None:
         stop.set()
@@ -135,27 +155,36 @@ def _each(
     with first_interrupt(soon):
         for back in backs:
             if stop.is_set():
-                return Exit.INTERRUPTED, f"it was interrupted before step {back.n}", records
+                return [*troubles, (Exit.INTERRUPTED, f"it was interrupted before step {back.n}")], records
             if back.stays:
                 say(f"step {back.n}, {back.sentence}: {'' if back.needless else 'stays: '}{back.stays}")
-                if code is Exit.HOLDS and not back.needless:
-                    code, reason = Exit.FAILS, f"step {back.n} stays: {back.stays}"
+                if not back.needless:
+                    troubles.append((Exit.FAILS, f"step {back.n} stays: {back.stays}"))
                 continue
-            label = f"take back step {back.n} of run {run}: {back.sentence}"
-            record = executor.run_undo(back.n, back.host, back.script, label, back.limit, confirm=back.confirm)
+            record = _take(executor, run, back, say)
             records.append(record)
-            say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
             if record.result == "done":
-                Journal(run, executor.journal.link, begun=True).write("undone", n=back.n, by=executor.journal.run)
                 continue
-            code, reason = Exit.STATE_MOVED, f"step {back.n} stays: {record.reason}"
-            if record.result != "refused":
-                code = Exit.ROLLED_BACK if record.result == "rolled back" else Exit.FAILS
+            demanded = DEMANDED.get(record.result, Exit.FAILS)
             if record.result != "refused" or back.carries:
-                return code, _stopped(back, record.reason, backs), records
-    if stop.is_set() and code is Exit.HOLDS:
-        return Exit.INTERRUPTED, "it was interrupted in its last step, which was finished", records
-    return code, reason, records
+                return [*troubles, (demanded, _stopped(back, record.reason, backs))], records
+            troubles.append((demanded, f"step {back.n} stays: {record.reason}"))
+    if stop.is_set():
+        troubles.append((Exit.INTERRUPTED, "it was interrupted in its last step, which was finished"))
+    return troubles, records
+
+
+def _take(executor: Executor, run: str, back: Back, say: Callable[[str], None]) -> StepRecord:
+    """Take one step back, and write down in the journal of its run that it was, or that it was changed since."""
+    label = f"take back step {back.n} of run {run}: {back.sentence}"
+    record = executor.run_undo(back.n, back.host, back.script, label, back.limit, confirm=back.confirm)
+    say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
+    theirs = Journal(run, executor.journal.link, begun=True)
+    if record.result == "done":
+        theirs.write("undone", n=back.n, by=executor.journal.run)
+    elif record.rc in {Rc.MOVED, Rc.REFUSED}:
+        theirs.write("left", n=back.n, by=executor.journal.run, reason=record.reason)
+    return record
 
 
 def _stopped(at: Back, why: str, backs: Sequence[Back]) -> str:
