@@ -10,7 +10,7 @@ from converge.journal import NAME, Story, folder
 from converge.shell import Rc
 from converge.transport import Link
 
-NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.REPEATED), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
+NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
 
 
 LIMIT = 300.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +9,16 @@ from typing import Any
 from converge.errors import Exit, LockHeld
 from converge.journal import Journal, Story, fate_script, stories
 from converge.launch import GRACE
+from converge.machine import was_here
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
 from converge.transport import Link
+
+
+def without_result(lost: Mapping[int, StepRecord]) -> str:
+    """What a run says that ends after steps, by number, of which nobody knows how they ended."""
+    steps = "; ".join(f"step {n} ({s.id} at {s.host}: {s.sentence}): {s.reason}" for n, s in lost.items())
+    return f"the journal stays open, the next run looks what became of {steps}"
 
 
 def left_behind(number: int, steps: Sequence[StepRecord]) -> str:
@@ -81,7 +87,7 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     if host not in links:
         return f"{name}: not known, {host} is not looked after any more"
     who = str(story.plan.get("who", "an unknown machine"))
-    if host == CONTROL and who.partition("@")[2] != socket.gethostname():
+    if host == CONTROL and not was_here(story):
         left = float(intent["at"]) + float(intent.get("limit", 0.0)) + GRACE - time.time()
         if left > 0:
             raise LockHeld(

@@ -15,9 +15,10 @@ from converge.executor import Executor
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, Story, stories
 from converge.lock import Lock
+from converge.machine import this_machine
 from converge.prober import Prober
 from converge.record import StepRecord
-from converge.recovery import close_open_runs
+from converge.recovery import close_open_runs, without_result
 from converge.report.summary import downtime, led, led_text
 from converge.shell import Rc
 from converge.transport import Link
@@ -26,7 +27,7 @@ from hosts.schema import Inventory
 Trouble = tuple[Exit, str]
 """What keeps a rollback from being a success: the exit code that it demands, and the reason."""
 
-DEMANDED = {"refused": Exit.STATE_MOVED, "rolled back": Exit.ROLLED_BACK}
+DEMANDED = {"refused": Exit.STATE_MOVED, "rolled back": Exit.ROLLED_BACK, "unknown": Exit.UNKNOWN}
 """What became of a way back that was not done, and the exit code for it, if it is no plain failure."""
 
 
@@ -100,11 +101,15 @@ def roll_back(
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
         backs = ways_back(links, app.name, story, by_hand)
         leave_what_stands(links, app, story, backs, by_hand)
-        journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
+        whose = {"who": who, "machine": this_machine(), "target": inv.name}
+        journal.write("plan", **whose, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
         code, reason, records = _watched(executor, run, backs, say, prober, before)
-        journal.write("end", exit_code=int(code), reason=reason)
+        if executor.lost:
+            say(without_result(executor.lost))
+        else:
+            journal.write("end", exit_code=int(code), reason=reason)
         return code, records
     finally:
         lock.release()

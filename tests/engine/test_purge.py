@@ -135,6 +135,13 @@ def test_purge_that_is_cut_off_has_closed_the_way_back(stage: Stage) -> None:
     assert "deleted by the purge R2" in plan_rollback(stories(stage.link)[0])[0].stays
 
 
+def test_purge_that_left_no_result_keeps_its_journal_open(stage: Stage) -> None:
+    stage.world.kill_steps()
+    assert go(stage) is Exit.UNKNOWN
+    assert [story.is_open for story in stories(stage.link)] == [False, True]
+    assert "looks what became of step 1 (purge-R1 at new: " in stage.said[-1]
+
+
 def test_nothing_outside_an_attic_can_be_named(stage: Stage) -> None:
     with pytest.raises(UsageError, match="no attic of demo"):
         purge_script(stage.world.inv, [Entry(str(stage.world.root), "prod", "shared", 1)])

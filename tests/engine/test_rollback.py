@@ -352,6 +352,19 @@ def test_nothing_is_taken_back_while_somebody_deploys(stage: Stage, monkeypatch:
     assert stage.holds("A")
 
 
+def test_a_way_back_that_left_no_result_keeps_the_journal_open(stage: Stage) -> None:
+    for id in ("A", "B"):
+        stage.add(id, stage.writer(id))
+    stage.go()
+    stage.world.kill_steps()
+    assert back(stage) is Exit.UNKNOWN
+    stage.world.kill_steps(False)
+    assert "looks what became of step 1 (undo-2 at new: take back step 2 of run R1: write B): its process" in stage.said[-1]
+    assert [story.is_open for story in stories(stage.link)] == [False, True]
+    assert back(stage, mine="R3") is Exit.HOLDS
+    assert any("run R2 of ada ended without an end: step 1 (undo-2 at new): it was cut off" in text for text in stage.said)
+
+
 def test_a_rollback_that_is_interrupted_finishes_the_step_and_is_no_success(stage: Stage) -> None:
     for id in ("A", "B"):
         stage.add(id, stage.writer(id))
