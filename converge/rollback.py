@@ -92,15 +92,13 @@ def roll_back(
     try:
         for note in close_open_runs(links, app, mine):
             say(note)
-        story = find_story(app, run)
         _refuse_during_a_deploy(app, inv)
+        backs = _checked(links, app, run, by_hand)
         before = guards.tree_if_readable(app, inv)
         journal = Journal(mine, app)
         journal.make(here)
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
-        backs = ways_back(links, app.name, story, by_hand)
-        leave_what_stands(links, app, story, backs, by_hand)
         whose = {"who": who, "machine": this_machine(), "target": inv.name}
         journal.write("plan", **whose, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
@@ -113,6 +111,14 @@ def roll_back(
         return code, records
     finally:
         lock.release()
+
+
+def _checked(links: Mapping[str, Link], app: Link, run: str, by_hand: Collection[int]) -> list[Back]:
+    """The steps to take back, once it is sure that nothing goes from under the site."""
+    story = find_story(app, run)
+    backs = ways_back(links, app.name, story, by_hand)
+    leave_what_stands(links, app, story, backs, by_hand)
+    return backs
 
 
 def _refuse_during_a_deploy(app: Link, inv: Inventory) -> None:
