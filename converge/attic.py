@@ -136,7 +136,7 @@ def by_run(listing: Listing, stories: Iterable[Story], soak: int, today: date) -
         until = began + timedelta(days=soak)
         stays = "its journal is open: the next run looks what became of it" if story.is_open else ""
         stays = stays or (f"it is kept until {until}, {soak} days after the run" if today < until else "")
-        sentences = dict.fromkeys(str(keys[entry.key]["sentence"]) for entry in mine)
+        sentences = dict.fromkeys(str(keys[entry.key].get("sentence", "")) for entry in mine)
         found.append(Kept(story.id, began, str(story.plan.get("who", "unknown")), tuple(mine), tuple(sentences), stays))
     return found, left
 

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from converge.attic import size
+from converge.back import ways_back
 from converge.ending import ended
 from converge.errors import Declined, Unobservable, UsageError
 from converge.journal import stories
@@ -26,7 +27,7 @@ from converge.purge import kept, refuse_soaking
 from converge.purge import lines as purge_lines
 from converge.purge import purge as purge_now
 from converge.readings.store import Store
-from converge.rollback import describe, find_story, leave_the_site, plan_rollback, roll_back, with_ways
+from converge.rollback import describe, find_story, leave_what_stands, roll_back
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
 from converge.transport import Link, LocalLink, connect, terminal
@@ -69,7 +70,8 @@ def runs(target: Target = "lab") -> None:
         for d in known:
             counts = f"{d['done']} of {d['steps']} steps done" + (f", {d['undone']} taken back" if d["undone"] else "")
             end = textwrap.shorten(d["end"], 200, placeholder=" ...")
-            out.print(f"{d['id']}  {d['of']} by {d['who']}: {counts}; end: {end}", markup=False)
+            damage = f"; journal: {d['journal']}" if d["journal"] else ""
+            out.print(f"{d['id']}  {d['of']} by {d['who']}: {counts}; end: {end}{damage}", markup=False)
         if not known:
             out.print(f"{link.name}: no run has changed anything yet")
         now = holder(link)
@@ -84,12 +86,15 @@ def show(id: RunId, target: Target = "lab") -> None:
     for key, value in describe(story).items():
         if value != "":
             out.print(f"{key + ':':12}{value}", markup=False)
-    results, undone = story.results(), story.undone()
+    results, undone, left = story.results(), story.undone(), story.left()
     for intent in story.intents():
         n = int(intent["n"])
         known = results.get(n, {})
-        state = "taken back" if n in undone else known.get("result") or f"status {known['rc']}" if known else "unknown"
-        out.print(f"\n{n:3} {intent['step']} at {intent['host']}: {intent['sentence']}\n    {state}", markup=False)
+        ended_with = f"status {known['rc']}" if "rc" in known else "unknown"
+        state = "taken back" if n in undone else known.get("result") or ended_with
+        state += "; it was to be taken back, and was changed since" if n in left - undone else ""
+        sentence = intent.get("sentence", "")
+        out.print(f"\n{n:3} {intent['step']} at {intent['host']}: {sentence}\n    {state}", markup=False)
         if known.get("reason"):
             out.print(f"    because: {known['reason']}", markup=False)
         out.print(f"    undo: {intent.get('undo', '')}", markup=False)
@@ -108,14 +113,16 @@ def rollback(
     """Take a run's steps back, the last one first."""
     mended = tuple(by_hand or ())
     with reached(target, everything=True) as (inv, links):
-        backs = with_ways(links, id, plan_rollback(find_story(links[inv.app_host.name], id), mended))
+        app_host = links[inv.app_host.name]
+        story = find_story(app_host, id)
+        backs = ways_back(links, app_host.name, story, mended)
         if not backs and not mended:
             out.print(f"run {id}: nothing to take back")
             return
         for back in backs:
             way = f"STAYS: {back.stays}" if back.stays and not back.needless else back.stays or back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
-        leave_the_site(id, backs, mended)
+        leave_what_stands(links, app_host, story, backs, mended)
         for text in second_logins(links, (back.host for back in backs if back.confirm and not back.stays)):
             out.print(text, markup=False)
         confirm("Take this back?", yes)

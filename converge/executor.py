@@ -76,7 +76,9 @@ class Executor:
         self.workdir, self.control_attic = folder / "work", folder / "attic"
         self.count = 0
         self.in_flight = 0
-        """Number of the step that was begun and of which no result is known; 0 for none."""
+        """Number of the step that was begun and is going on, as far as is known; 0 for none."""
+        self.lost: dict[int, StepRecord] = {}
+        """The steps that left no result, by number: the run's journal stays open, for the next run to look."""
         self.epoch = 0
         """How many steps were sent, whatever became of them; what was read before the last of them proves nothing."""
 
@@ -128,7 +130,10 @@ class Executor:
         if done.rc == Rc.UNLOCKED:
             self.in_flight = 0
             raise ConnectionLost(f"{attempt.host}: {record.reason}: nothing more is done")
-        if attempt.host != self.inv.app_host.name:
+        if record.result == "unknown":
+            # No result is written: it would tell the next run that there is nothing to find out.
+            self.lost[attempt.n] = record
+        elif attempt.host != self.inv.app_host.name:
             words = self._aloud(attempt, f"ended with status {done.rc}")
             self.journal.write("result", words, n=attempt.n, rc=done.rc, result=record.result, reason=record.reason)
         else:

@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,26 @@ from converge.shell import Rc
 from converge.transport import Link
 
 SCHEMA = 1
+LATEST = 1e11
+"""Seconds since the epoch that no clock shows; more cannot be told as a date."""
 NAME = "hkn-migration"
 STATE = f'"$HOME"/.local/state/{NAME}'
-Kind = Literal["plan", "intent", "waiting", "result", "proof", "end", "undone", "purged"]
+Kind = Literal["plan", "intent", "waiting", "result", "proof", "end", "undone", "left", "purged"]
+
+Types = dict[str, tuple[type, ...]]
+STEP: Types = {"n": (int,), "step": (str,), "host": (str,)}
+NEEDED: dict[str, Types] = {
+    "intent": STEP,
+    "waiting": STEP | {"where": (str,), "typed": (str,)},
+    **{kind: {"n": (int,)} for kind in ("result", "undone", "left", "purged")},
+}
+"""Fields without which a line of this kind is none of ours, and their types."""
+TYPED: Types = {
+    **STEP,
+    **{"rc": (int,), "limit": (int, float), "sentence": (str,), "undo": (str,)},
+    **{"who": (str,), "machine": (str,), "rollback": (str,)},
+}
+"""Types of fields wherever they are."""
 
 
 class JournalError(ConvergeError):
@@ -54,6 +71,10 @@ class Story:
 
     id: str
     entries: list[Entry] = field(default_factory=list)
+    unreadable: list[int] = field(default_factory=list)
+    """Numbers of the lines that cannot be read and were once whole."""
+    started: frozenset[int] = frozenset()
+    """Steps whose script lies beside the journal: each of them was begun, or about to be."""
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -87,7 +108,30 @@ class Story:
 
     def undone(self) -> set[int]:
         """Numbers of the steps that were taken back."""
-        return {int(e.data["n"]) for e in self.entries if e.kind == "undone"}
+        return self._numbers("undone")
+
+    def left(self) -> set[int]:
+        """Numbers of the steps that were to be taken back and stay, as what they did was changed since."""
+        return self._numbers("left")
+
+    def untold(self) -> set[int]:
+        """Numbers of the steps that were begun, by what is known of them, and of which no line says what they were to do."""
+        begun = self._numbers("result", "undone", "left", "purged") | self.started
+        return begun - self._numbers("intent")
+
+    @property
+    def damage(self) -> str:
+        """What of the journal is missing that was once written, in words; empty for nothing.
+
+        Each line is written before what it tells of is done: one that a crash cut off tells of nothing, any other may
+        tell of anything.
+        """
+        found = [f"line {n} cannot be read" for n in self.unreadable]
+        found += [f"no line says what step {n} was to do, and it was begun" for n in sorted(self.untold())]
+        return "; ".join(found)
+
+    def _numbers(self, *kinds: Kind) -> set[int]:
+        return {int(e.data["n"]) for e in self.entries if e.kind in kinds}
 
     def purged(self) -> dict[int, str]:
         """Steps of which what they moved aside was deleted, with the run that did it."""
@@ -110,23 +154,57 @@ def line(kind: Kind, **data: Any) -> str:
     return json.dumps({"v": SCHEMA, "kind": kind, "at": round(time.time(), 3), **data}, ensure_ascii=True, sort_keys=True)
 
 
-def parse(id: str, text: str) -> Story:
-    """The story that a journal tells. A line that a crash cut off is left out: what it was about to say did not happen.
+def parse(id: str, text: str, started: Iterable[int] = ()) -> Story:
+    """The story that a journal tells, beside which the scripts of the `started` steps lie.
+
+    A line that a crash cut off is left out: what it was about to say did not happen. Any other one that cannot be read
+    makes the story a damaged one.
 
     Raises:
         JournalError: a line is of a later schema.
     """
-    story = Story(id)
-    for raw in text.splitlines():
+    story = Story(id, started=frozenset(started))
+    lines = text.split("\n")
+    for number, raw in enumerate(lines, 1):
         try:
-            data = json.loads(raw)
-            schema, kind, at = int(data.pop("v")), str(data.pop("kind")), float(data.pop("at"))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            continue
-        if schema > SCHEMA:
-            raise JournalError(f"journal of run {id} is of schema {schema}, not {SCHEMA}: use a newer version")
-        story.entries.append(Entry(kind, at, data))
+            story.entries.append(_entry(id, raw))
+        except ValueError as problem:
+            # What has no line break yet was not written to its end, whatever it looks like.
+            if number < len(lines) and not _cut_off(raw, problem):
+                story.unreadable.append(number)
     return story
+
+
+def _entry(id: str, raw: str) -> Entry:
+    """The entry that a line is.
+
+    Raises:
+        ValueError: it is none.
+        JournalError: it is of a later schema.
+    """
+    try:
+        data: Any = json.loads(raw)
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
+    schema, kind, at = (data.pop(key, None) if isinstance(data, dict) else None for key in ("v", "kind", "at"))
+    if type(schema) is int and schema > SCHEMA:
+        raise JournalError(f"journal of run {id} is of schema {schema}, not {SCHEMA}: use a newer version")
+    if type(schema) is not int or not isinstance(kind, str) or not isinstance(at, int | float) or not 0 <= at < LATEST:
+        raise ValueError("it is no entry")
+    needed = NEEDED.get(kind, {})
+    if any(type(data.get(key)) not in kinds for key, kinds in needed.items()):
+        raise ValueError(f"it is no {kind}")
+    if any(type(data[key]) not in kinds for key, kinds in TYPED.items() if key in data):
+        raise ValueError("a field is of a type that it never has")
+    return Entry(kind, float(at), data)
+
+
+def _cut_off(raw: str, problem: ValueError) -> bool:
+    """Whether a line that could not be read for this `problem` is the beginning of one: it was never written to its end."""
+    if not isinstance(problem, json.JSONDecodeError) or raw[:1] not in {"", "{"}:
+        return False
+    # Nothing was wrong before its end; the reader names where a string or a word begins that has none.
+    return problem.msg.startswith("Unterminated string") or len(raw) - problem.pos < len("false")
 
 
 def folder(run: str) -> str:
@@ -182,9 +260,7 @@ class Journal:
             ConnectionLost: the connection ended, or the run does not hold the lock; nothing was written.
         """
         text = line(kind, **data)
-        done = self.link.exec(
-            held + append_script(self.run, [text]) + (f"( {then} )\nexit 0\n" if then else ""), limit=30
-        )
+        done = self.link.exec(held + append_script(self.run, [text]) + (f"( {then} )\nexit 0\n" if then else ""), limit=30)
         if held and done.rc == Rc.UNLOCKED:
             raise ConnectionLost(f"{self.link.name}: run {self.run} does not hold the lock any more: nothing more is done")
         if done.rc != 0:
@@ -229,23 +305,36 @@ class Journal:
             raise self.failed(f"{what} ({problem.strerror})") from None
 
 
+STORIES = f"""cd {STATE}/runs 2>/dev/null || exit 0
+for r in *; do
+  s=
+  for f in "$r"/*.sh; do
+    n=${{f##*/}}; n=${{n%.sh}}
+    case $n in *[!0-9]*|'') continue ;; esac
+    [ ! -s "$f" ] || s="$s $n"
+  done
+  [ -n "$s" ] || [ -r "$r/journal.jsonl" ] || continue
+  printf '\\036%s\\n%s\\n' "$r" "$s"
+  # Damage can be any byte, also the one that parts the journals here.
+  [ ! -r "$r/journal.jsonl" ] || tr '\\036' '?' <"$r/journal.jsonl" || exit 1
+done
+"""
+"""Shell that prints each run's id, the numbers of the scripts that lie in its folder, and its journal."""
+
+
 def stories(link: Link) -> list[Story]:
     """All runs in a host's journal, oldest first.
 
     Raises:
         JournalError: the folder is there and cannot be read, or a journal is of a later schema.
     """
-    script = (
-        f"cd {STATE}/runs 2>/dev/null || exit 0\n"
-        'for r in *; do [ -r "$r/journal.jsonl" ] || continue; printf "\\036%s\\n" "$r"; cat -- "$r/journal.jsonl"; done'
-    )
-    done = link.exec(script, limit=30)
+    done = link.exec(STORIES, limit=30)
     if done.rc != 0:
         raise JournalError(f"the journals on {link.name} could not be read: {done.err.decode(errors='replace').strip()}")
     found = []
     for part in done.out.decode(errors="replace").split("\036")[1:]:
-        id, _, text = part.partition("\n")
-        found.append(parse(id, text))
+        id, numbers, text = part.split("\n", 2)
+        found.append(parse(id, text, map(int, numbers.split())))
     return sorted(found, key=lambda story: story.id)
 
 

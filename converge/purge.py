@@ -11,7 +11,8 @@ from converge.errors import Exit, UsageError
 from converge.executor import Executor
 from converge.journal import Journal, append_script, line, stories
 from converge.lock import Lock
-from converge.recovery import close_open_runs
+from converge.machine import this_machine
+from converge.recovery import close_open_runs, without_result
 from converge.transport import Link
 from hosts.schema import Inventory
 
@@ -81,7 +82,8 @@ def purge(
             say(note)
         journal = Journal(mine, app)
         executor = Executor(inv, links, "", journal, lock, reports / mine)
-        journal.write("plan", who=who, target=inv.name, purge=[each.run for each, _ in scripts], steps=[])
+        whose = {"who": who, "machine": this_machine(), "target": inv.name}
+        journal.write("plan", **whose, purge=[each.run for each, _ in scripts], steps=[])
         code, reason = Exit.HOLDS, f"what was kept of {len(scripts)} runs is gone"
         for each, script in scripts:
             label = f"delete what is kept of run {each.run} ({size(each.kib)})"
@@ -90,6 +92,9 @@ def purge(
             say(f"run {each.run}: {'purged' if done else f'{record.result}: {record.reason}'}")
             if not done:
                 code, reason = Exit.FAILS, f"run {each.run}: {record.reason}"
+        if executor.lost:
+            say(without_result(executor.lost))
+            return Exit.UNKNOWN
         journal.write("end", exit_code=int(code), reason=reason)
         return code
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +9,16 @@ from typing import Any
 from converge.errors import Exit, LockHeld
 from converge.journal import Journal, Story, fate_script, stories
 from converge.launch import GRACE
+from converge.machine import was_here
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
 from converge.transport import Link
+
+
+def without_result(lost: Mapping[int, StepRecord]) -> str:
+    """What a run says that ends after steps, by number, of which nobody knows how they ended."""
+    steps = "; ".join(f"step {n} ({s.id} at {s.host}: {s.sentence}): {s.reason}" for n, s in lost.items())
+    return f"the journal stays open, the next run looks what became of {steps}"
 
 
 def left_behind(number: int, steps: Sequence[StepRecord]) -> str:
@@ -39,8 +45,11 @@ def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str
         if not story.is_open or story.id == mine:
             continue
         fates = [fate(links, story, intent) for intent in story.dangling()]
+        fates += [_untold(links, story, n) for n in sorted(story.untold())]
         if waiting := story.waiting:
             fates.append(_waited(links, story, waiting))
+        if story.damage:
+            fates.append(f"its journal is damaged ({story.damage}), so it may have done more than is known of it")
         text = "; ".join(fates) or "every step that it began had ended"
         notes.append(f"run {story.id} of {story.plan.get('who', 'unknown')} ended without an end: {text}")
         Journal(story.id, app).write("end", exit_code=int(Exit.UNKNOWN), reason=f"found open by run {mine}: {text}")
@@ -51,6 +60,20 @@ def _waited(links: Mapping[str, Link], story: Story, waiting: Mapping[str, Any])
     """What became of a step for which a run waited when it ended."""
     text = f"it waited for a person to do {waiting.get('step', 'a step')} at {waiting.get('host', '')}"
     return f"{text}; {fate(links, story, waiting)}" if waiting.get("laid") else f"{text}, which shows in what is read now"
+
+
+def _untold(links: Mapping[str, Link], story: Story, n: int) -> str:
+    """What became of a step of which no line says what and where it is: what the first host says that knows of it.
+
+    Raises:
+        LockHeld: it still acts.
+    """
+    answers = {host: _answer(link, story, n) for host, link in links.items()}
+    for host, answer in answers.items():
+        if answer == "acting":
+            raise LockHeld(f"{host}: step {n} of run {story.id} still acts: run again after its end")
+    known = next((answer for answer in answers.values() if answer != "never"), "never")
+    return f"step {n} (of which nothing else is told): {_in_words(known)}"
 
 
 def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> str:
@@ -64,7 +87,7 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     if host not in links:
         return f"{name}: not known, {host} is not looked after any more"
     who = str(story.plan.get("who", "an unknown machine"))
-    if host == CONTROL and who.partition("@")[2] != socket.gethostname():
+    if host == CONTROL and not was_here(story):
         left = float(intent["at"]) + float(intent.get("limit", 0.0)) + GRACE - time.time()
         if left > 0:
             raise LockHeld(
@@ -72,8 +95,16 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
                 f"still act: run again there, or in {left / 60:.0f} min"
             )
         return f"{name}: not known from here, it ran on the machine of {who}"
-    answer = links[host].exec(fate_script(story.id, n), limit=15).out.decode(errors="replace").strip()
+    answer = _answer(links[host], story, n)
     if answer == "acting":
         raise LockHeld(f"{host}: {name} of run {story.id} still acts: run again after its end")
+    return f"{name}: {_in_words(answer)}"
+
+
+def _answer(link: Link, story: Story, n: int) -> str:
+    return link.exec(fate_script(story.id, n), limit=15).out.decode(errors="replace").strip()
+
+
+def _in_words(answer: str) -> str:
     ends = {"never": "it never began", "cut": "it was cut off while it acted, and may have done a part"}
-    return f"{name}: {ends.get(answer, 'it was done' if answer == '0' else f'it ended with status {answer}')}"
+    return ends.get(answer, "it was done" if answer == "0" else f"it ended with status {answer}")

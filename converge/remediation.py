@@ -169,8 +169,10 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
     if demanded is Exit.INTERRUPTED:
         return demanded, "interrupted: it stopped after the step that was going on"
     lost_text = f"held before the run and does not hold now: {names}"
+    unknown = [f"{s.id} at {s.host}: {s.reason}" for s in session.record.steps if s.result == "unknown"]
+    why = "; ".join(dict.fromkeys(unknown)) if demanded is Exit.UNKNOWN and unknown else "see the steps of the run"
     if demanded and comes_before(demanded, Exit.STATE_MOVED):
-        return demanded, "see the steps of the run" + (f"; {lost_text}" if names else "")
+        return demanded, why + (f"; {lost_text}" if names else "")
     if names:
         return Exit.FAILS, lost_text
     if demanded is not None:

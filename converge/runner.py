@@ -14,12 +14,13 @@ from converge.interrupts import first_interrupt
 from converge.journal import Journal, stories
 from converge.launch import CONTROL
 from converge.lock import Lock, holder
+from converge.machine import this_machine
 from converge.mending import Mender, Prove
 from converge.plan import Failing, Plan, block, fill, sketch
 from converge.prober import Prober
 from converge.readings import Reader
 from converge.record import Record
-from converge.recovery import close_open_runs, left_behind
+from converge.recovery import close_open_runs, left_behind, without_result
 from converge.statements import Outcome, Statement
 from converge.steps import Remedy
 from converge.transport import Link
@@ -120,7 +121,8 @@ class Runner:
             self.record.notes += close_open_runs(self.links, self.app, self.record.id)
             self._guards_before(plan)
             steps = [{"id": s.id, "host": s.host, "sentence": s.sentence} for s in plan.steps]
-            self.journal.write("plan", who=self.who, target=self.inv.name, version=self.record.version, steps=steps)
+            whose = {"who": self.who, "machine": this_machine(), "target": self.inv.name, "version": self.record.version}
+            self.journal.write("plan", **whose, steps=steps)
         except BaseException:
             self.lock.release()
             raise
@@ -181,14 +183,15 @@ class Runner:
     def finish(self, exit_code: int, reason: str) -> str:
         """Stop the prober, close the journal, free the lock. What prevented that, empty for nothing; raises for no host.
 
-        The journal of a run that was left in the middle of a step stays open, for the next run to look what became of it.
+        The journal of a run with a step of which nobody knows what became of it stays open, for the next run to look.
         """
         try:
             if self.prober is not None:
                 self.record.probe = self.prober.stop()
             if self._left or self.executor.in_flight:
-                self.record.notes.append(text := left_behind(self.executor.in_flight, self.record.steps))
-                self.say(text)
+                self._note(left_behind(self.executor.in_flight, self.record.steps))
+            elif self.executor.lost:
+                self._note(without_result(self.executor.lost))
             elif step := self.hands.waits_for:
                 waits = f"it waits for a person to do {step}"
                 self.record.notes.append(f"the journal stays open, {waits}: the next run goes on from what it finds")
@@ -200,6 +203,10 @@ class Runner:
         finally:
             self.lock.release()
         return ""
+
+    def _note(self, text: str) -> None:
+        self.record.notes.append(text)
+        self.say(text)
 
     # While a person is waited for ---------------------------------------------------------------------------------------
 

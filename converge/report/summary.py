@@ -219,7 +219,7 @@ def _abnormal(record: Record) -> str:
         Exit.LOCK_HELD: "Not begun: another run is at work on this target",
         Exit.STATE_MOVED: "Stopped: the state moved under the plan",
         Exit.ROLLED_BACK: "Rolled back: the old state serves again",
-        Exit.UNKNOWN: "Unknown: the connection was lost while something was being done",
+        Exit.UNKNOWN: "Unknown: how something that was done ended is not known, or could not be kept",
         Exit.UNREACHABLE: "Not known: a host could not be reached",
         Exit.PUBLISHING_FAILED: "All well, but publishing the report failed",
         Exit.DECLINED: "Nothing was done: declined at the prompt",

@@ -54,9 +54,12 @@ class Site:
         return [*self.world.root.glob(name), *self.top.glob(f"reports/*/work/{name}")]
 
     def record(self) -> dict[str, Any]:
-        newest = sorted((self.top / "reports").glob("*/run.json"))[-1]
-        read: dict[str, Any] = json.loads(newest.read_text())
+        read: dict[str, Any] = json.loads((self.newest() / "run.json").read_text())
         return read
+
+    def newest(self) -> Path:
+        """The folder of the last session."""
+        return sorted((self.top / "reports").glob("*/run.json"))[-1].parent
 
     def results(self) -> list[str]:
         """Of the two steps, as planned for the first host."""

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from converge import hands
+from converge.back import plan_rollback
 from converge.by_hand import duration, hand_script, in_words
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.guards import NotAllowed
 from converge.journal import stories
 from converge.launch import Attempt
 from converge.plan import Failing, Plan
-from converge.rollback import describe, plan_rollback, roll_back
+from converge.rollback import describe, roll_back
 from converge.runner import Runner
 from converge.shell import NICED
 from converge.steps import Condition, RemedyContext, Run, Sign, Step, Write

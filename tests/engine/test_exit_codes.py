@@ -17,6 +17,8 @@ import pytest
 from converge.errors import Exit
 from converge.journal import stories
 from converge.lock import Lock, holder
+from converge.report.json import record_of
+from converge.report.summary import headline
 from converge.transport import LocalLink
 from hosts.schema import Inventory
 from tests.engine.site import Site, mending
@@ -146,6 +148,21 @@ def test_a_connection_that_is_lost_after_a_step_is_13_too(site: Site) -> None:
     code, out = ended(site, "--remediate", "--yes")
     assert code == Exit.UNKNOWN, out
     assert "the journal stays open" in out
+    (story,) = stories(LocalLink())
+    assert story.is_open
+
+
+def test_a_step_that_left_no_result_is_13_and_nothing_is_said_of_the_connection(site: Site) -> None:
+    site.world.kill_steps()
+    code, out = ended(site, "--remediate", "--yes")
+    assert code == Exit.UNKNOWN, out
+    assert site.results() == ["unknown", "not reached"]
+    record = record_of((site.newest() / "run.json").read_text(), "")
+    assert record.exit_reason == "A-1/wait at new: its process disappeared without a result"
+    assert headline(record).text == (
+        "Unknown: how something that was done ended is not known, or could not be kept. "
+        "A-1/wait at new: its process disappeared without a result"
+    )
     (story,) = stories(LocalLink())
     assert story.is_open
 

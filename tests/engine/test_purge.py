@@ -14,12 +14,13 @@ import pytest
 
 from converge import cli
 from converge.attic import AtticFull, Entry, has_room, purge_script, size
+from converge.back import plan_rollback
 from converge.compile import moves_aside
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.guards import GuardFailed
 from converge.journal import stories
 from converge.purge import SoakGoesOn, kept, lines, purge, refuse_soaking
-from converge.rollback import describe, plan_rollback
+from converge.rollback import describe
 from converge.steps import Aside, RemedyContext, Run, Step, Write
 from converge.transport import Link
 from hosts.schema import Inventory
@@ -132,6 +133,13 @@ def test_purge_that_is_cut_off_has_closed_the_way_back(stage: Stage) -> None:
         go(stage)
     assert not (attic(stage) / "R1").exists()
     assert "deleted by the purge R2" in plan_rollback(stories(stage.link)[0])[0].stays
+
+
+def test_purge_that_left_no_result_keeps_its_journal_open(stage: Stage) -> None:
+    stage.world.kill_steps()
+    assert go(stage) is Exit.UNKNOWN
+    assert [story.is_open for story in stories(stage.link)] == [False, True]
+    assert "looks what became of step 1 (purge-R1 at new: " in stage.said[-1]
 
 
 def test_nothing_outside_an_attic_can_be_named(stage: Stage) -> None:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from converge import cli, detached, guards, outside
+from converge import detached, guards, outside
 from converge.asking import Sample
+from converge.back import JournalDamaged, SiteRestsOnIt, plan_rollback
 from converge.errors import Exit, StateMoved, UsageError
 from converge.journal import JournalError, line, stories
 from converge.lock import Lock
 from converge.prober import Prober
-from converge.rollback import SiteRestsOnIt, describe, plan_rollback, roll_back
+from converge.rollback import describe, roll_back
 from converge.shell import Rc
 from converge.steps import Condition, Mode, Needless, RemedyContext, Run, Step, Unit, Write
-from converge.transport import Link, LocalLink
+from converge.transport import LocalLink
 from hosts.schema import Inventory
+from tests.engine.backwards import back, commanded, damaged, noted, reports, typed
 from tests.engine.stage import Severed, Stage, build_stage
 from tests.engine.test_detached import PROGRAM
 from tests.engine.world import build
@@ -33,10 +33,6 @@ from tests.engine.world import build
 def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.chdir(tmp_path)
     return build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
-
-
-def reports(stage: Stage) -> Path:
-    return stage.world.top / "reports"
 
 
 def test_rollback_takes_a_run_back_in_reverse(stage: Stage) -> None:
@@ -77,6 +73,42 @@ def test_rollback_leaves_what_somebody_changed_and_takes_the_rest_back(stage: St
     assert "changed since" in records[0].reason
     assert not (stage.world.root / "A").exists()
     assert (stage.world.root / "B").read_text() == "a hand's"
+
+
+def test_of_several_reasons_the_first_in_rank_is_told_and_all_are_written_down(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def several(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/fail", "new", "fail", (Run("true"),), undo=(Run("exit 1"),))
+        yield from stage.writer("A")(_)
+        yield Step("A/push", "new", "push", (Run("true"),), undo="it is a person's")
+
+    stage.add("A", several)
+    stage.go()
+    (stage.world.root / "A").write_text("a hand's")
+    lost = guards.Guard("data", False, "LOST DATA: 1 files")
+    monkeypatch.setattr(guards, "tree_kept", lambda _before, _after: lost)
+    assert back(stage) is Exit.STATE_MOVED
+    end = stories(stage.link)[1].end
+    assert end
+    assert end["exit_code"] == Exit.STATE_MOVED
+    stays, pushed, stopped, data = end["reason"].split("; ")
+    assert stays.startswith("step 2 stays: ")
+    assert pushed == "step 3 stays: none: it is a person's"
+    assert stopped.startswith("stopped at step 1: ")
+    assert data == "LOST DATA: 1 files"
+
+
+def test_an_interrupt_comes_before_what_stays(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.add("B", stage.writer("B"))
+    stage.go()
+    (stage.world.root / "B").write_text("a hand's")
+    stage.said = Interrupting()
+    assert back(stage) is Exit.INTERRUPTED
+    end = stories(stage.link)[1].end
+    assert end
+    assert end["reason"].startswith("it was interrupted in its last step, which was finished; step 2 stays: ")
 
 
 def test_what_stays_and_is_missed_is_no_success(stage: Stage) -> None:
@@ -202,12 +234,6 @@ def test_a_start_of_which_a_part_was_done_before_it_was_refused_stays(stage: Sta
         back(stage)
 
 
-def noted(stage: Stage, *lines: str) -> None:
-    """More lines in the journal of the run."""
-    with next(stage.world.home.rglob("journal.jsonl")).open("a") as journal:
-        journal.writelines(f"{text}\n" for text in lines)
-
-
 SERVES: dict[str, Any] = {"n": 2, "step": "B/serve", "host": "new", "sentence": "let it serve", "carries": True}
 RESULT = line("result", n=2, rc=0)
 
@@ -234,18 +260,32 @@ def test_what_a_person_did_in_a_way_of_their_own_was_done_although_no_script_is_
         back(stage)
 
 
-def commanded(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The exit code of ``python -m converge rollback R1 --yes``, with more `words`."""
+def test_nothing_is_taken_back_by_a_journal_that_does_not_tell_all(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(stage)
+    damaged(stage, "R1")
+    said = r"\(~/.local/state/\S+/R1/journal.jsonl\) is damaged: line 4 cannot be read; .* step 2 .* copy in reports/R1/"
+    with pytest.raises(JournalDamaged, match=said):
+        back(stage)
+    assert commanded(stage, monkeypatch) == Exit.USAGE
+    assert "damaged: line 4" in capsys.readouterr().err
+    assert stage.holds("A")
+    assert stage.world.unit("app.service", "enabled") == "enabled"
+    copy = stage.world.top / "reports/R1/journal.jsonl"
+    shutil.copy(copy, stage.world.home / ".local/state/hkn-migration/runs/R1/journal.jsonl")
+    with pytest.raises(SiteRestsOnIt, match="rests on step 2 "):
+        back(stage)
 
-    @contextmanager
-    def reached(_target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
-        assert everything
-        yield stage.world.inv, {"new": stage.link, "control": stage.link}
 
-    monkeypatch.setattr(cli, "reached", reached)
-    monkeypatch.setattr(cli, "REPORTS", reports(stage))
-    monkeypatch.setattr(sys, "argv", ["converge", "rollback", "R1", "--yes", *words])
-    return cli.main()
+def test_damage_is_listed_and_shown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(stage)
+    damaged(stage, "R1")
+    for words in (["runs"], ["show", "R1"]):
+        assert typed(stage, monkeypatch, *words) == Exit.HOLDS
+        assert "DAMAGED: line 4 cannot be read; no line says what step 2 was to do" in capsys.readouterr().out
 
 
 def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:
@@ -269,15 +309,6 @@ def handed_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.add("A", remedy)
     stage.go()
     assert stage.holds("A")
-
-
-def back(stage: Stage, **changes: Any) -> Exit:
-    def dial(_inv: Inventory, _host: str) -> Link:
-        return LocalLink()
-
-    return roll_back(
-        stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, reports(stage), dial, **changes
-    )[0]
 
 
 def test_the_way_back_of_a_confirmed_step_is_confirmed_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +350,19 @@ def test_nothing_is_taken_back_while_somebody_deploys(stage: Stage, monkeypatch:
     with pytest.raises(StateMoved, match="a deploy is going on"):
         back(stage)
     assert stage.holds("A")
+
+
+def test_a_way_back_that_left_no_result_keeps_the_journal_open(stage: Stage) -> None:
+    for id in ("A", "B"):
+        stage.add(id, stage.writer(id))
+    stage.go()
+    stage.world.kill_steps()
+    assert back(stage) is Exit.UNKNOWN
+    stage.world.kill_steps(False)
+    assert "looks what became of step 1 (undo-2 at new: take back step 2 of run R1: write B): its process" in stage.said[-1]
+    assert [story.is_open for story in stories(stage.link)] == [False, True]
+    assert back(stage, mine="R3") is Exit.HOLDS
+    assert any("run R2 of ada ended without an end: step 1 (undo-2 at new): it was cut off" in text for text in stage.said)
 
 
 def test_a_rollback_that_is_interrupted_finishes_the_step_and_is_no_success(stage: Stage) -> None:

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from converge import machine, runner
 from converge.errors import ConnectionLost, Exit, LockHeld, StateMoved, Unobservable
 from converge.guards import GuardFailed, Tree
-from converge.journal import JournalError, line, parse, stories
+from converge.journal import JournalError, Story, line, parse, stories
 from converge.lock import Lock, holder
+from converge.machine import this_machine, was_here
 from converge.mending import StaleProof
 from converge.plan import Failing
+from converge.purge import purge
 from converge.record import Verdict
 from converge.recovery import fate
+from converge.rollback import roll_back
 from converge.statements import Outcome
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Write
 from converge.transport import LocalLink
 from hosts.schema import Inventory
 from tests.engine.stage import Severed, Stage, build_stage, results
-from tests.engine.world import build
+from tests.engine.world import World, build
+
+
+@pytest.fixture
+def world(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> World:
+    return build(tmp_path, inventory, monkeypatch)
 
 
 @pytest.fixture
@@ -195,6 +205,31 @@ def test_step_that_was_left_keeps_its_journal_open(stage: Stage) -> None:
     assert story.is_open
 
 
+@pytest.mark.parametrize("host", ["new", "control"])
+def test_step_that_left_no_result_keeps_its_journal_open_and_the_next_run_looks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    def two(ctx: RemedyContext) -> Iterator[Step]:
+        yield Step("A/1", host, "vanish", (Write(f"{stage.world.root if host == 'new' else ctx.workdir}/A", "x"),))
+
+    stage.add("A", two)
+    stage.world.kill_steps()
+    monkeypatch.setattr(machine, "this_machine", lambda: "mine")
+    monkeypatch.setattr(runner, "this_machine", lambda: "mine")
+    made, plan, demanded = stage.go()
+    stage.world.kill_steps(False)
+    assert demanded is Exit.UNKNOWN
+    assert results(plan) == {"A/1": "unknown"}
+    said = f"looks what became of step 1 (A/1 at {host}: vanish): its process disappeared without a result"
+    assert any(said in text for text in made.record.notes)
+    (story,) = stories(stage.link)
+    assert story.is_open
+    assert 1 in {intent["n"] for intent in story.dangling()}
+    second = stage.runner("R2")
+    assert second.look_back() is True
+    assert f"step 1 (A/1 at {host}): it was cut off while it acted, and may have done a part" in second.record.notes[0]
+
+
 def test_step_begun_on_another_machine_is_waited_for_until_it_must_have_ended() -> None:
     text = line("plan", who="bob@elsewhere") + "\n" + line("intent", n=1, host="control", step="D/1", limit=60.0)
     story = parse("R1", text)
@@ -203,6 +238,63 @@ def test_step_begun_on_another_machine_is_waited_for_until_it_must_have_ended() 
     with pytest.raises(LockHeld, match=r"begun on the machine of bob@elsewhere.* may still act: run again there, or in"):
         fate({"control": link}, story, intent)
     assert "not known from here" in fate({"control": link}, story, {**intent, "at": time.time() - 3600})
+
+
+@pytest.fixture
+def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes this the machine whose id is the word, 32 times; none for the empty word."""
+
+    def take(word: str) -> None:
+        (tmp_path / "machine-id").write_text(f"{word * 32}\n")
+        monkeypatch.setattr(machine, "MACHINE_ID", tmp_path / ("machine-id" if word else "none"))
+
+    return take
+
+
+def begun_here(**plan: str) -> Story:
+    who = f"bob@{socket.gethostname()}"
+    lines = [line("plan", **{"who": who, **plan}), line("intent", n=1, host="control", step="D/1", limit=60.0)]
+    return parse("R1", "".join(f"{text}\n" for text in lines))
+
+
+def test_machine_of_the_same_name_is_another_one(world: World, laptop: Callable[[str], None]) -> None:
+    laptop("a")
+    story = begun_here(machine=this_machine())
+    assert this_machine() not in {"", "a" * 32}
+    assert fate({"control": world.link}, story, story.dangling()[0]) == "step 1 (D/1 at control): it never began"
+    laptop("b")
+    with pytest.raises(LockHeld, match="which cannot be asked from here"):
+        fate({"control": world.link}, story, story.dangling()[0])
+
+
+def test_machine_is_the_same_by_whatever_name_and_another_with_another_home(
+    laptop: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop("a")
+    story = begun_here(who="bob@wlan-17", machine=this_machine())
+    assert was_here(story)
+    monkeypatch.setenv("HOME", "/home/eve")
+    assert not was_here(story)
+
+
+def test_where_a_machine_has_no_id_its_name_tells(laptop: Callable[[str], None]) -> None:
+    laptop("")
+    assert this_machine() == ""
+    assert was_here(begun_here(machine=""))
+    assert was_here(begun_here())
+    assert not was_here(begun_here(who="bob@elsewhere"))
+    laptop("u")
+    assert this_machine() == ""
+    laptop("a")
+    assert was_here(begun_here()), "a journal of before machines were told apart"
+
+
+def test_every_run_says_on_which_machine_it_was_begun(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, stage.world.top / "reports")
+    purge(stage.world.inv, {"new": stage.link}, [], "R3", "ada", stage.said.append, stage.world.top / "reports")
+    assert [story.plan["machine"] for story in stories(stage.link)] == [this_machine()] * 3
 
 
 def test_run_that_loses_shared_data_says_so(stage: Stage) -> None:

@@ -68,6 +68,14 @@ class World:
         file = self.home / "said"
         return file.read_text().splitlines() if file.exists() else []
 
+    def kill_steps(self, kill: bool = True) -> None:
+        """From now on whoever watches over a step's program is killed as it begins, and leaves no result."""
+        fake = self.top / "bin/timeout"
+        fake.write_text('#!/bin/sh\n[ "$1$2" != -k180 ] || kill -s KILL $PPID\nexec /usr/bin/timeout "$@"\n')
+        fake.chmod(0o755)
+        if not kill:
+            fake.unlink()
+
     def unit(self, name: str, kind: str) -> str:
         file = self.home / "units-state" / f"{name}.{kind}"
         return file.read_text().strip() if file.exists() else ""

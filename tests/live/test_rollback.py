@@ -43,12 +43,14 @@ def story(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Story:
     run = rig.remediate()
     thread.join(10)
     assert run.folder
-    # Whoever takes it back may sit at another machine, which has nothing of the run but the host's journal.
+    # Whoever takes it back may sit at another machine, which has nothing of the run but what is on the hosts.
     shutil.rmtree(run.folder)
+    home = tmp_path_factory.mktemp("home")
+    desk = environment(os.environ.items()) | {"HOME": str(home), "XDG_STATE_HOME": f"{home}/.local/state"}
     with asked(rig, tmp_path_factory.mktemp("asked")) as probe:
         done = subprocess.run(
             [sys.executable, "-m", "converge", "rollback", run.folder.name, "--target", rig.target, "--yes"], cwd=TOP,
-            env=environment(os.environ.items()), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=desk, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=400, check=False,
         )  # fmt: skip
     print(done.stdout)

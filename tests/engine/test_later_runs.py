@@ -1,0 +1,157 @@
+"""A run is not taken back beneath what later ones did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converge.back import JournalDamaged, LaterRunStands
+from converge.errors import Exit
+from converge.journal import line, stories
+from converge.shell import Rc
+from converge.steps import Condition, Needless, RemedyContext, Run, Step, Unit, Write
+from hosts.schema import Inventory
+from tests.engine.backwards import back, commanded, damaged, noted, typed
+from tests.engine.stage import Severed, Stage, build_stage
+from tests.engine.world import build
+
+
+@pytest.fixture
+def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.chdir(tmp_path)
+    return build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
+
+
+def base(_: RemedyContext, stage: Stage) -> Iterator[Step]:
+    """A run's steps that come before the site is handed over: the unit's file, and something else."""
+    acts = (Write(f"{stage.world.root}/unit", "ConditionHost=new"), Write(f"{stage.world.root}/A", "x"))
+    yield Step("A/unit", "new", "write the unit", acts)
+
+
+def serving(stage: Stage, **changes: Any) -> Callable[[RemedyContext], Iterator[Step]]:
+    """A remedy that hands the site over, and enables what serves then."""
+    words: dict[str, Any] = {"undo": (Run(f"echo migrate | put {stage.world.root}/served 644"),), "serves": True, **changes}
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("B/serve", "new", "let it serve", (Run(f"echo prod | put {stage.world.root}/served 644"),), **words)
+        yield Step("B/enable", "new", "enable it", (Unit("enable", "app.service"), Write(f"{stage.world.root}/B", "x")))
+
+    return remedy
+
+
+def two_runs(stage: Stage, **changes: Any) -> None:
+    """R1 writes the unit's file; R2 hands the site over, by a step with `changes`, and enables it."""
+    (stage.world.root / "unit").write_text("ConditionHost=old")
+    stage.add("A", partial(base, stage=stage))
+    stage.go("R1")
+    stage.add("B", serving(stage, **changes))
+    stage.go("R2")
+
+
+def unit_file(stage: Stage) -> str:
+    return (stage.world.root / "unit").read_text()
+
+
+def test_a_run_is_not_taken_back_beneath_a_later_cutover(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_runs(stage)
+    with pytest.raises(
+        LaterRunStands, match=r"of run R2: step 1 \(B/serve at new: let it serve\). .*rollback R2; of a step"
+    ):
+        back(stage, mine="R3")
+    assert commanded(stage, monkeypatch) == Exit.USAGE
+    assert "Take back the newest run first: python -m converge rollback R2" in capsys.readouterr().err
+    assert unit_file(stage) == "ConditionHost=new"
+    assert [story.id for story in stories(stage.link)] == ["R1", "R2"]
+
+
+def test_the_newest_run_first_and_then_the_one_before_bring_the_site_back(stage: Stage) -> None:
+    two_runs(stage)
+    assert back(stage, run="R2", mine="R3") is Exit.HOLDS
+    assert (stage.world.root / "served").read_text() == "migrate\n"
+    assert stage.world.unit("app.service", "enabled") == "disabled"
+    assert back(stage, run="R1", mine="R4") is Exit.HOLDS
+    assert unit_file(stage) == "ConditionHost=old"
+
+
+def test_a_later_cutover_that_stays_is_taken_back_by_a_person_first(stage: Stage) -> None:
+    two_runs(stage, undo="which unit served is not known")
+    with pytest.raises(LaterRunStands, match="of run R2: step 1 "):
+        back(stage, mine="R3")
+    assert back(stage, run="R2", mine="R3", by_hand=(1,)) is Exit.HOLDS
+    assert back(stage, run="R1", mine="R4") is Exit.HOLDS
+    assert unit_file(stage) == "ConditionHost=old"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"when": (Condition("nothing serves", "false"),)},
+        {"undo": Needless("it ran before")},
+        {"serves": False},
+    ],
+    ids=["refused", "needless", "no cutover"],
+)
+def test_a_later_run_that_carries_nothing_keeps_no_run_from_being_taken_back(stage: Stage, changes: dict[str, Any]) -> None:
+    two_runs(stage, **changes)
+    assert back(stage, mine="R3") is Exit.HOLDS
+    assert unit_file(stage) == "ConditionHost=old"
+
+
+def test_a_later_cutover_that_its_host_put_back_keeps_no_run_from_being_taken_back(stage: Stage) -> None:
+    two_runs(stage)
+    noted(stage, line("result", n=1, rc=int(Rc.ROLLED_BACK)), run="R2")
+    assert back(stage, mine="R3") is Exit.HOLDS
+
+
+def enabled_later(stage: Stage) -> None:
+    """R1 writes the unit's file and hands the site over; R2 enables it and moves the old unit away."""
+    stage.add("A", partial(base, stage=stage))
+    stage.add("S", serving(stage, confirm=None))
+    stage.statements["S"] = replace(stage.statements["S"], needs=("A",))
+
+    def later(_: RemedyContext) -> Iterator[Step]:
+        yield Step("C/1", "new", "turn the old off", (Unit("disable", "app-old.service"),))
+        yield Step("C/2", "new", "note it", (Write(f"{stage.world.root}/C", "x"),))
+
+    stage.go("R1")
+    (stage.world.root / "S").write_text("x")
+    stage.add("C", later)
+    stage.go("R2")
+
+
+def test_a_cutover_is_not_taken_back_beneath_what_a_later_run_did_because_of_it(stage: Stage) -> None:
+    stage.world.link.exec("systemctl --user enable app-old.service", limit=9)
+    enabled_later(stage)
+    assert stage.world.unit("app-old.service", "enabled") == "disabled"
+    with pytest.raises(LaterRunStands, match=r"of run R2: step 2 .*, step 1 \(C/1 at new: turn the old off\)"):
+        back(stage, mine="R3")
+    assert back(stage, run="R2", mine="R3") is Exit.HOLDS
+    assert back(stage, mine="R4") is Exit.HOLDS
+    assert stage.world.unit("app-old.service", "enabled") == "enabled"
+    assert (stage.world.root / "served").read_text() == "migrate\n"
+
+
+def test_what_a_later_run_did_and_somebody_changed_since_keeps_the_one_before_for_ever_no_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enabled_later(stage)
+    (stage.world.root / "C").write_text("a hand's")
+    assert back(stage, run="R2", mine="R3") is Exit.STATE_MOVED
+    assert typed(stage, monkeypatch, "show", "R2") == Exit.HOLDS
+    assert "; it was to be taken back, and was changed since" in capsys.readouterr().out
+    assert back(stage, mine="R4") is Exit.HOLDS
+
+
+def test_a_later_run_of_which_not_all_is_told_keeps_one_from_being_taken_back(stage: Stage) -> None:
+    two_runs(stage)
+    damaged(stage, "R2", "B/serve")
+    with pytest.raises(JournalDamaged, match="run R1 is not taken back: the journal of run R2, which came after it, on "):
+        back(stage, mine="R3")
+    assert unit_file(stage) == "ConditionHost=new"
