@@ -15,6 +15,7 @@ from converge.executor import Executor
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, Story, folder, stories
 from converge.lock import Lock
+from converge.losses import losses, told, weighed
 from converge.prober import Prober
 from converge.record import StepRecord
 from converge.recovery import close_open_runs
@@ -35,9 +36,9 @@ class Back:
     """One step to take back, or the reason why it stays as it is.
 
     Its way back has `limit` seconds, and is confirmed from outside if the step was (`confirm`): the way back of a cutover is
-    a cutover. `needless` is one that stays and does no harm. What serves the site rests on one that `carries`: on that, what
-    came before it; and what came after it (enabled, the old unit moved away) was done because of it. One that is `sure` was
-    done, so its host need not be asked whether it was.
+    a cutover. It may cost the site what the step was expected to (`interrupts`). `needless` is one that stays and does no
+    harm. What serves the site rests on one that `carries`: on that, what came before it; and what came after it (enabled,
+    the old unit moved away) was done because of it. One that is `sure` was done, so its host need not be asked for that.
     """
 
     n: int
@@ -52,6 +53,7 @@ class Back:
     needless: bool = False
     sure: bool = False
     script: str = ""
+    interrupts: float | None = None
 
 
 class SiteRestsOnIt(UsageError):
@@ -84,7 +86,8 @@ def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
         # What a person did in a way of their own left nothing of ours on its host.
         sure = rc == Rc.DONE or bool(intent.get("by_hand"))
         step, host, sentence = (str(intent[key]) for key in ("step", "host", "sentence"))
-        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure))
+        cost = intent.get("interrupts")
+        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure, interrupts=cost))
     return found
 
 
@@ -194,13 +197,16 @@ def _watched(
     try:
         code, reason, records = _each(executor, run, backs, say)
     finally:
-        say(downtime(prober.stop()))
+        say(downtime(probe := prober.stop()))
     if text := led_text(led(records)):
         say(text)
     kept = guards.tree_kept(before, guards.tree_if_readable(executor.journal.link, executor.inv))
     say(kept.text)
     if before is not None and not kept.holds and code is Exit.HOLDS:
         code, reason = Exit.FAILS, kept.text
+    if found := losses(probe, records):
+        say(told(found))
+        code, reason = weighed((code, reason), found) or (code, reason)
     return code, reason, records
 
 
@@ -225,7 +231,9 @@ def _each(
                     code, reason = Exit.FAILS, f"step {back.n} stays: {back.stays}"
                 continue
             label = f"take back step {back.n} of run {run}: {back.sentence}"
-            record = executor.run_undo(back.n, back.host, back.script, label, back.limit, confirm=back.confirm)
+            record = executor.run_undo(
+                back.n, back.host, back.script, label, back.limit, confirm=back.confirm, interrupts=back.interrupts
+            )
             records.append(record)
             say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
             if record.result == "done":

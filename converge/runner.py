@@ -14,6 +14,7 @@ from converge.interrupts import first_interrupt
 from converge.journal import Journal, stories
 from converge.launch import CONTROL
 from converge.lock import Lock, holder
+from converge.losses import Loss, losses
 from converge.mending import Mender, Prove
 from converge.plan import Failing, Plan, block, fill, sketch
 from converge.prober import Prober
@@ -178,14 +179,19 @@ class Runner:
             return Exit.INTERRUPTED
         return min(self._demands, key=RANK.index, default=None)
 
+    def measure(self) -> list[Loss]:
+        """Stop asking the site; what was seen goes into the record. The pages that were lost and that no step announced."""
+        if self.prober is not None and self.record.probe is None:
+            self.record.probe = self.prober.stop()
+        return losses(self.record.probe, self.record.steps)
+
     def finish(self, exit_code: int, reason: str) -> str:
         """Stop the prober, close the journal, free the lock. What prevented that, empty for nothing; raises for no host.
 
         The journal of a run that was left in the middle of a step stays open, for the next run to look what became of it.
         """
         try:
-            if self.prober is not None:
-                self.record.probe = self.prober.stop()
+            self.measure()
             if self._left or self.executor.in_flight:
                 self.record.notes.append(text := left_behind(self.executor.in_flight, self.record.steps))
                 self.say(text)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from converge.errors import Exit, StateMoved, UsageError
 from converge.journal import JournalError, line, stories
 from converge.lock import Lock
 from converge.prober import Prober
+from converge.record import Outage, Probe
 from converge.rollback import SiteRestsOnIt, describe, plan_rollback, roll_back
 from converge.shell import Rc
 from converge.steps import Condition, Mode, Needless, RemedyContext, Run, Step, Unit, Write
@@ -297,6 +299,25 @@ def test_a_way_back_that_looks_wrong_from_outside_is_put_back(stage: Stage, monk
     assert back(stage) is Exit.ROLLED_BACK
     assert (stage.world.home / "site").read_text() == "as before\n"
     assert [b.n for b in plan_rollback(stories(stage.link)[0])] == [1], "it may be tried again"
+
+
+@pytest.mark.parametrize(("announced", "code"), [(None, Exit.FAILS), (2.0, Exit.HOLDS)])
+def test_a_way_back_that_loses_pages_is_well_only_if_the_step_announced_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, announced: float | None, code: Exit
+) -> None:
+    stage.add("A", stage.writer("A", interrupts=announced))
+    stage.go()
+
+    def lost(_: Prober) -> Probe:
+        now = time.time()
+        return Probe("u", now - 60, now, 99, 3, 0.5, [Outage(now - 0.5, now, 3, "status 502", now)], first_good=now - 60)
+
+    monkeypatch.setattr(Prober, "stop", lost)
+    assert back(stage) is code
+    end = stories(stage.link)[1].end
+    assert end
+    assert ("3 pages were lost that no step had announced" in end["reason"]) == (code is Exit.FAILS)
+    assert any("during undo-1" in text or "after undo-1" in text for text in stage.said) == (code is Exit.FAILS)
 
 
 def test_a_rollback_where_one_may_not_write_is_said_before_anything_is_done(stage: Stage, tmp_path: Path) -> None:
