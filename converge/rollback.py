@@ -22,6 +22,7 @@ from converge.recovery import close_open_runs
 from converge.report.summary import downtime, led, led_text
 from converge.shell import Rc
 from converge.transport import Link
+from converge.whose import owner, refuse_other
 from hosts.schema import Inventory
 
 NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.REPEATED), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
@@ -144,6 +145,7 @@ def roll_back(
 
     Raises:
         SiteRestsOnIt: what serves the site rests on a step that will stay; nothing was done.
+        OtherTarget: the run is of another target; nothing was done.
         UsageError: the run has no step that is called `by_hand`.
         LockHeld, StateMoved: another run is going on, or a step of one, or a deploy.
         JournalError: the journal, or this machine's folder of the run, cannot be written.
@@ -158,7 +160,7 @@ def roll_back(
     try:
         for note in close_open_runs(links, app, mine):
             say(note)
-        story = find_story(app, run)
+        story = refuse_other(find_story(app, run), inv)
         _refuse_during_a_deploy(app, inv)
         before = guards.tree_if_readable(app, inv)
         journal = Journal(mine, app)
@@ -167,7 +169,7 @@ def roll_back(
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
         backs = with_ways(links, run, plan_rollback(story, by_hand))
         leave_the_site(run, backs, by_hand)
-        journal.write("plan", who=who, target=inv.name, rollback=run, steps=[b.step for b in backs])
+        journal.write("plan", who=who, rollback=run, steps=[b.step for b in backs], **owner(inv))
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
         code, reason, records = _watched(executor, run, backs, say, prober, before)

@@ -24,6 +24,7 @@ from converge.recovery import close_open_runs, left_behind
 from converge.statements import Outcome, Statement
 from converge.steps import Remedy
 from converge.transport import Link
+from converge.whose import owner
 from hosts.schema import Inventory
 
 
@@ -121,7 +122,7 @@ class Runner:
             self.record.notes += close_open_runs(self.links, self.app, self.record.id)
             self._guards_before(plan)
             steps = [{"id": s.id, "host": s.host, "sentence": s.sentence} for s in plan.steps]
-            self.journal.write("plan", who=self.who, target=self.inv.name, version=self.record.version, steps=steps)
+            self.journal.write("plan", who=self.who, version=self.record.version, steps=steps, **owner(self.inv))
         except BaseException:
             self.lock.release()
             raise

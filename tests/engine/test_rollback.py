@@ -25,6 +25,7 @@ from converge.rollback import SiteRestsOnIt, describe, plan_rollback, roll_back
 from converge.shell import Rc
 from converge.steps import Condition, Mode, Needless, RemedyContext, Run, Step, Unit, Write
 from converge.transport import Link, LocalLink
+from converge.whose import OtherTarget
 from hosts.schema import Inventory
 from tests.engine.stage import Severed, Stage, build_stage
 from tests.engine.test_detached import PROGRAM
@@ -328,6 +329,24 @@ def test_a_rollback_where_one_may_not_write_is_said_before_anything_is_done(stag
     with pytest.raises(JournalError, match=r"could not be made .*: nothing is done"):
         back(stage)
     assert stage.holds("A")
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R3")
+    lock.release()
+
+
+def test_run_of_another_target_of_the_account_is_not_taken_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    inv = stage.world.inv
+    stage.world.inv = inv.changed({"name": "other", "web": inv.web.changed({"server_name": "other.example"})})
+    with pytest.raises(OtherTarget, match="run R1 is of the target demo"):
+        back(stage)
+    assert commanded(stage, monkeypatch) == Exit.USAGE
+    assert "server_name app.example, not other.example" in capsys.readouterr().err
+    assert stage.holds("A")
+    assert [story.id for story in stories(stage.link)] == ["R1"]
     lock = Lock(stage.link)
     lock.acquire("bob", "R3")
     lock.release()
