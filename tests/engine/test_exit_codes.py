@@ -208,9 +208,7 @@ def test_a_defect_in_a_run_is_3_in_its_journal_too_and_frees_the_lock(site: Site
 
 
 @pytest.mark.parametrize(("announced", "code"), [("None", Exit.FAILS), ("2.0", Exit.HOLDS)])
-def test_a_run_that_lost_pages_which_no_step_announced_is_1_though_all_holds(
-    site: Site, announced: str, code: Exit
-) -> None:
+def test_a_run_that_lost_pages_which_no_step_announced_is_1_though_all_holds(site: Site, announced: str, code: Exit) -> None:
     extend(site, LOSING)
     remedy = site.top / "mend/words.py"
     write = '(Write(f"{root}/word", "good"),)'
