@@ -344,7 +344,9 @@ def test_run_of_another_target_of_the_account_is_not_taken_back(
     with pytest.raises(OtherTarget, match="run R1 is of the target demo"):
         back(stage)
     assert commanded(stage, monkeypatch) == Exit.USAGE
-    assert "server_name app.example, not other.example" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "server_name app.example, not other.example" in said.err
+    assert said.out == "", "nobody is shown what would be taken back"
     assert stage.holds("A")
     assert [story.id for story in stories(stage.link)] == ["R1"]
     lock = Lock(stage.link)
