@@ -13,9 +13,11 @@ from converge.guards import Guard, GuardFailed
 from converge.journal import Story
 from converge.shell import NICED
 from converge.transport import Link
+from converge.whose import stays_for
 from hosts.schema import Inventory
 
 LISTING = r"""
+printf 'now\t%s\n' "$(date +%s)"
 for a; do
   if [ -L "$a" ]; then printf 'link\t%s\n' "$a"; continue; fi
   [ -d "$a" ] || continue
@@ -61,10 +63,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the attics hold; `strange` are places with things that no folder of a step is."""
+    """What the attics hold; `strange` are places with things that no folder of a step is; `today` is the host's day."""
 
     entries: tuple[Entry, ...]
-    strange: tuple[str, ...] = ()
+    strange: tuple[str, ...]
+    today: date
 
 
 def attics(inv: Inventory) -> list[str]:
@@ -85,15 +88,20 @@ def look(link: Link, inv: Inventory) -> Listing:
     if done.rc != 0 or not lines or lines[-1] != "end":
         seen = done.err.decode(errors="replace").strip() or f"status {done.rc}"
         raise UsageError(f"{link.name}: the attics could not be listed ({seen}): nothing was done")
-    entries, strange = [], []
+    entries, strange, today = [], [], date.min
     for kind, *fields in (line.split("\t") for line in lines[:-1]):
         if kind == "link":
             raise UsageError(f"{link.name}: {fields[0]} is a symlink: nothing is purged through one")
+        if kind == "now":
+            if not fields[0].isdigit():
+                raise UsageError(f"{link.name}: its clock could not be read ({fields[0] or 'no answer'}): nothing was done")
+            today = datetime.fromtimestamp(int(fields[0]), UTC).date()
+            continue
         if kind == "entry":
             entries.append(Entry(fields[0], fields[1], fields[2], int(fields[3])))
         else:
             strange.append(fields[0])
-    return Listing(tuple(entries), tuple(dict.fromkeys(strange)))
+    return Listing(tuple(entries), tuple(dict.fromkeys(strange)), today)
 
 
 class AtticFull(GuardFailed):
@@ -121,8 +129,9 @@ def has_room(link: Link, inv: Inventory) -> Guard:
     return Guard("room in the attic", True, f"room in the attic: it holds {size(kib)} of {most:g} GiB")
 
 
-def by_run(listing: Listing, stories: Iterable[Story], soak: int, today: date) -> tuple[list[Kept], list[Entry]]:
+def by_run(listing: Listing, stories: Iterable[Story], inv: Inventory, today: date) -> tuple[list[Kept], list[Entry]]:
     """What is kept of each run that the journal tells of, oldest first; and what no journal lists, which stays. Pure."""
+    soak = inv.soak_days
     left = list(listing.entries)
     found = []
     for story in stories:
@@ -134,7 +143,8 @@ def by_run(listing: Listing, stories: Iterable[Story], soak: int, today: date) -
         # The plan's own time: results have that of the host, whose clock may be wrong.
         began = datetime.fromtimestamp(story.entries[0].at, UTC).date()
         until = began + timedelta(days=soak)
-        stays = "its journal is open: the next run looks what became of it" if story.is_open else ""
+        stays = stays_for(story, inv)
+        stays = stays or ("its journal is open: the next run looks what became of it" if story.is_open else "")
         stays = stays or (f"it is kept until {until}, {soak} days after the run" if today < until else "")
         sentences = dict.fromkeys(str(keys[entry.key].get("sentence", "")) for entry in mine)
         found.append(Kept(story.id, began, str(story.plan.get("who", "unknown")), tuple(mine), tuple(sentences), stays))

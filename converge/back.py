@@ -22,9 +22,9 @@ class Back:
     """One step to take back, or the reason why it stays as it is.
 
     Its way back has `limit` seconds, and is confirmed from outside if the step was (`confirm`): the way back of a cutover is
-    a cutover. `needless` is one that stays and does no harm. What serves the site rests on one that `carries`: on that, what
-    came before it; and what came after it (enabled, the old unit moved away) was done because of it. One that is `sure` was
-    done, so its host need not be asked whether it was.
+    a cutover. It may cost the site what the step was expected to (`interrupts`). `needless` is one that stays and does no
+    harm. What serves the site rests on one that `carries`: on that, what came before it; and what came after it (enabled,
+    the old unit moved away) was done because of it. One that is `sure` was done: its host need not be asked whether it was.
     """
 
     n: int
@@ -39,6 +39,7 @@ class Back:
     needless: bool = False
     sure: bool = False
     script: str = ""
+    interrupts: float | None = None
 
 
 class JournalDamaged(UsageError):
@@ -79,7 +80,8 @@ def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
         # What a person did in a way of their own left nothing of ours on its host.
         sure = rc == Rc.DONE or bool(intent.get("by_hand"))
         step, host, sentence = (str(intent.get(key, "")) for key in ("step", "host", "sentence"))
-        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure))
+        cost = intent.get("interrupts")
+        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure, interrupts=cost))
     return found
 
 

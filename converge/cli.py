@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from converge.attic import size
+from converge.attic import Kept, size
 from converge.back import ways_back
 from converge.ending import ended
 from converge.errors import Declined, Unobservable, UsageError
@@ -31,6 +31,7 @@ from converge.rollback import describe, find_story, leave_what_stands, roll_back
 from converge.session import new_id, person
 from converge.statements import REGISTRY, import_statements
 from converge.transport import Link, LocalLink, connect, terminal
+from converge.whose import refuse_other
 from hosts.schema import Inventory
 
 HELP = "Runs on a target: list, show, take back, purge; and what a statement means."
@@ -114,7 +115,7 @@ def rollback(
     mended = tuple(by_hand or ())
     with reached(target, everything=True) as (inv, links):
         app_host = links[inv.app_host.name]
-        story = find_story(app_host, id)
+        story = refuse_other(find_story(app_host, id), inv)
         backs = ways_back(links, app_host.name, story, mended)
         if not backs and not mended:
             out.print(f"run {id}: nothing to take back")
@@ -122,7 +123,7 @@ def rollback(
         for back in backs:
             way = f"STAYS: {back.stays}" if back.stays and not back.needless else back.stays or back.way
             out.print(f"{back.n:3} {back.step} at {back.host}: {back.sentence}\n      {way}", markup=False)
-        leave_what_stands(links, app_host, story, backs, mended)
+        leave_what_stands(inv, links, story, backs, mended)
         for text in second_logins(links, (back.host for back in backs if back.confirm and not back.stays)):
             out.print(text, markup=False)
         confirm("Take this back?", yes)
@@ -142,12 +143,17 @@ def purge(
     """Delete what runs moved aside, after the soak; lists it with sizes, and asks."""
     known = importlib.import_module("facts.application").application()
     with reached(target, everything=True) as (inv, links):
-        today = datetime.now(UTC).date()
-        try:
-            refuse_soaking(inv, known.cut_over_on(Store(inv, links, known.prelude(inv))), today)
-        except Unobservable as problem:
-            raise UsageError(f"when the soak began could not be read: {problem}: nothing was done") from None
-        kept_of, notes = kept(inv, links[inv.app_host.name], today)
+
+        def listed() -> tuple[list[Kept], list[str]]:
+            today = datetime.now(UTC).date()
+            found = kept(inv, links[inv.app_host.name], today)
+            try:
+                refuse_soaking(inv, known.cut_over_on(Store(inv, links, known.prelude(inv))), today)
+            except Unobservable as problem:
+                raise UsageError(f"when the soak began could not be read: {problem}: nothing was done") from None
+            return found
+
+        kept_of, notes = listed()
         for text in [*purge_lines(kept_of), *notes]:
             out.print(text, markup=False)
         ready = [each for each in kept_of if not each.stays]
@@ -156,7 +162,9 @@ def purge(
             return
         confirm(f"Delete {size(sum(each.kib for each in ready))} for good, and the way back with it?", yes)
         mine = new_id()
-        code = purge_now(inv, links, ready, mine, person(), lambda text: out.print(text, markup=False), REPORTS)
+        code = purge_now(
+            inv, links, ready, mine, person(), lambda text: out.print(text, markup=False), REPORTS, lambda: listed()[0]
+        )
         out.print(f"run {mine}: ended with {int(code)}")
     raise typer.Exit(int(code))
 

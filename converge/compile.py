@@ -243,4 +243,5 @@ def render(step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
         interrupts=step.interrupts,
         confirm=step.confirm,
         search_gap=step.search_gap,
+        serves=step.serves,
     )

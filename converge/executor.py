@@ -207,24 +207,27 @@ class Executor:
             raise UsageError(f"a step wants to act on {host}, which is no live host of {self.inv.name}: {known}")
         return host_fence(self.inv, host, self.journal.run)
 
-    def run_undo(self, n: int, host: str, script: str, label: str, limit: float, *, confirm: bool) -> StepRecord:
+    def run_undo(
+        self, n: int, host: str, script: str, label: str, limit: float, *, confirm: bool, interrupts: float | None = None
+    ) -> StepRecord:
         """Run a recorded way back, once, as a step of this run that takes step `n` of another one back.
+
+        It is expected to cost the site what that step did (`interrupts`).
 
         Raises:
             ConnectionLost, RolledBack, JournalError: as of ``run_step``.
         """
-        return self._scripted(f"undo-{n}", host, script, label, "none: it is an undo itself", limit, confirm=confirm)
+        record = StepRecord(f"undo-{n}", "", [], host, label, "", [], "none: it is an undo itself", interrupts)
+        return self._scripted(record, script, limit, confirm=confirm)
 
     def run_script(self, id: str, host: str, script: str, label: str, undo: str, limit: float = 300.0) -> StepRecord:
         """Run a script that guards itself, once, as a step of this run that has no way back; `undo` says why."""
-        return self._scripted(id, host, script, label, undo, limit, confirm=False)
+        return self._scripted(StepRecord(id, "", [], host, label, "", [], undo, None), script, limit, confirm=False)
 
-    def _scripted(
-        self, id: str, host: str, script: str, label: str, undo: str, limit: float, *, confirm: bool
-    ) -> StepRecord:
+    def _scripted(self, record: StepRecord, script: str, limit: float, *, confirm: bool) -> StepRecord:
         self.count += 1
-        attempt = Attempt(self.count, host, script, None, limit, label, confirm, self.lock.who)
-        return self._carried(attempt, StepRecord(id, "", [], host, label, "", [], undo, None), self._perform)
+        attempt = Attempt(self.count, record.host, script, None, limit, record.sentence, confirm, self.lock.who)
+        return self._carried(attempt, record, self._perform)
 
     def check(self, step: Step) -> None:
         """Compile the step without running it.
@@ -321,6 +324,7 @@ def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
         "carries": attempt.carries,
         "limit": attempt.limit,
         "confirm": attempt.confirm,
+        "interrupts": record.interrupts,
     }
 
 
@@ -328,5 +332,5 @@ def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:
     """The planned record with what the step turned out to be."""
     record.commands, record.preconditions, record.undo = fresh.commands, fresh.preconditions, fresh.undo
     record.sentence, record.host = fresh.sentence, fresh.host
-    record.interrupts, record.search_gap = fresh.interrupts, fresh.search_gap
+    record.interrupts, record.search_gap, record.serves = fresh.interrupts, fresh.search_gap, fresh.serves
     return record

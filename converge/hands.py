@@ -72,7 +72,7 @@ class Hands:
         facts = {"step": step.id, "host": step.host, "sentence": step.sentence, "where": place(step, executor.inv)}
         executor.journal.write("waiting", n=n, typed=typed, laid=attempt is not None, **facts)
         self._tell(step, typed)
-        record.started = time.time()
+        record.started = record.waited = time.time()
         self.ease(True)
         try:
             ended = self._until(step, record, n, attempt)

@@ -66,6 +66,7 @@ def summary(url: str, started: float, ended: float, samples: Sequence[Sample]) -
         search_gap=longest_gap(started, ended, searches) if searches else 0.0,
         saves_sent=len(saves),
         saves_failed=sum(not s.is_good for s in saves),
+        first_good=next((s.sent for s in pages if s.is_good), None),
     )
 
 
@@ -89,7 +90,8 @@ def outages(pages: Sequence[Sample]) -> list[Outage]:
             found[-1].failed += 1
             found[-1].end = sample.answered
         else:
-            found.append(Outage(sample.sent, sample.answered, 1, sample.error or f"status {sample.status}"))
+            error = sample.error or f"status {sample.status}"
+            found.append(Outage(sample.sent, sample.answered, 1, error, sample.answered))
             is_open = True
     return found
 

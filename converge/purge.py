@@ -6,19 +6,41 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from converge.attic import Kept, by_run, look, purge_script, size
-from converge.errors import Exit, UsageError
+from converge.attic import Kept, Listing, by_run, look, purge_script, size
+from converge.errors import Exit, StateMoved, UsageError
 from converge.executor import Executor
 from converge.journal import Journal, append_script, line, stories
 from converge.lock import Lock
 from converge.machine import this_machine
 from converge.recovery import close_open_runs, without_result
 from converge.transport import Link
+from converge.whose import owner
 from hosts.schema import Inventory
 
 
 class SoakGoesOn(UsageError):
     """The way back must stay open: the soak time is not over."""
+
+
+class ClocksDiffer(UsageError):
+    """This machine and the host do not agree which day it is, so that nobody can tell how old anything is."""
+
+
+class ListMoved(StateMoved):
+    """What the attics hold is not any more what was agreed to."""
+
+
+def refuse_other_day(inv: Inventory, listing: Listing, today: date) -> None:
+    """Make sure that the host's clock and this machine's, which says `today`, are at most a day apart.
+
+    Raises:
+        ClocksDiffer: they are not.
+    """
+    if abs(listing.today - today) > timedelta(days=1):
+        raise ClocksDiffer(
+            f"{inv.app_host.name}: its clock says {listing.today}, and this machine's says {today}: how old things are is "
+            "not known, and nothing was done. Correct the clock that is wrong (`date -u` shows each)"
+        )
 
 
 def refuse_soaking(inv: Inventory, cut_over_on: date | None, today: date) -> None:
@@ -37,9 +59,15 @@ def refuse_soaking(inv: Inventory, cut_over_on: date | None, today: date) -> Non
 
 
 def kept(inv: Inventory, link: Link, today: date) -> tuple[list[Kept], list[str]]:
-    """What the attics hold, run by run; and sentences on what is there that no journal lists, which always stays."""
+    """What the attics hold, run by run; and sentences on what is there that no journal lists, which always stays.
+
+    Raises:
+        ClocksDiffer: the host has another day than `today`, which is this machine's.
+        UsageError: the attics could not be listed.
+    """
     listing = look(link, inv)
-    runs, unknown = by_run(listing, stories(link), inv.soak_days, today)
+    refuse_other_day(inv, listing, today)
+    runs, unknown = by_run(listing, stories(link), inv, min(today, listing.today))
     notes = [f"{e.attic}/{e.run}/{e.key} ({size(e.kib)}) is in no journal: it stays" for e in unknown]
     notes += [f"{place} holds something that no run put there: it stays" for place in listing.strange]
     return runs, notes
@@ -63,12 +91,15 @@ def purge(
     who: str,
     say: Callable[[str], None],
     reports: Path,
+    anew: Callable[[], Sequence[Kept]],
 ) -> Exit:
     """Delete what is kept of these runs, as a run `mine` of its own; one that cannot be purged does not stop the others.
 
-    What this machine keeps of it is in its folder of `reports`.
+    What this machine keeps of it is in its folder of `reports`. `anew` lists once more, and raises where nothing may be
+    deleted; it is called once nobody else can act.
 
     Raises:
+        ListMoved: of one of the runs there is something else now, or it may not be deleted any more; nothing was deleted.
         LockHeld: another run is going on, or a step of one.
         ConnectionLost: what became of the step that acted is not known.
     """
@@ -80,9 +111,10 @@ def purge(
     try:
         for note in close_open_runs(links, app, mine):
             say(note)
+        _refuse_moved(runs, anew())
         journal = Journal(mine, app)
         executor = Executor(inv, links, "", journal, lock, reports / mine)
-        whose = {"who": who, "machine": this_machine(), "target": inv.name}
+        whose = {"who": who, "machine": this_machine(), **owner(inv)}
         journal.write("plan", **whose, purge=[each.run for each, _ in scripts], steps=[])
         code, reason = Exit.HOLDS, f"what was kept of {len(scripts)} runs is gone"
         for each, script in scripts:
@@ -99,6 +131,19 @@ def purge(
         return code
     finally:
         lock.release()
+
+
+def _refuse_moved(agreed: Sequence[Kept], now: Sequence[Kept]) -> None:
+    """Make sure that what was agreed to is still what there is; what came besides stays."""
+    found = {each.run: each for each in now}
+    for each in agreed:
+        seen = found.get(each.run)
+        if not each.stays and seen != each:
+            state = "nothing is kept of it" if seen is None else seen.stays or f"{size(seen.kib)} are kept of it"
+            raise ListMoved(
+                f"what is kept of run {each.run} changed since it was listed ({size(each.kib)} then; now: {state}): nothing "
+                "was deleted. Run it again, and look at the list anew"
+            )
 
 
 def _ahead(each: Kept, mine: str) -> str:

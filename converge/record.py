@@ -61,6 +61,10 @@ class StepRecord:
     confirm: float | None = None
     """Seconds within which it must be confirmed over a new connection, if it must."""
     search_gap: float | None = None
+    serves: bool = False
+    """Whether the site is served by what it starts, if nobody served it before."""
+    waited: float = 0.0
+    """Since when a person might do it (seconds since the epoch), if one did."""
     led: list[tuple[float, str]] = field(default_factory=list)
     """Whom the site led to, and from when (seconds since the epoch, by this machine's clock), as its program noted it."""
 
@@ -73,6 +77,8 @@ class Outage:
     end: float
     failed: int
     first_error: str
+    noticed: float = 0.0
+    """When the first of them was known to have failed: it was asked for at the start."""
 
 
 @dataclass
@@ -93,6 +99,8 @@ class Probe:
     """Seconds, at most, between two good answers to searches, which are asked for seldomer than pages."""
     saves_sent: int = 0
     saves_failed: int = 0
+    first_good: float | None = None
+    """When the first page was asked for that was answered well; None if none was."""
 
 
 @dataclass

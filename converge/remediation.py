@@ -13,6 +13,7 @@ from converge.by_hand import duration
 from converge.errors import ConvergeError, Declined, Exit, UsageError, comes_before
 from converge.hands import PATIENCE
 from converge.judging import Instance
+from converge.losses import weighed
 from converge.masking import mask
 from converge.outside import second_logins
 from converge.plan import Failing, Plan, blocked_text
@@ -123,7 +124,7 @@ def act(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) 
         session.policy.blocked = not_attempted(plan)
         everything = session.everything()
         session.read_until_stable(everything, say)
-        ended = verdict_of_run(session, everything, chosen, demanded)
+        ended = weighed(verdict_of_run(session, everything, chosen, demanded), runner.measure())
         code, reason = (int(ended[0]), ended[1]) if ended else (0, "")
     except ConvergeError as problem:
         code, reason = int(problem.exit_code), str(problem)
@@ -176,7 +177,7 @@ def verdict_of_run(session: Session, everything: Chosen, chosen: Chosen, demande
     if names:
         return Exit.FAILS, lost_text
     if demanded is not None:
-        return demanded, "see the steps of the run"
+        return demanded, "a guard of the run does not hold" if demanded is Exit.FAILS else "see the steps of the run"
     return None
 
 

@@ -15,6 +15,7 @@ from converge.executor import Executor
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, Story, stories
 from converge.lock import Lock
+from converge.losses import losses, told
 from converge.machine import this_machine
 from converge.prober import Prober
 from converge.record import StepRecord
@@ -22,6 +23,7 @@ from converge.recovery import close_open_runs, without_result
 from converge.report.summary import downtime, led, led_text
 from converge.shell import Rc
 from converge.transport import Link
+from converge.whose import differs, owner, refuse_other
 from hosts.schema import Inventory
 
 Trouble = tuple[Exit, str]
@@ -46,15 +48,17 @@ def find_story(link: Link, run: str) -> Story:
 
 
 def leave_what_stands(
-    links: Mapping[str, Link], app: Link, story: Story, backs: Sequence[Back], by_hand: Collection[int]
+    inv: Inventory, links: Mapping[str, Link], story: Story, backs: Sequence[Back], by_hand: Collection[int]
 ) -> None:
-    """Refuse to take a run back beneath what serves the site, by this run or by a later one.
+    """Refuse to take a run back beneath what serves the site, by this run or by a later one of the same site.
 
     Raises:
         SiteRestsOnIt, LaterRunStands, JournalDamaged: it would be; nothing was done.
     """
     leave_the_site(story.id, backs, by_hand)
-    leave_later_runs(links, app.name, stories(app), story, backs, by_hand)
+    app = links[inv.app_host.name]
+    known = [each for each in stories(app) if not differs(each, inv)]
+    leave_later_runs(links, app.name, known, story, backs, by_hand)
 
 
 def roll_back(
@@ -78,6 +82,7 @@ def roll_back(
     Raises:
         JournalDamaged: what the run did is not all known; nothing was done.
         SiteRestsOnIt, LaterRunStands: what serves the site rests on a step that will stay; nothing was done.
+        OtherTarget: the run is of another target; nothing was done.
         UsageError: the run has no step that is called `by_hand`.
         LockHeld, StateMoved: another run is going on, or a step of one, or a deploy.
         JournalError: the journal, or this machine's folder of the run, cannot be written.
@@ -93,13 +98,13 @@ def roll_back(
         for note in close_open_runs(links, app, mine):
             say(note)
         _refuse_during_a_deploy(app, inv)
-        backs = _checked(links, app, run, by_hand)
+        backs = _checked(inv, links, run, by_hand)
         before = guards.tree_if_readable(app, inv)
         journal = Journal(mine, app)
         journal.make(here)
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
-        whose = {"who": who, "machine": this_machine(), "target": inv.name}
+        whose = {"who": who, "machine": this_machine(), **owner(inv)}
         journal.write("plan", **whose, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
@@ -113,11 +118,12 @@ def roll_back(
         lock.release()
 
 
-def _checked(links: Mapping[str, Link], app: Link, run: str, by_hand: Collection[int]) -> list[Back]:
-    """The steps to take back, once it is sure that nothing goes from under the site."""
-    story = find_story(app, run)
+def _checked(inv: Inventory, links: Mapping[str, Link], run: str, by_hand: Collection[int]) -> list[Back]:
+    """The steps to take back, once it is sure that nothing goes from under the site, and that it is this one."""
+    app = links[inv.app_host.name]
+    story = refuse_other(find_story(app, run), inv)
     backs = ways_back(links, app.name, story, by_hand)
-    leave_what_stands(links, app, story, backs, by_hand)
+    leave_what_stands(inv, links, story, backs, by_hand)
     return backs
 
 
@@ -141,13 +147,16 @@ def _watched(
     try:
         troubles, records = _each(executor, run, backs, say)
     finally:
-        say(downtime(prober.stop()))
+        say(downtime(probe := prober.stop()))
     if text := led_text(led(records)):
         say(text)
     kept = guards.tree_kept(before, guards.tree_if_readable(executor.journal.link, executor.inv))
     say(kept.text)
     if before is not None and not kept.holds:
         troubles.append((Exit.FAILS, kept.text))
+    if found := losses(probe, records):
+        say(told(found))
+        troubles.append((Exit.FAILS, told(found)))
     troubles.sort(key=lambda trouble: RANK.index(trouble[0]))
     code = troubles[0][0] if troubles else Exit.HOLDS
     return code, "; ".join(text for _, text in troubles) or f"run {run} was taken back", records
@@ -188,7 +197,9 @@ def _each(
 def _take(executor: Executor, run: str, back: Back, say: Callable[[str], None]) -> StepRecord:
     """Take one step back, and write down in the journal of its run that it was, or that it was changed since."""
     label = f"take back step {back.n} of run {run}: {back.sentence}"
-    record = executor.run_undo(back.n, back.host, back.script, label, back.limit, confirm=back.confirm)
+    record = executor.run_undo(
+        back.n, back.host, back.script, label, back.limit, confirm=back.confirm, interrupts=back.interrupts
+    )
     say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
     theirs = Journal(run, executor.journal.link, begun=True)
     if record.result == "done":

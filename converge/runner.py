@@ -14,6 +14,7 @@ from converge.interrupts import first_interrupt
 from converge.journal import Journal, stories
 from converge.launch import CONTROL
 from converge.lock import Lock, holder
+from converge.losses import Loss, losses
 from converge.machine import this_machine
 from converge.mending import Mender, Prove
 from converge.plan import Failing, Plan, block, fill, sketch
@@ -24,6 +25,7 @@ from converge.recovery import close_open_runs, left_behind, without_result
 from converge.statements import Outcome, Statement
 from converge.steps import Remedy
 from converge.transport import Link
+from converge.whose import owner
 from hosts.schema import Inventory
 
 
@@ -121,7 +123,7 @@ class Runner:
             self.record.notes += close_open_runs(self.links, self.app, self.record.id)
             self._guards_before(plan)
             steps = [{"id": s.id, "host": s.host, "sentence": s.sentence} for s in plan.steps]
-            whose = {"who": self.who, "machine": this_machine(), "target": self.inv.name, "version": self.record.version}
+            whose = {"who": self.who, "machine": this_machine(), "version": self.record.version, **owner(self.inv)}
             self.journal.write("plan", **whose, steps=steps)
         except BaseException:
             self.lock.release()
@@ -180,14 +182,19 @@ class Runner:
             return Exit.INTERRUPTED
         return min(self._demands, key=RANK.index, default=None)
 
+    def measure(self) -> list[Loss]:
+        """Stop asking the site; what was seen goes into the record. The pages that were lost and that no step announced."""
+        if self.prober is not None and self.record.probe is None:
+            self.record.probe = self.prober.stop()
+        return losses(self.record.probe, self.record.steps)
+
     def finish(self, exit_code: int, reason: str) -> str:
         """Stop the prober, close the journal, free the lock. What prevented that, empty for nothing; raises for no host.
 
         The journal of a run with a step of which nobody knows what became of it stays open, for the next run to look.
         """
         try:
-            if self.prober is not None:
-                self.record.probe = self.prober.stop()
+            self.measure()
             if self._left or self.executor.in_flight:
                 self._note(left_behind(self.executor.in_flight, self.record.steps))
             elif self.executor.lost:

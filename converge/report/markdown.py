@@ -7,9 +7,8 @@ import re
 from converge.record import Record, Verdict
 from converge.report.summary import (
     Group,
+    cost,
     done,
-    downtime,
-    expected_search_gap,
     groups,
     headline,
     later,
@@ -67,8 +66,8 @@ def _head(record: Record) -> list[str]:
     if record.situation:
         found += ["", f"Situation: **{prose(record.situation)}**"]
         found += [f"- {prose(line)}" for line in record.situation_detail]
-    if record.probe:
-        found += ["", f"Downtime: {prose(downtime(record.probe, expected_search_gap(record.steps)))}"]
+    if text := cost(record):
+        found += ["", f"Downtime: {prose(text, 2000)}"]
     if text := led_text(led(record.steps)):
         found += ["", prose(text)]
     return [*found, ""]

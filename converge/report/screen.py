@@ -131,7 +131,7 @@ def first_screen(record: Record, prefix: str = "") -> str:
         "later": summary.later(record),
         "checklist": [summary.ticked(line, record.verdicts) for line in record.checklist],
         "chart": chart(record),
-        "downtime": summary.downtime(record.probe, summary.expected_search_gap(record.steps)) if record.probe else "",
+        "downtime": summary.cost(record),
         "led": summary.led_text(summary.led(record.steps)),
         "verdicts": sorted(record.verdicts, key=summary.urgency),
         "causes": {verdict.id: verdict for verdict in reversed(summary.unwell(record.verdicts))},

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Literal
 
 from converge.errors import Exit
+from converge.losses import losses, lost_in_all, told
 from converge.record import Line, Probe, Record, StepRecord, Verdict
 from converge.report.text import clock, count, duration, one_line
 from converge.statements import Outcome
@@ -196,14 +197,17 @@ def headline(record: Record) -> Headline:
     if record.exit_code == Exit.HOLDS and not bad:
         again = f" again: {count(len(fixed), 'statement')} mended and proven" if fixed else ""
         return Headline("good", f"The site stands as it should{again}", figures)
-    if record.kind == "run":
+    pages = lost_in_all(losses(record.probe, record.steps))
+    if record.kind == "run" and bad:
         text = f"Not finished: {len(bad)} of {count(len(record.verdicts), 'statement')} not as stated"
         text += f", {len(fixed)} mended" if fixed else ""
         lost = broken(record)
         text += f", {len(lost)} held before" if lost else ""
-        return Headline("bad", text, figures)
+        return Headline("bad", text + (f"; {pages}" if pages else ""), figures)
     if bad and all(verdict.outcome is Outcome.UNOBSERVABLE for verdict in bad):
         return Headline("unsure", f"Not known: {count(len(bad), 'statement')} could not be read", figures)
+    if pages:
+        return Headline("bad", f"Every statement holds, but {pages}", figures)
     if not bad:
         return Headline("bad", one_line(record.exit_reason) or "Every statement holds, but a guard does not", figures)
     text = f"The site does not stand as it should: {len(bad)} of {count(len(record.verdicts), 'statement')} not as stated"
@@ -311,6 +315,14 @@ def led_text(notes: Sequence[tuple[float, str]]) -> str:
 def expected_search_gap(steps: Iterable[StepRecord]) -> float:
     """Seconds that searches were to do without an answer, as the plan had it of the steps that were begun; 0 for none."""
     return max((step.search_gap or 0.0 for step in steps if step.started), default=0.0)
+
+
+def cost(record: Record) -> str:
+    """What the run cost those who asked the site, and which of it no step had announced; empty if nobody asked."""
+    if record.probe is None:
+        return ""
+    lost = told(losses(record.probe, record.steps))
+    return downtime(record.probe, expected_search_gap(record.steps)) + (f" {lost}." if lost else "")
 
 
 def downtime(probe: Probe, expected: float = 0.0) -> str:

@@ -8,8 +8,7 @@ from pathlib import PurePath
 from converge.record import Record
 from converge.report.summary import (
     Group,
-    downtime,
-    expected_search_gap,
+    cost,
     groups,
     headline,
     later,
@@ -55,8 +54,7 @@ def closing_lines(record: Record, report: PurePath | str, width: int = 120) -> l
     if todo := left(record):
         found += ["", "left for a person:", *(f"  {one_line(f'{item.title}: {item.text}', width)}" for item in todo)]
     found += [f"  {name_of(v)} {v.outcome.value}: {one_line(remark(v), width)}" for v in later(record)]
-    if record.probe:
-        found += ["", downtime(record.probe, expected_search_gap(record.steps))]
+    found += ["", text] if (text := cost(record)) else []
     found += [text] if (text := led_text(led(record.steps))) else []
     found += [f"note: {one_line(note, width)}" for note in record.notes]
     found += [one_line(line, width * 3) for line in miss_lines(record.misses)]

@@ -108,7 +108,7 @@ def test_a_journal_that_could_not_be_closed_is_told_before_all_but_an_interrupti
     session, trouble = answers.session, "the journal stays open: disk full"
     for said in ("", trouble):
         runner: Any = SimpleNamespace(
-            start=lambda _: None, execute=lambda _: demanded, finish=lambda *_, said=said: said
+            start=lambda _: None, execute=lambda _: demanded, measure=list, finish=lambda *_, said=said: said
         )  # fmt: skip
         ended = act(session, runner, Plan([]), session.everything(), lambda _: None)
         assert (ended and ended[0]) == (code if said else demanded)

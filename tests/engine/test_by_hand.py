@@ -83,6 +83,7 @@ def test_step_is_laid_ready_run_by_hand_and_gone_on_from(stage: Stage) -> None:
     assert demanded is None
     assert results(plan) == {"A/write": "done", "B/write": "done"}
     assert plan.steps[0].reason.startswith("run by hand, ")
+    assert 0.0 == plan.steps[1].waited < plan.steps[0].waited < plan.steps[0].started
     assert [t.state for t in plan.tasks] == ["proven", "proven"]
     assert printed[0].returncode == 0, printed
     assert printed[0].stdout.splitlines() == ["write A (at most 1 min) ...", "done: run R1 goes on by itself"]

@@ -82,6 +82,19 @@ def pytest_converge_application():
     return dataclasses.replace(as_ever(), situation=lambda read: strange)
 """
 
+LOSING = """
+import time
+from converge.prober import Prober
+from converge.record import Outage, Probe
+
+def lost(prober):
+    now = time.time()
+    return Probe("u", now - 60, now, 99, 3, 0.5, [Outage(now - 0.5, now, 3, "status 502", now)], first_good=now - 60)
+
+Prober.start = lambda prober: ""
+Prober.stop = lost
+"""
+
 
 @pytest.fixture
 def site(project: pytest.Pytester, inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -209,6 +222,28 @@ def test_a_defect_in_a_run_is_3_in_its_journal_too_and_frees_the_lock(site: Site
     assert story.end
     assert story.end["exit_code"] == Exit.INTERNAL
     assert holder(LocalLink()) is None
+
+
+@pytest.mark.parametrize(("announced", "code"), [("None", Exit.FAILS), ("2.0", Exit.HOLDS)])
+def test_a_run_that_lost_pages_which_no_step_announced_is_1_though_all_holds(site: Site, announced: str, code: Exit) -> None:
+    extend(site, LOSING)
+    remedy = site.top / "mend/words.py"
+    write = '(Write(f"{root}/word", "good"),)'
+    remedy.write_text(remedy.read_text().replace(write, f"{write}, interrupts={announced}"))
+    seen, out = ended(site, "--remediate", "--yes")
+    assert seen == code, out
+    record = site.record()
+    assert {verdict["outcome"] for verdict in record["verdicts"]} == {"holds"}
+    (story,) = stories(LocalLink())
+    assert story.end
+    assert (story.end["exit_code"], record["exit_code"]) == (code, code)
+    said = "3 pages were lost that no step had announced: 3 in 0.50 s from "
+    assert ("Every statement holds, but 3 pages were lost that no step had announced\n" in out) == (code is Exit.FAILS)
+    assert ("The site stands as it should" in out) == (code is Exit.HOLDS)
+    report = (site.top / "reports" / story.id / "report.md").read_text()
+    for text in (out, story.end["reason"], record["exit_reason"], report):
+        assert (said in text) == (code is Exit.FAILS)
+    assert (" A-1/write" in record["exit_reason"]) == (code is Exit.FAILS)
 
 
 def test_ctrl_c_in_a_check_is_2(site: Site) -> None:

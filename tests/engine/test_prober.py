@@ -55,6 +55,12 @@ def test_no_sample_is_no_claim() -> None:
     assert (probe.sent, probe.failed, probe.outages) == (0, 0, [])
 
 
+def test_first_good_page_and_when_a_failure_was_noticed_are_known() -> None:
+    probe = summary("u", 0, 9, [Sample(1, 3, 0, "timed out"), good(4), good(5)])
+    assert (probe.first_good, probe.outages[0].noticed) == (4, 3)
+    assert summary("u", 0, 9, [bad(1)]).first_good is None
+
+
 def test_searches_are_counted_apart() -> None:
     search = Sample(2, 2, 500, "status 500", kind="search")
     probe = summary("u", 0, 3, [good(1), search, good(2)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from converge import cli
-from converge.attic import AtticFull, Entry, has_room, purge_script, size
+from converge.attic import AtticFull, Entry, Kept, has_room, purge_script, size
 from converge.back import plan_rollback
 from converge.compile import moves_aside
-from converge.errors import ConnectionLost, Exit, UsageError
+from converge.errors import ConnectionLost, Exit, LockHeld, UsageError
 from converge.guards import GuardFailed
 from converge.journal import stories
-from converge.purge import SoakGoesOn, kept, lines, purge, refuse_soaking
+from converge.lock import Lock
+from converge.purge import ClocksDiffer, ListMoved, SoakGoesOn, kept, lines, purge, refuse_soaking
 from converge.rollback import describe
 from converge.steps import Aside, RemedyContext, Run, Step, Write
 from converge.transport import Link
@@ -55,8 +56,13 @@ def reports(stage: Stage) -> Path:
 
 
 def go(stage: Stage, mine: str = "R2") -> Exit:
-    runs, _ = kept(stage.world.inv, stage.link, TODAY)
-    return purge(stage.world.inv, {"new": stage.link}, runs, mine, "ada", stage.said.append, reports(stage))
+    return purged(stage, kept(stage.world.inv, stage.link, TODAY)[0], mine)
+
+
+def purged(stage: Stage, runs: Sequence[Kept], mine: str = "R2", anew: Callable[[], Sequence[Kept]] | None = None) -> Exit:
+    """Delete what is kept of these runs, which is listed anew by `anew`, or as ever."""
+    anew = anew or (lambda: kept(stage.world.inv, stage.link, TODAY)[0])
+    return purge(stage.world.inv, {"new": stage.link}, runs, mine, "ada", stage.said.append, reports(stage), anew)
 
 
 def test_list_has_runs_sizes_and_what_was_moved(stage: Stage) -> None:
@@ -112,8 +118,7 @@ def test_link_that_came_after_the_list_is_refused(stage: Stage, place: str) -> N
     swapped = {"attic": attic(stage), "run": attic(stage) / "R1", "step": attic(stage) / "R1/001-A-aside"}[place]
     swapped.rename(stage.world.home / "elsewhere")
     swapped.symlink_to(stage.world.home / "elsewhere")
-    code = purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append, reports(stage))
-    assert code is Exit.FAILS
+    assert purged(stage, runs, anew=lambda: runs) is Exit.FAILS
     assert "refused" in stage.said[-1]
     assert list((stage.world.home / "elsewhere").rglob("kept/big"))
     assert plan_rollback(stories(stage.link)[0])[0].stays == "", "nothing was deleted, so the way back is open"
@@ -122,7 +127,7 @@ def test_link_that_came_after_the_list_is_refused(stage: Stage, place: str) -> N
 def test_refusal_of_one_folder_deletes_none_of_the_run(stage: Stage) -> None:
     runs, _ = kept(stage.world.inv, stage.link, TODAY)
     runs = [replace(runs[0], entries=(*runs[0].entries, Entry(stage.world.inv.attic, "R1", "002-gone", 1)))]
-    assert purge(stage.world.inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append, reports(stage)) is Exit.FAILS
+    assert purged(stage, runs, anew=lambda: runs) is Exit.FAILS
     assert (attic(stage) / "R1/001-A-aside/1/kept/big").exists()
     assert plan_rollback(stories(stage.link)[0])[0].stays == ""
 
@@ -153,8 +158,8 @@ def test_nothing_outside_an_attic_can_be_named(stage: Stage) -> None:
 def test_other_host_is_refused(stage: Stage) -> None:
     host = stage.world.inv.app_host.changed({"hostname": "elsewhere"})
     inv = stage.world.inv.changed({"hosts": {**stage.world.inv.hosts, "new": host}})
-    runs, _ = kept(inv, stage.link, TODAY)
-    assert purge(inv, {"new": stage.link}, runs, "R2", "ada", stage.said.append, reports(stage)) is Exit.FAILS
+    stage.world.inv = inv
+    assert go(stage) is Exit.FAILS
     assert (attic(stage) / "R1").exists()
 
 
@@ -215,6 +220,120 @@ def test_before_the_soak_is_over_it_is_refused(inventory: Inventory, cut: date |
     with pytest.raises(SoakGoesOn, match=words):
         refuse_soaking(inv, cut, date(2026, 1, 23))
     refuse_soaking(inv, date(2026, 1, 10), date(2026, 1, 24))
+
+
+def clock(stage: Stage, off: timedelta) -> None:
+    """The host's clock is off."""
+    date = stage.world.top / "bin" / "date"
+    date.write_text(f'#!/bin/sh\nexec /usr/bin/date -d "@$(($(/usr/bin/date +%s) + {off.total_seconds():.0f}))" "$@"\n')
+    date.chmod(0o755)
+
+
+@pytest.mark.parametrize("off", [timedelta(days=-30), timedelta(days=2)])
+def test_clocks_that_do_not_agree_delete_nothing(stage: Stage, off: timedelta) -> None:
+    """As of a laptop that is a month ahead of its host."""
+    clock(stage, off)
+    with pytest.raises(
+        ClocksDiffer, match=r"new: its clock says \d{4}-\d\d-\d\d, and this machine's says .*nothing was done"
+    ):
+        go(stage)
+    assert (attic(stage) / "R1").exists()
+    assert [story.id for story in stories(stage.link)] == ["R1"]
+
+
+def test_of_two_days_the_earlier_one_counts(stage: Stage) -> None:
+    stage.world.inv = stage.world.inv.changed({"soak_days": 1})
+    (found,), _ = kept(stage.world.inv, stage.link, TODAY + timedelta(days=1))
+    assert found.stays == f"it is kept until {TODAY + timedelta(days=1)}, 1 days after the run"
+
+
+def test_clock_that_cannot_be_read_deletes_nothing(stage: Stage) -> None:
+    (stage.world.top / "bin" / "date").write_text("#!/bin/sh\nexit 1\n")
+    (stage.world.top / "bin" / "date").chmod(0o755)
+    with pytest.raises(UsageError, match=r"its clock could not be read \(no answer\): nothing was done"):
+        go(stage)
+
+
+def test_what_another_target_of_the_account_moved_aside_stays(stage: Stage) -> None:
+    mine = stage.world.inv
+    stage.world.inv = mine.changed({"name": "copy", "soak_days": 0})
+    runs, notes = kept(stage.world.inv, stage.link, TODAY)
+    assert [(run.run, run.stays) for run in runs] == [
+        ("R1", "it is of the target demo: only that one's inventory purges it")
+    ]  # fmt: skip
+    assert "STAYS: it is of the target demo" in lines(runs)[0]
+    assert notes == []
+    stage.world.inv = mine.changed({"web": mine.web.changed({"server_name": "other.example"})})
+    ((other,), _) = kept(stage.world.inv, stage.link, TODAY)
+    assert other.stays.startswith("it is of another site (server_name app.example, not other.example): ")
+    assert go(stage) is Exit.HOLDS
+    assert (attic(stage) / "R1").exists()
+
+
+def test_list_that_changed_while_a_person_was_asked_deletes_nothing(stage: Stage) -> None:
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    (attic(stage) / "R1/001-A-aside/late").write_bytes(bytes(200_000))
+    with pytest.raises(ListMoved, match=r"run R1 changed since it was listed \(\d+ KiB then; now: \d+ KiB are kept of it\)"):
+        purged(stage, runs)
+    assert (attic(stage) / "R1/001-A-aside/late").exists()
+    assert [story.id for story in stories(stage.link)] == ["R1"]
+    again, _ = kept(stage.world.inv, stage.link, TODAY)
+    with pytest.raises(ListMoved, match=r"now: nothing is kept of it"):
+        purged(stage, again, anew=list)
+    with pytest.raises(ListMoved, match=r"now: it is kept until then"):
+        purged(stage, again, anew=lambda: [replace(again[0], stays="it is kept until then")])
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R3")
+    lock.release()
+
+
+def test_list_is_read_anew_once_nobody_else_can_act(stage: Stage) -> None:
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    seen = []
+
+    def anew() -> list[Kept]:
+        with pytest.raises(LockHeld):
+            Lock(stage.link).acquire("bob", "R3")
+        seen.append(True)
+        return runs
+
+    assert purged(stage, runs, anew=anew) is Exit.HOLDS
+    assert seen == [True]
+
+
+def test_run_that_goes_on_keeps_all_of_the_attic(stage: Stage) -> None:
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R9")
+    try:
+        with pytest.raises(LockHeld, match="another run is going on: bob"):
+            purged(stage, runs)
+    finally:
+        lock.release()
+    assert (attic(stage) / "R1/001-A-aside/1/kept/big").exists()
+
+
+def test_run_that_died_keeps_what_it_moved_aside_also_once_its_journal_is_closed(stage: Stage) -> None:
+    root = stage.world.root
+    (root / "more").write_text("x")
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("B/aside", "new", "move more away", (Aside(f"{root}/more"),))
+
+    stage.add("B", remedy)
+    stage.link.at = "B/aside"
+    with pytest.raises(ConnectionLost):
+        stage.go("R2")
+    stage.link.at = ""
+    runs, _ = kept(stage.world.inv, stage.link, TODAY)
+    assert [(run.run, run.stays) for run in runs] == [
+        ("R1", ""), ("R2", "its journal is open: the next run looks what became of it")
+    ]  # fmt: skip
+    assert purged(stage, runs, "R3") is Exit.HOLDS
+    assert not (attic(stage) / "R1").exists()
+    assert (attic(stage) / "R2").exists()
+    assert not any(story.is_open for story in stories(stage.link))
+    assert plan_rollback(stories(stage.link)[1])[0].stays == "", "its way back is open"
 
 
 def test_command_asks_and_without_a_terminal_needs_yes(

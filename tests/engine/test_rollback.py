@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from converge.errors import Exit, StateMoved, UsageError
 from converge.journal import JournalError, line, stories
 from converge.lock import Lock
 from converge.prober import Prober
+from converge.record import Outage, Probe
 from converge.rollback import describe, roll_back
 from converge.shell import Rc
 from converge.steps import Condition, Mode, Needless, RemedyContext, Run, Step, Unit, Write
 from converge.transport import LocalLink
+from converge.whose import OtherTarget
 from hosts.schema import Inventory
 from tests.engine.backwards import back, commanded, damaged, noted, reports, typed
 from tests.engine.stage import Severed, Stage, build_stage
@@ -330,6 +333,25 @@ def test_a_way_back_that_looks_wrong_from_outside_is_put_back(stage: Stage, monk
     assert [b.n for b in plan_rollback(stories(stage.link)[0])] == [1], "it may be tried again"
 
 
+@pytest.mark.parametrize(("announced", "code"), [(None, Exit.FAILS), (2.0, Exit.HOLDS)])
+def test_a_way_back_that_loses_pages_is_well_only_if_the_step_announced_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, announced: float | None, code: Exit
+) -> None:
+    stage.add("A", stage.writer("A", interrupts=announced))
+    stage.go()
+
+    def lost(_: Prober) -> Probe:
+        now = time.time()
+        return Probe("u", now - 60, now, 99, 3, 0.5, [Outage(now - 0.5, now, 3, "status 502", now)], first_good=now - 60)
+
+    monkeypatch.setattr(Prober, "stop", lost)
+    assert back(stage) is code
+    end = stories(stage.link)[1].end
+    assert end
+    assert ("3 pages were lost that no step had announced" in end["reason"]) == (code is Exit.FAILS)
+    assert any("during undo-1" in text or "after undo-1" in text for text in stage.said) == (code is Exit.FAILS)
+
+
 def test_a_rollback_where_one_may_not_write_is_said_before_anything_is_done(stage: Stage, tmp_path: Path) -> None:
     stage.add("A", stage.writer("A"))
     stage.go()
@@ -338,6 +360,26 @@ def test_a_rollback_where_one_may_not_write_is_said_before_anything_is_done(stag
     with pytest.raises(JournalError, match=r"could not be made .*: nothing is done"):
         back(stage)
     assert stage.holds("A")
+    lock = Lock(stage.link)
+    lock.acquire("bob", "R3")
+    lock.release()
+
+
+def test_run_of_another_target_of_the_account_is_not_taken_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.go()
+    inv = stage.world.inv
+    stage.world.inv = inv.changed({"name": "other", "web": inv.web.changed({"server_name": "other.example"})})
+    with pytest.raises(OtherTarget, match="run R1 is of the target demo"):
+        back(stage)
+    assert commanded(stage, monkeypatch) == Exit.USAGE
+    said = capsys.readouterr()
+    assert "server_name app.example, not other.example" in said.err
+    assert said.out == "", "nobody is shown what would be taken back"
+    assert stage.holds("A")
+    assert [story.id for story in stories(stage.link)] == ["R1"]
     lock = Lock(stage.link)
     lock.acquire("bob", "R3")
     lock.release()

@@ -293,7 +293,7 @@ def test_every_run_says_on_which_machine_it_was_begun(stage: Stage) -> None:
     stage.add("A", stage.writer("A"))
     stage.go()
     roll_back(stage.world.inv, {"new": stage.link}, "R1", "R2", "ada", stage.said.append, stage.world.top / "reports")
-    purge(stage.world.inv, {"new": stage.link}, [], "R3", "ada", stage.said.append, stage.world.top / "reports")
+    purge(stage.world.inv, {"new": stage.link}, [], "R3", "ada", stage.said.append, stage.world.top / "reports", list)
     assert [story.plan["machine"] for story in stories(stage.link)] == [this_machine()] * 3
 
 

@@ -47,6 +47,32 @@ def test_a_run_that_broke_what_held_says_so() -> None:
     assert "1 held before" in headline(record).text
 
 
+def test_pages_that_no_step_announced_are_no_good_end_in_any_report() -> None:
+    record = samples.green_run()
+    assert record.probe
+    cut = next(step for step in record.steps if step.id == "UNIT-5/cutover")
+    record.probe.first_good, cut.interrupts = record.probe.started, None
+    record.exit_code, record.exit_reason = 1, "the whole of it"
+    head = headline(record)
+    assert (head.tone, head.text) == ("bad", "Every statement holds, but 35 pages were lost that no step had announced")
+    for text in ("\n".join(closing_lines(record, "r.html")), markdown(record), first_screen(record)):
+        said = " ".join(text.replace("\\", "").split())
+        assert f"{head.text}" in said
+        assert "35 pages were lost that no step had announced: 35 in 3.50 s from " in said
+        assert "during UNIT-5/cutover." in said
+    record.verdicts[0].outcome = Outcome.FAILS
+    assert "Not finished: 1 of 21 statements not as stated" in headline(record).text
+    assert headline(record).text.endswith("; 35 pages were lost that no step had announced")
+
+
+def test_what_a_step_announced_is_a_good_end() -> None:
+    record = samples.green_run()
+    assert record.probe
+    record.probe.first_good = record.probe.started
+    assert headline(record).tone == "good"
+    assert "no step had announced" not in "\n".join(closing_lines(record, "r.html"))
+
+
 def test_nothing_read_is_not_well() -> None:
     record = Record("id", "check", "lab", "1", samples.START)
     assert headline(record).tone == "unsure"

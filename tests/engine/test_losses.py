@@ -1,0 +1,178 @@
+"""Which pages that were lost are a run's loss: each case of the rule, on made-up outages and steps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from converge.asking import TIMEOUT, Sample
+from converge.errors import Exit
+from converge.losses import ROOM, Loss, losses, told, weighed
+from converge.prober import summary
+from converge.record import Probe, StepRecord
+from converge.report.json import made
+
+
+def page(at: float, *, good: bool = True, took: float = 0.0, kind: Any = "page") -> Sample:
+    return Sample(at, at + took, 200 if good else 502, "" if good else "status 502", kind=kind)
+
+
+def seen(*bad: tuple[float, float], until: float = 100.0) -> Probe:
+    """A site that is asked every half second, and gives no good answer from the one moment to the other."""
+    asked = [n / 2 for n in range(int(until * 2))]
+    return summary("u", 0, until, [page(at, good=not any(a <= at < b for a, b in bad)) for at in asked])
+
+
+def step(id: str, started: float, seconds: float, **changes: Any) -> StepRecord:
+    made_of = StepRecord(id, "z", [], "new", id, "", [], "", None, "done", started=started, seconds=seconds)
+    return replace(made_of, **changes)
+
+
+FIRST = step("FIRST", 5, 1)
+BRIEF = step("BRIEF", 10, 20, interrupts=5.0)
+
+
+def test_nothing_lost_is_no_loss() -> None:
+    assert losses(seen(), [FIRST, BRIEF]) == []
+    assert losses(None, [FIRST]) == []
+
+
+def test_page_that_no_step_announced_is_lost_and_told_with_its_moment_and_step() -> None:
+    found = losses(seen((12, 13), (40, 41)), [FIRST, step("QUIET", 10, 20)])
+    assert found == [
+        Loss(2, 12.0, 1.0, "status 502", "QUIET", during=True),
+        Loss(2, 40.0, 1.0, "status 502", "QUIET", during=False),
+    ]
+    assert told(found) == (
+        "4 pages were lost that no step had announced: 2 in 1.00 s from 00:00:12.0 UTC (status 502), during QUIET; "
+        "2 in 1.00 s from 00:00:40.0 UTC (status 502), after QUIET"
+    )
+
+
+@pytest.mark.parametrize(("end", "lost"), [(15.0, False), (10.0 + 5.0 + ROOM, False), (10.5 + 5.0 + ROOM, True)])
+def test_what_a_step_announced_is_no_loss_and_more_than_that_is(end: float, lost: bool) -> None:
+    found = losses(seen((10, end)), [FIRST, BRIEF])
+    assert bool(found) is lost
+    if lost:
+        assert told(found).endswith("during BRIEF, which had announced about 5.00 s")
+
+
+def test_room_is_what_one_page_may_wait() -> None:
+    assert ROOM == TIMEOUT
+
+
+def test_stretches_of_one_step_are_added_up() -> None:
+    (found,) = losses(seen((11, 17), (20, 26)), [FIRST, BRIEF])
+    assert (found.failed, found.start, found.seconds, found.announced) == (24, 11.0, 12.0, 5.0)
+
+
+def test_step_that_announced_something_excuses_only_its_own_time() -> None:
+    assert [found.step for found in losses(seen((50, 51)), [FIRST, BRIEF])] == ["BRIEF"]
+    assert [found.step for found in losses(seen((7, 8)), [FIRST, BRIEF])] == ["FIRST"]
+
+
+def test_process_that_is_told_to_end_takes_its_time_to() -> None:
+    assert losses(seen((12, 14)), [FIRST, step("END", 10, 0.1, interrupts=2.0)]) == []
+    assert losses(seen((13, 14)), [FIRST, step("END", 10, 0.1, interrupts=2.0)])
+
+
+def test_site_that_was_down_before_loses_nothing() -> None:
+    assert losses(seen((0, 30)), [FIRST, step("START", 10, 20, serves=True)]) == []
+    assert losses(seen((0, 100)), [FIRST]) == []
+
+
+def test_site_that_comes_and_is_lost_again_is_a_loss() -> None:
+    found = losses(seen((0, 30), (50, 51)), [FIRST, step("START", 10, 20, serves=True)])
+    assert [(loss.start, loss.step) for loss in found] == [(50.0, "START")]
+
+
+def test_what_was_lost_before_the_first_step_is_not_the_runs() -> None:
+    assert losses(seen((2, 8)), [FIRST]) == []
+    assert losses(seen((2, 8)), []) == []
+
+
+def test_step_that_was_never_begun_or_never_done_announces_nothing() -> None:
+    for idle in (
+        replace(BRIEF, started=0.0, result="not reached"),
+        replace(BRIEF, result="manual"),
+    ):
+        assert [found.step for found in losses(seen((12, 13)), [FIRST, idle])] == ["FIRST"]
+
+
+@pytest.mark.parametrize("result", ["failed", "rolled back", "unknown"])
+def test_step_that_went_wrong_had_announced_it_all_the_same(result: Any) -> None:
+    assert losses(seen((12, 13)), [FIRST, replace(BRIEF, result=result, seconds=0.0 if result == "unknown" else 20)]) == []
+
+
+def test_plain_start_of_what_a_step_before_ended_takes_as_long_as_it_takes() -> None:
+    end, start = step("END", 10, 1, interrupts=2.0), step("START", 13, 20, serves=True)
+    assert losses(seen((11, 30)), [FIRST, end, start]) == []
+    assert losses(seen((11, 30)), [FIRST, end, replace(start, serves=False)])
+    assert losses(seen((11, 60)), [FIRST, end, start]), "it goes on after the start has ended"
+
+
+def test_plain_start_excuses_nothing_of_what_nobody_announced() -> None:
+    (found,) = losses(seen((20, 30)), [FIRST, step("START", 25, 20, serves=True)])
+    assert (found.step, found.during) == ("FIRST", False)
+
+
+def test_step_of_a_person_may_have_begun_since_one_was_waited_for() -> None:
+    by_hand = replace(BRIEF, started=40.0, waited=20.0)
+    assert losses(seen((38, 42)), [FIRST, by_hand]) == []
+    assert losses(seen((38, 42)), [FIRST, replace(by_hand, waited=0.0)])
+    assert losses(seen((38, 42)), [FIRST, replace(by_hand, interrupts=None)])
+
+
+def test_person_may_let_the_site_wait_between_the_end_and_the_start() -> None:
+    end = step("END", 10, 1, interrupts=2.0, waited=8.0)
+    assert losses(seen((10.5, 60)), [FIRST, end, step("START", 55, 10, serves=True, waited=12.0)]) == []
+
+
+def test_slow_page_that_was_asked_for_before_a_step_is_lost_by_it() -> None:
+    pages = [page(n / 2) for n in range(100)] + [page(9.6, good=False, took=1.0, kind="slow")]
+    probe = summary("u", 0, 50, pages)
+    assert probe.outages[0].noticed == 10.6
+    assert losses(probe, [FIRST, BRIEF]) == []
+    assert [found.step for found in losses(probe, [FIRST, replace(BRIEF, interrupts=None)])] == ["BRIEF"]
+
+
+def test_search_that_fails_is_no_page() -> None:
+    pages = [page(n / 2) for n in range(100)] + [page(12, good=False, kind="search")]
+    assert losses(summary("u", 0, 50, pages), [FIRST]) == []
+
+
+def test_web_server_that_could_not_be_asked_is_no_loss() -> None:
+    assert losses(Probe("u", 0, 10, 0, 0, 0.0), [FIRST]) == []
+
+
+def test_record_of_an_earlier_version_tells_of_no_loss() -> None:
+    old = json.loads(json.dumps(seen((12, 13)), default=vars))
+    del old["first_good"]
+    assert losses(made(Probe, old), [FIRST]) == []
+
+
+def test_many_stretches_are_told_in_short() -> None:
+    text = told(losses(seen(*((n, n + 0.5) for n in range(20, 30, 2))), [FIRST]))
+    assert text.startswith("5 pages were lost")
+    assert text.endswith("; and 2 more times")
+
+
+LOST = [Loss(3, 0.0, 1.0, "status 502", "A/1", during=True)]
+
+
+@pytest.mark.parametrize("code", [None, Exit.HOLDS, Exit.FAILS])
+def test_run_that_lost_pages_fails(code: Exit | None) -> None:
+    ended = weighed((code, "why") if code is not None else None, LOST)
+    assert ended
+    assert ended[0] is Exit.FAILS
+    assert ended[1].endswith("during A/1")
+
+
+@pytest.mark.parametrize("code", [Exit.INTERRUPTED, Exit.UNKNOWN, Exit.ROLLED_BACK, Exit.STATE_MOVED])
+def test_what_comes_before_that_keeps_its_code_and_says_it_too(code: Exit) -> None:
+    assert weighed((code, "why"), LOST) == (code, f"why; {told(LOST)}")
+    assert weighed((code, "why"), []) == (code, "why")
+    assert weighed(None, []) is None
