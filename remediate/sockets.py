@@ -30,6 +30,8 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
     seen = ctx.read(facts_sockets.sockets)
     entry = seen.at(path)
     if entry is None or not entry.is_socket or not seen.listening_on(path):
+        if not ctx.read(units.our_units).app.runs:
+            raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy")
         yield restart_step(ctx, "SOCK-2/restart", f"so that it binds {ctx.inv.web.listen} anew")
         return
     end = next((e for e in seen.entries.values() if e.inode == entry.end_inode), None)

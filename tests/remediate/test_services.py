@@ -263,6 +263,13 @@ def test_a_hostile_name_in_the_socket_directory_is_data(tmp_path: Path) -> None:
         (mend_units.sweep_links, {}),
         (mend_units.install_logrotate, {}),
         (mend_units.disable_extra, {"unit_files": replace(FILES, links=())}),
+        (
+            mend_sockets.open_up,
+            {
+                "our_units": replace(OURS, app=replace(OURS.app, active="inactive")),
+                "sockets": replace(SOCKETS, listeners=()),
+            },
+        ),
         (mend_sockets.single, {"our_units": replace(OURS, app=replace(OURS.app, active="inactive"))}),
         (mend_sockets.write_pid_file, {"masters": replace(MASTERS, all=())}),
         (mend_solr.start, {"solr": replace(SOLR, java=())}),
