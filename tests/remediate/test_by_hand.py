@@ -188,7 +188,7 @@ def test_gate_is_one_that_no_file_opens_whether_the_tool_closed_it_or_a_person(
     gate_file.write_text("[Unit]\nConditionPathExists=%t/hkn-go\n")
     assert not ask(units.our_units, NOTHING).gate_is_closed, "what opens that one may lie there already"
     monkeypatch.setenv("HOME", str(tmp_path))
-    subprocess.run(["/bin/sh", "-c", typed_in_the_runbook("~/attic/gate.conf")], check=True)
+    subprocess.run(["/bin/sh", "-c", typed_in_the_runbook('90-migration-gate.conf" ~/attic')], check=True)
     assert not gate_file.exists()
 
 
