@@ -22,7 +22,7 @@ from pathlib import Path
 
 from converge.errors import ConvergeError
 from converge.statements import REGISTRY, import_statements
-from facts.units import GATE, GRACEFUL
+from facts.units import GATE, GATE_SHUT, GRACEFUL
 from lab.connection import SITE
 from lab.errors import LabError
 from lab.lab import Lab
@@ -45,7 +45,7 @@ rm -f "{DROP_INS}/{HOLD}" "$XDG_RUNTIME_DIR/systemd/user/{MIGRATE_UNIT}.d/{GRACE
 systemctl --user daemon-reload
 systemctl --user stop {APP_UNIT}
 mkdir -p "${{g%/*}}"
-printf '[Unit]\\nConditionPathExists=%%t/hkn-go\\n' >"$g"
+printf '[Unit]\\n%s\\n' '{GATE_SHUT}' >"$g"
 systemctl --user daemon-reload
 systemctl --user is-active --quiet {MIGRATE_UNIT} || rm -f {PROD}/shared/tmp/pids/unicorn.pid
 systemctl --user start {MIGRATE_UNIT}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from converge.launch import Attempt
 
 OWN_WORDS = re.compile(
-    r"\b(?:aside|put|relink|chmode|unit|prop|started|upstream)\s+[\w\"'$/-]|\$(?:\(upstream|UNIT\b|SOLR_)"
+    r"\b(?:aside|put|relink|supplant|chmode|unit|prop|started|upstream)\s+[\w\"'$/-]|\$(?:\(upstream|UNIT\b|SOLR_)"
 )
 """Of a program that needs the functions and variables which a step is sent with; no person's shell has them."""
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from converge.guards import NotAllowed, lint
 from converge.record import StepRecord
 from converge.shell import LIBRARY, UNDO_LIBRARY, Rc
-from converge.steps import Act, Aside, Link, Mode, Needless, Run, Signal, Step, Unit, Write
+from converge.steps import Act, Aside, Link, Mode, Needless, Run, Signal, Step, Supplant, Unit, Write
 
-GUARDED = re.compile(r"(?:^|[\s;&|(!])(?:put|relink|aside|chmode|unit)\s", re.MULTILINE)
+GUARDED = re.compile(r"(?:^|[\s;&|(!])(?:put|relink|supplant|aside|chmode|unit)\s", re.MULTILINE)
 
-ASIDE = re.compile(r"(?:^|[\s;&|(!])aside\s+['/~]", re.MULTILINE)
+ASIDE = re.compile(r"(?:^|[\s;&|(!])(?:aside|supplant)\s+['/~]", re.MULTILINE)
 """Of a program that moves a path aside that it names outright."""
 
 RUNTIME = "$XDG_RUNTIME_DIR"
@@ -122,6 +122,8 @@ def _act(act: Act, fence: Fence) -> str:
             return f"printf %s {shlex.quote(content)} | put {_path(path)} {mode:o}"
         case Link(path, target):
             return f"relink {_path(path)} {_path(target)}"
+        case Supplant(path, target):
+            return f"supplant {_path(path)} {_path(target)}"
         case Aside(path):
             return f"aside {_path(path)}"
         case Mode(path, mode):
@@ -180,6 +182,9 @@ def described(act: Act) -> str:
             return f"{first}cat >{_path(path)} <<'END'\n{body}END\nchmod {mode:o} {_path(path)}"
         case Link(path, target):
             return f"ln -s {_path(target)} {_path(path + '.new')} && mv -T {_path(path + '.new')} {_path(path)}"
+        case Supplant(path, target):
+            new, kept = _path(path + ".new"), shlex.quote(path.rsplit("/", 1)[-1])
+            return f'ln -s {_path(target)} {new} && mv -nT {_path(path)} "$ATTIC"/{kept} && mv -nT {new} {_path(path)}'
         case Aside(path):
             return f'mv -nT {_path(path)} "$ATTIC"/{shlex.quote(path.rsplit("/", 1)[-1])}'
         case Mode(path, mode):
@@ -194,7 +199,7 @@ def described(act: Act) -> str:
 
 def moves_aside(step: Step) -> bool:
     """Whether the step may put something large into the attic: what programs of a cutover move aside are names and PIDs."""
-    return any(isinstance(act, Aside) or (isinstance(act, Run) and ASIDE.search(act.script)) for act in step.acts)
+    return any(isinstance(act, Aside | Supplant) or (isinstance(act, Run) and ASIDE.search(act.script)) for act in step.acts)
 
 
 def _in_words(act: Act) -> str:
@@ -212,6 +217,7 @@ def undo_described(step: Step) -> str:
     ways = {
         Write: "what {0.path} was before is put back (or, if it was not there, the new one is moved aside)",
         Link: "{0.path} points again to where it pointed before",
+        Supplant: "{0.path} is the folder again that gave way to a link",
         Aside: "{0.path} is moved back, if its place is free",
         Mode: "{0.path} gets its former mode",
     }

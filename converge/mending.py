@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from converge import compile as words
 from converge import guards
 from converge.by_hand import by_hand, is_a_persons
+from converge.edits import edited
 from converge.errors import ConvergeError, Exit, Unobservable
 from converge.executor import Executor
 from converge.foresight import Course, Foresight, Prefetch, Want
@@ -17,7 +18,7 @@ from converge.plan import Plan, Task, blocked_text, by_hand_text, call
 from converge.record import StepRecord, Verdict
 from converge.shell import Rc
 from converge.statements import Outcome
-from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step
+from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step, Write
 
 PATIENCE = 45.0
 """Seconds within which a remedy's statements must come to hold after its last step."""
@@ -71,6 +72,8 @@ class Mender:
         self.say, self.flags, self.stopped, self.demand = say, flags, stopped, demand
         self.aside: set[str] = set()
         """Steps that move something aside."""
+        self.written: set[str] = set()
+        """Files that this run's own steps wrote: that they are other than planned is nobody's edit."""
         self.unproven: set[str] = set()
         """Statements that do not hold, or of which that is not known."""
         self._seen: dict[str, Verdict] = {}
@@ -196,6 +199,7 @@ class Mender:
         """Run a step, or wait for the person whose it is; how such a wait ended, None for a step of the tool's."""
         self.say(f"{record.id} at {record.host}: {record.sentence}")
         ended: Ended | None = None
+        planned = list(record.preconditions)
         try:
             self.executor.run_step(step, task.remedy, task.statements, record)
             if record.result == "manual" and self.hands.limit > 0:
@@ -203,8 +207,22 @@ class Mender:
                 self.executor.sent(CONTROL)
         except guards.NotAllowed as problem:
             record.result, record.reason = "refused", str(problem)
+        self._tell_edits(step, planned, record)
         self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
         return ended
+
+    def _tell_edits(self, step: Step, planned: Sequence[str], record: StepRecord) -> None:
+        """Say in the step's reason what somebody edited since the plan, which whoever agreed to that did not see."""
+        writes = {act.path for act in step.acts if isinstance(act, Write)}
+        for path in edited(planned, record.preconditions):
+            if path in self.written:
+                continue
+            text = f"{path} was edited since the plan was made"
+            if path in writes and record.result == "done":
+                text += f"; what it was then is kept below {self.inv.attic}/{self.journal.run}"
+            record.reason = f"{record.reason}; {text}" if record.reason else text
+        if record.rc is not None:
+            self.written |= writes
 
     def _halted(self, task: Task, plan: Plan, record: StepRecord, rest: Sequence[StepRecord]) -> bool:
         if record.result == "manual":

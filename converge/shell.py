@@ -3,8 +3,9 @@
 A step's script is a prelude, the settings (``settings``), this library, its conditions and its acts. Each act writes into
 the step's log what it is about to do and keeps what was there before; so one undo, ``cv_undo``, fits every step: it goes
 through the log backwards and refuses where somebody changed something since. Programs of a step (``Run``) may call
-``aside PATH``, ``put PATH MODE <content``, ``relink PATH TARGET``, ``unit VERB NAME`` and ``chmode PATH MODE``, and are
-undone as far as they do. ``leads_to WHO`` changes nothing: it notes for the report whom the site leads to from now on.
+``aside PATH``, ``put PATH MODE <content``, ``relink PATH TARGET``, ``supplant FOLDER TARGET``, ``unit VERB NAME`` and
+``chmode PATH MODE``, and are undone as far as they do. ``leads_to WHO`` changes nothing: it notes for the report whom the
+site leads to from now on.
 """
 
 from __future__ import annotations
@@ -95,8 +96,11 @@ cv_store() {
   fi
   printf '%s' "$CV_STORE" >"$CV_SLOT/store"
 }
-cv_stow() {
+cv_mount() {
   [ "$(stat -c %d -- "$CV_P")" = "$(stat -c %d -- "$CV_DIR")" ] || cv_refuse "$CV_P is a mount point: not moved"
+}
+cv_stow() {
+  cv_mount
   cv_store && mv -nT -- "$CV_P" "$CV_STORE/kept" && ! cv_here "$CV_P"
 }
 """
@@ -120,6 +124,19 @@ relink() {
   printf '%s\n' "$2" >"$CV_SLOT/new" || return 1
   cv_t=$CV_DIR/.$CV_NAME.cv-$$
   ln -s -- "$2" "$cv_t" && mv -T -- "$cv_t" "$CV_P"
+}
+cv_swap() ( # COMES GOES: COMES takes the place of CV_P, which becomes GOES; only KILL comes between
+  trap '' TERM INT HUP
+  mv -nT -- "$CV_P" "$2" && ! cv_here "$CV_P" && mv -nT -- "$1" "$CV_P" && ! cv_here "$1" && return 0
+  cv_here "$CV_P" || mv -nT -- "$2" "$CV_P"
+  return 1
+)
+supplant() {
+  cv_place "$1"
+  if [ -L "$CV_P" ] || [ ! -d "$CV_P" ]; then cv_refuse "$CV_P is not a folder: no link takes its place"; fi
+  cv_mount
+  cv_log supplant "$CV_P" && cv_store && printf '%s\n' "$2" >"$CV_SLOT/new" || return 1
+  ln -s -- "$2" "$CV_STORE/link" && cv_swap "$CV_STORE/link" "$CV_STORE/kept"
 }
 cv_listens() { # whether a line of ss is about CV_P: other file systems have sockets of the same inode number
   awk -v i="ino:$(stat -c %i -- "$CV_P")" -v d="$(stat -c '0/%d %Hd/%Ld' -- "$CV_P")" -v near="$CV_DIR/" '
@@ -230,6 +247,15 @@ cv_unrelink() {
   elif [ "$cv_now" = "$(cat "$CV_SLOT/old")" ]; then return 0; fi
   cv_moved "$CV_P was changed since: left as it is"
 }
+cv_unsupplant() {
+  [ -e "$CV_SLOT/store" ] || return 0
+  cv_from=$(cat "$CV_SLOT/store")
+  cv_here "$cv_from/kept" || return 0
+  if [ ! -L "$CV_P" ] || [ "$(readlink -- "$CV_P")" != "$(cat "$CV_SLOT/new")" ]; then
+    cv_unaside; return
+  fi
+  cv_swap "$cv_from/kept" "$cv_from/link"
+}
 cv_unaside() {
   [ -e "$CV_SLOT/store" ] || return 0
   cv_from=$(cat "$CV_SLOT/store")/kept
@@ -276,7 +302,7 @@ cv_undo() {
     [ ! -e "$CV_SLOT/undone" ] || continue
     case "$cv_kind" in
       reload) CV_RELOAD=yes ;;
-      put|relink|aside|chmode)
+      put|relink|supplant|aside|chmode)
         cv_place "$cv_what"
         "cv_un$cv_kind" || return 1
         case "$CV_P" in */systemd/user/*) CV_RELOAD=yes ;; esac ;;

@@ -1,7 +1,7 @@
 """Steps: one act on one host, as data. Remedies yield them; only the executor runs them.
 
 An act is typed wherever its guard can be, so that no remedy's author has to remember the guard: `Write`, `Link`,
-`Aside`, `Unit` and `Signal` compile to shell that checks itself; `Run` is for programs of the application
+`Supplant`, `Aside`, `Unit` and `Signal` compile to shell that checks itself; `Run` is for programs of the application
 (Capistrano, rake, git) and is refused if it deletes, signals or escapes.
 """
 
@@ -37,6 +37,17 @@ class Aside:
     """Move a path into the run's attic on the same file system. This is the only way in which anything goes away."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Supplant:
+    """Let a folder give way to a symlink to `target`: it goes into the attic, and the link, made before, into its place.
+
+    Between the two renames, which no signal but KILL divides, the path leads nowhere.
+    """
+
+    path: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +87,14 @@ class Run:
     """A program of the application, as POSIX sh with the prelude's functions and variables; must be safe to be cut off.
 
     It may change things by the guarded functions of ``converge/shell.py`` alone: ``aside PATH``, ``put PATH MODE <content``,
-    ``relink PATH TARGET``, ``chmode PATH MODE``, ``unit VERB NAME``; what it did by them is undone with the step.
+    ``relink PATH TARGET``, ``supplant FOLDER TARGET``, ``chmode PATH MODE``, ``unit VERB NAME``; what it did by them is
+    undone with the step.
     """
 
     script: str
 
 
-Act: TypeAlias = Write | Link | Aside | Mode | Unit | Signal | Run
+Act: TypeAlias = Write | Link | Supplant | Aside | Mode | Unit | Signal | Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +128,12 @@ class Step:
     """One act on one host.
 
     `undo` is the acts that take it back, or a string with the reason why there is none (``Needless``: nor need be); None
-    asks for the acts' own undo (Write, Link, Aside, Mode and enable/disable know theirs). `limit` is seconds; `interrupts`
-    is how many seconds of service it is expected to cost, None for none, and `search_gap` the same of searches and saves
-    alone. `may` names the inventory's permission without which it is left to a person; `person` says why it always is.
-    `typed` is the line that a person types then (empty: the step is laid ready on its host as one), and `sign` tells that it
-    was done, also in another way than by that line. `serves` says that the site is served since. `after` says what it
-    depends on that only an earlier step will produce. `confirm` is the seconds within which its program must hear from
+    asks for the acts' own undo (Write, Link, Supplant, Aside, Mode and enable/disable know theirs). `limit` is seconds;
+    `interrupts` is how many seconds of service it is expected to cost, None for none, and `search_gap` the same of searches
+    and saves alone. `may` names the inventory's permission without which it is left to a person; `person` says why it always
+    is. `typed` is the line that a person types then (empty: the step is laid ready on its host as one), and `sign` tells
+    that it was done, also in another way than by that line. `serves` says that the site is served since. `after` says what
+    it depends on that only an earlier step will produce. `confirm` is the seconds within which its program must hear from
     outside, over a new connection, that all is well; it runs in a unit of its own.
     """
 

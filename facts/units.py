@@ -21,6 +21,9 @@ LOOP = 3
 GATE = "90-migration-gate.conf"
 """Name of the runtime drop-in that keeps the app's unit from starting until the cutover takes it away."""
 
+GATE_SHUT = "ConditionPathExists=!/"
+"""What makes it one: no file can open it, so none that lies about does; it is opened by moving the drop-in away."""
+
 GRACEFUL = "90-migration-graceful.conf"
 """Name of the runtime drop-in that lets a unit stop without dropping requests."""
 
@@ -78,6 +81,18 @@ class OurUnits:
     legacy: tuple[UnitState, ...]
     logrotate: UnitState
     timer: UnitState
+    shuts: bool = False
+    """Whether the gate's file, as it lies there, has the condition that is never met."""
+
+    @property
+    def gate(self) -> str:
+        """Where the gate before the app's unit is, or would be."""
+        return self.drop_in(self.app.name, GATE)
+
+    @property
+    def gate_is_closed(self) -> bool:
+        """Whether the app's unit cannot be started: the manager has the gate, and it is one that nothing opens."""
+        return self.shuts and self.gate in self.app.drop_ins
 
     @property
     def all(self) -> tuple[UnitState, ...]:
@@ -97,6 +112,7 @@ shown() { printf '%s\n' "$all" | awk -v RS= -v n="$1" 'NR == n'; }
 # One call for all: each is a process and a round trip to the manager. ``is-enabled`` says nothing of some of several units.
 _OUR_UNITS = f"""{SHOWN}
 echo "runtime=$XDG_RUNTIME_DIR"
+! grep -qxF '{GATE_SHUT}' "$XDG_RUNTIME_DIR/systemd/user/$UNIT.d/{GATE}" 2>/dev/null || echo gate=shut
 set -- "$UNIT" $LEGACY_UNITS "$LOGROTATE_UNIT" "$LOGROTATE_TIMER"
 all=$(S show "$@" {" ".join(f"-p {name}" for name in _PROPERTIES.split())}) || exit 1
 n=0
@@ -157,6 +173,7 @@ def our_units(raw: Raw, c: Context) -> OurUnits:
     """The app's unit, the legacy ones, the log rotation and its timer, as this host's manager knows them."""
     lines = observed(raw, c.at).lines
     found = sections(lines)
+    said = pairs(lines[:2])
     app = c.inv.app
 
     def unit(name: str) -> UnitState:
@@ -164,11 +181,12 @@ def our_units(raw: Raw, c: Context) -> OurUnits:
 
     return OurUnits(
         c.at,
-        pairs(lines[:1]).get("runtime", ""),
+        said.get("runtime", ""),
         unit(app.unit),
         tuple(unit(name) for name in app.legacy_units),
         unit(app.logrotate_unit),
         unit(app.logrotate_timer),
+        said.get("gate") == "shut",
     )
 
 
@@ -324,13 +342,15 @@ class Rotation:
 
 
 @reading(
-    lambda c: f"""
+    lambda c: (
+        f"""
 conf={shlex.quote(c.inv.app.logrotate_config)}
 [ -r "$conf" ] || {{ echo absent; exit 0; }}
 [ -x /usr/sbin/logrotate ] || {{ echo "logrotate is not installed" >&2; exit 69; }}
 sed 's/^/|/' "$conf"
 /usr/sbin/logrotate -d -s /dev/null "$conf" 2>&1 </dev/null | sed -n -e 's/^error: /error=/p' -e 's/^considering log /log=/p'
 """
+    )
 )
 def rotation(raw: Raw, c: Context) -> Rotation:
     """The rotation's configuration with a dry run that keeps no state."""

@@ -35,6 +35,7 @@ def broken(inv: Inventory) -> Iterator[Broken]:
     yield from _application(inv)
     yield from _repository(inv)
     yield from _web(inv)
+    yield from _sockets(inv)
     yield from _limits(inv)
 
 
@@ -138,16 +139,23 @@ def _repository(inv: Inventory) -> Iterator[Broken]:
         yield "repository.legacy_branch", f"{repo.branch} is the branch that is deployed; it cannot be one to retire"
 
 
+def _sockets(inv: Inventory) -> Iterator[Broken]:
+    retired = inv.web.retired_sockets
+    for key, names in {"web.allowed_sockets": inv.web.allowed_sockets, "web.retired_sockets": retired}.items():
+        for name in names:
+            if not FILE_NAME.fullmatch(name) or name in {".", ".."}:
+                yield key, f"read {name!r}, allowed: the name of a socket in web.socket_dir, without directory"
+    if both := [name for name in retired if name in inv.web.allowed_sockets]:
+        yield "web.retired_sockets", f"{both[0]} is another application's, by web.allowed_sockets; it cannot be moved aside"
+    if inv.web.listen.rpartition("/")[2] in inv.web.allowed_sockets:
+        # No step may touch those.
+        yield "web.allowed_sockets", f"{inv.web.listen} is what the application must listen on; it cannot be another's"
+
+
 def _web(inv: Inventory) -> Iterator[Broken]:
     for key, path in {"web.listen": inv.web.listen, "web.socket": inv.web.socket}.items():
         if path != "auto" and not path.startswith(f"{inv.web.socket_dir}/"):
             yield key, f"read {path!r}, allowed: a path in web.socket_dir, {inv.web.socket_dir}"
-    for name in inv.web.allowed_sockets:
-        if not FILE_NAME.fullmatch(name):
-            yield "web.allowed_sockets", f"read {name!r}, allowed: the name of a socket in web.socket_dir, without directory"
-    if inv.web.listen.rpartition("/")[2] in inv.web.allowed_sockets:
-        # No step may touch those.
-        yield "web.allowed_sockets", f"{inv.web.listen} is what the application must listen on; it cannot be another's"
     for number, url in enumerate(inv.web.urls):
         if wrong := _wrong_url(url.url):
             yield f"web.urls[{number}].url", f"read {url.url!r}, allowed: {wrong}"

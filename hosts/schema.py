@@ -119,6 +119,10 @@ class Web(Model, frozen=True, kw_only=True):
     socket: Annotated[str, Meta(description="the web server's upstream path, or auto: read from its configuration")] = "auto"
     listen: Annotated[str, Meta(description="the path on which the application must listen")]
     allowed_sockets: Annotated[list[str], Meta(description="names in socket_dir that belong to other applications")]
+    retired_sockets: Annotated[
+        list[str],
+        Meta(description="names in socket_dir that only this site's past used: moved aside when dead"),
+    ] = []
     vhosts: Annotated[str, Meta(description="the web server's generated configuration, readable by the account")]
     urls: list[Url]
     search_path: Annotated[str, Meta(description="a search that Solr must answer")]

@@ -14,7 +14,7 @@ from facts.deploy import stage
 from facts.repo import Repository, repository
 from facts.repo_files import without_comments
 from facts.sockets import LISTENER_PIDS
-from facts.units import GATE, masters, our_units
+from facts.units import GATE, GATE_SHUT, masters, our_units
 from hosts.schema import Inventory
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is
 from remediate.solr import moves, search_gap
@@ -107,7 +107,7 @@ def _gate(inv: Inventory, id: str) -> Step:
         host=inv.app_host.name,
         sentence=f"hold {unit} back until the cutover: a deploy's own restart would bind the socket twice",
         acts=(
-            Write(f"$XDG_RUNTIME_DIR/systemd/user/{unit}.d/{GATE}", "[Unit]\nConditionPathExists=%t/hkn-go\n"),
+            Write(f"$XDG_RUNTIME_DIR/systemd/user/{unit}.d/{GATE}", f"[Unit]\n{GATE_SHUT}\n"),
             Unit("daemon-reload"),
         ),
         when=(Condition(f"{unit} serves nobody", SERVES_NOBODY),),

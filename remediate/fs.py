@@ -6,7 +6,20 @@ import posixpath
 import shlex
 from collections.abc import Iterator
 
-from converge.steps import Act, Aside, ByHand, Condition, Link, Mode, Needless, NothingToDo, RemedyContext, Run, Step
+from converge.steps import (
+    Act,
+    Aside,
+    ByHand,
+    Condition,
+    Link,
+    Mode,
+    Needless,
+    NothingToDo,
+    RemedyContext,
+    Run,
+    Step,
+    Supplant,
+)
 from facts.fs import SHOWN, Trees, data_folders, stranded, stray_links, trees
 from hosts.schema import Inventory
 
@@ -87,17 +100,16 @@ def join_shared(ctx: RemedyContext) -> Iterator[Step]:
         found = seen.get(path)
         if not seen.get(stage) or (found and found.is_link and found.resolved == inv.shared):
             continue
-        acts: tuple[Act, ...] = (Link(path, inv.shared),)
+        act: Act = Link(path, inv.shared)
         when: tuple[Condition, ...] = ()
         if found and not found.is_link:
             yield from _rescue_shared(ctx, path)
-            acts = (Aside(path), *acts)
-            when = (rescued(inv, path),)
+            act, when = Supplant(path, inv.shared), (rescued(inv, path),)
         yield Step(
             id=f"FS-2/link-{posixpath.basename(stage)}",
             host=inv.app_host.name,
-            sentence=f"make {path} a link to {inv.shared}" + (", the folder itself moved aside" if len(acts) > 1 else ""),
-            acts=acts,
+            sentence=f"make {path} a link to {inv.shared}" + (", the folder itself moved aside" if when else ""),
+            acts=(act,),
             when=(as_seen(seen, path), real_folder(inv.shared), *when),
             limit=600.0 if when else 60.0,
         )

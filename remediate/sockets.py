@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -9,7 +10,9 @@ from converge.steps import Aside, ByHand, Condition, Link, Mode, NothingToDo, Re
 from facts import sockets as facts_sockets
 from facts import units
 from facts.sockets import Entry
+from hosts.schema import Inventory, Web
 from remediate.cutover import handover_step, leave_strangers, restart_step, same_main, strays
+from remediate.cutover.choice import beside
 from remediate.units import end_stray
 
 
@@ -27,6 +30,8 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
     seen = ctx.read(facts_sockets.sockets)
     entry = seen.at(path)
     if entry is None or not entry.is_socket or not seen.listening_on(path):
+        if not ctx.read(units.our_units).app.runs:
+            raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy")
         yield restart_step(ctx, "SOCK-2/restart", f"so that it binds {ctx.inv.web.listen} anew")
         return
     end = next((e for e in seen.entries.values() if e.inode == entry.end_inode), None)
@@ -57,24 +62,57 @@ def single(ctx: RemedyContext) -> Iterator[Step]:
 
 
 def sweep(ctx: RemedyContext) -> Iterator[Step]:
-    """Move dead sockets of the account aside; what lives, or is another's, stays."""
-    web = ctx.inv.web
-    chosen = ctx.read(facts_sockets.upstream).chosen
-    known = {chosen.rsplit("/", 1)[-1], web.listen.rsplit("/", 1)[-1], ".attic", *web.allowed_sockets}
+    """Move dead names of this tool's and of the site's earlier deployments aside; whatever else is dead is a person's.
+
+    A name of the account may belong to an application that nobody listed: dead while that restarts, and its public path.
+    """
+    web, chosen = ctx.inv.web, ctx.read(facts_sockets.upstream).chosen
+    known = {_name(chosen), _name(web.listen), ".attic", *web.allowed_sockets}
     seen = ctx.read(facts_sockets.sockets)
-    strays_here = [entry for name, entry in seen.entries.items() if name not in known]
-    dead = [entry for entry in strays_here if seen.is_dead(entry)]
-    if not dead:
-        names = ", ".join(entry.name for entry in strays_here) or "nothing"
-        raise NothingToDo(f"what is left in {web.socket_dir} is no dead socket of the account: {names}")
+    left = [entry for name, entry in seen.entries.items() if name not in known]
+    dead = [entry for entry in left if seen.is_dead(entry)]
+    mine = re.compile("|".join(_own_names(web, chosen)))
     for entry in dead:
-        yield Step(
-            id=f"SOCK-4/aside-{entry.name}",
-            host=ctx.inv.app_host.name,
-            sentence=f"move {entry.path} aside, a {entry.kind} behind which nobody listens",
-            acts=(Aside(entry.path),),
-            when=(same_inode(entry),),
-        )
+        if mine.fullmatch(entry.name):
+            yield _aside(ctx, entry)
+    if strange := [entry for entry in dead if not mine.fullmatch(entry.name)]:
+        raise ByHand("\n".join(_for_a_person(ctx.inv, entry) for entry in strange))
+    if not dead:
+        names = ", ".join(entry.name for entry in left) or "nothing"
+        raise NothingToDo(f"what is left in {web.socket_dir} is no dead socket of the account: {names}")
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _own_names(web: Web, chosen: str) -> list[str]:
+    """Patterns of the names that cutovers and links of this tool make, and the names that the inventory calls retired."""
+    after, old = (re.escape(_name(beside(web.listen, word))) for word in ("next", "old"))
+    links = [rf"\.{re.escape(_name(path))}\.cv-\d+" for path in (chosen, web.listen)]
+    return [after, rf"{old}(?:\.\d+)?", *links, *map(re.escape, web.retired_sockets)]
+
+
+def _aside(ctx: RemedyContext, entry: Entry) -> Step:
+    path, still = shlex.quote(entry.path), []
+    if entry.kind == "symbolic link":
+        still = [Condition(f"{entry.path} leads nowhere", f"[ -L {path} ] && [ ! -e {path} ]")]
+    return Step(
+        id=f"SOCK-4/aside-{entry.name}",
+        host=ctx.inv.app_host.name,
+        sentence=f"move {entry.path} aside, a {entry.kind} behind which nobody listens",
+        acts=(Aside(entry.path),),
+        when=(same_inode(entry), *still),
+    )
+
+
+def _for_a_person(inv: Inventory, entry: Entry) -> str:
+    folder = f"{inv.web.socket_dir}/.attic"
+    away = f"mkdir -p {shlex.quote(folder)} && mv -nT {shlex.quote(entry.path)} {shlex.quote(f'{folder}/{entry.name}')}"
+    return (
+        f"{entry.path} is a {entry.kind} behind which nobody listened, and no name of this site: an application that"
+        f" restarts may own it, then list it in web.allowed_sockets of {inv.file}; if nobody needs it: {away}"
+    )
 
 
 def relink(ctx: RemedyContext) -> Iterator[Step]:

@@ -5,19 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from converge.edits import as_read
 from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
 from facts import repo, units
 from facts.processes import Process
 from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
 from remediate.cutover import handover_step, same_main, strays
-
-
-def same_file(path: str, text: str | None) -> Condition:
-    """A file still has the text that the plan saw (None: it is not there)."""
-    place = shlex.quote(path)
-    if text is None:
-        return Condition(f"{path} is not there", f"[ ! -e {place} ]")
-    return Condition(f"{path} is as it was read", f'[ "$(cat {place})" = {shlex.quote(text.rstrip())} ]')
 
 
 def reload_steps(ctx: RemedyContext, id: str) -> Iterator[Step]:
@@ -50,7 +43,7 @@ def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "
         host=ctx.inv.app_host.name,
         sentence=f"make {path} the file {source} of {branch.branch}",
         acts=(Write(path, text),),
-        when=(same_file(path, here.text if here else None),),
+        when=(as_read(path, here.text if here else None),),
         after=after,
     )
 
@@ -192,7 +185,7 @@ def _remove_files(ctx: RemedyContext, folder: UnitsDir) -> Iterator[Step]:
             host=ctx.inv.app_host.name,
             sentence=move if file or links else f"move {names} aside, which is left of {unit}",
             acts=tuple(Aside(path) for path in paths),
-            when=(*links, *([same_file(file.path, file.text)] if file else [])),
+            when=(*links, *([as_read(file.path, file.text)] if file else [])),
         )
 
 
@@ -272,7 +265,7 @@ def start_timer(ctx: RemedyContext) -> Iterator[Step]:
             host=inv.app_host.name,
             sentence=f"let {seen.config} name the logs of the target stage",
             acts=(Write(seen.config, text),),
-            when=(same_file(seen.config, seen.text),),
+            when=(as_read(seen.config, seen.text),),
         )
     timer = inv.app.logrotate_timer
     if timer not in ctx.read(units.unit_files).files:

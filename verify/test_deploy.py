@@ -6,7 +6,7 @@ from converge.statements import Severity, require, statement
 from facts.deploy import Stage
 from facts.repo import RECENT, Repository
 from facts.sockets import Sockets, Upstream
-from facts.units import GATE, OurUnits
+from facts.units import OurUnits
 from hosts.schema import Inventory
 from verify.needs import DEPLOY
 
@@ -33,11 +33,12 @@ def test_deploy_starts_no_second_copy(our_units: OurUnits, sockets: Sockets, ups
     """While a legacy unit serves, a deploy does not start the app's unit beside it, on the same socket and PID file."""
     app, serving = our_units.app, {owner.unit for owner in sockets.owners(upstream.chosen)}
     old = sorted(serving & {unit.name for unit in our_units.legacy})
-    gate = our_units.drop_in(app.name, GATE)
+    gate = our_units.gate
+    kind = "a gate that something can open" if gate in app.drop_ins else "no gate"
     require(
-        not old or app.name in serving or gate in app.drop_ins,
+        not old or app.name in serving or our_units.gate_is_closed,
         expected=f"a closed gate, {gate}, as long as {' and '.join(old)} serves",
-        seen=f"no gate: a deploy ends with a restart of {app.name}, and only conditions in its unit file may keep that from"
+        seen=f"{kind}: a deploy ends with a restart of {app.name}, and only conditions in its unit file may keep that from"
         " starting it",
         where=our_units.host,
     )

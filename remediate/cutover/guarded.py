@@ -87,7 +87,7 @@ park() { # unicorn does not start while the file names a process that lives, and
   ! [ -e "$PID_FILE" ] || [ "$(pid_in "$PID_FILE")" = "$(prop "$NEW" MainPID)" ] || aside "$PID_FILE"
 }
 open_gate() { gone "$(drop_in "$NEW" "$GATE")" && unit daemon-reload && unit reset-failed "$NEW"; }
-close_gate() { printf '[Unit]\nConditionPathExists=%%t/hkn-go\n' | put "$(drop_in "$1" "$GATE")" 644; }
+close_gate() { printf '[Unit]\n%s\n' "$GATE_SHUT" | put "$(drop_in "$1" "$GATE")" 644; }
 finds() { # a search that Solr answered: the application writes a line whenever it does without
   [ -n "$SEARCH" ] || return 0
   [ -r "$LOG" ] || { found="whether Solr answers searches is not known: $LOG cannot be read"; return 1; }

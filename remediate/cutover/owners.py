@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Sequence
 
+from converge.edits import as_read
 from converge.guards import DEPLOYING
 from converge.steps import ByHand, Condition, RemedyContext
 from facts import sockets, units
 from facts.processes import Process
-from facts.units import GATE, UnitFile, UnitState
+from facts.units import GATE, UnitState
 
 
 def same_main(unit: UnitState) -> Condition:
@@ -51,16 +51,9 @@ def nobody_deploys() -> Condition:
 def same_units(ctx: RemedyContext, names: Sequence[str]) -> tuple[Condition, ...]:
     """The units' files are those that were read, by the manager too: whoever reloads it makes an edit count."""
     folder = ctx.read(units.unit_files)
-    found = [_same_text(file) for name in names if (file := folder.files.get(name))]
+    found = [as_read(file.path, file.text) for name in names if (file := folder.files.get(name))]
     stale = " && ".join(f'[ "$(prop {shlex.quote(name)} NeedDaemonReload)" != yes ]' for name in names)
     return (*found, Condition(f"the manager knows the files of {' and '.join(names)} as they are", stale))
-
-
-def _same_text(file: UnitFile) -> Condition:
-    text = f"{file.text.rstrip(chr(10))}\n"
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    read = f"printf '%s\\n' \"$(cat {shlex.quote(file.path)})\" | sha256sum | cut -c 1-12"
-    return Condition(f"{file.path} is as it was read (sha256 {digest})", f'[ "$({read})" = {digest} ]')
 
 
 def strays(ctx: RemedyContext) -> list[Process]:

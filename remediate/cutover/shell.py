@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from facts.sockets import LISTENER_PIDS, PID_FILE
-from facts.units import GATE, GRACEFUL
+from facts.units import GATE, GATE_SHUT, GRACEFUL
 from facts.web import AGENT
 from hosts.schema import Inventory
 
@@ -76,6 +76,7 @@ def settings(inv: Inventory, unit: str = "", tree: str = "", **more: str) -> str
         "PROBE": inv.web.probe_path,
         "AGENT": AGENT,
         "GATE": GATE,
+        "GATE_SHUT": GATE_SHUT,
         "GRACEFUL": GRACEFUL,
         "STOP_TIMEOUT": str(inv.app.stop_timeout + 8),
         **more,

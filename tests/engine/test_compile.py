@@ -17,7 +17,7 @@ from converge.errors import Unobservable
 from converge.guards import NotAllowed, TooManyEntries, lint, read_tree, room_for_two, tree_kept
 from converge.guards import Tree as Counted
 from converge.shell import Rc
-from converge.steps import Act, Aside, Condition, Link, Mode, Run, Signal, Step, Unit, Write
+from converge.steps import Act, Aside, Condition, Link, Mode, Run, Signal, Step, Supplant, Unit, Write
 from hosts.schema import Inventory
 from tests.engine.world import World, build
 
@@ -110,6 +110,82 @@ def test_link_never_replaces_a_folder(world: World) -> None:
     done = world.act(Link(str(world.root / "shared"), "elsewhere"))
     assert done.rc == Rc.REFUSED
     assert (world.root / "shared").is_dir()
+
+
+@pytest.fixture
+def shared(world: World) -> Path:
+    """A folder with something precious in it."""
+    folder = world.root / "shared of one"
+    folder.mkdir()
+    (folder / "file").write_text("precious")
+    return folder
+
+
+MV = """#!/bin/sh
+echo "$*" >>"$HOME/moves"
+[ "$(wc -l <"$HOME/moves")" != {nth} ] || {{ {deed}; }}
+exec /bin/mv "$@"
+"""
+"""A mv that does something else before its nth call."""
+
+
+def before_move(world: World, nth: int, deed: str) -> None:
+    (world.top / "bin/mv").write_text(MV.format(nth=nth, deed=deed))
+    (world.top / "bin/mv").chmod(0o755)
+
+
+def test_folder_gives_way_to_a_link_that_was_made_before_and_comes_back(world: World, shared: Path) -> None:
+    before = tree(world.root)
+    before_move(world, 0, ":")
+    done = world.act(Supplant(str(shared), "/the/other one"))
+    assert done.rc == 0, done.err
+    assert str(shared.readlink()) == "/the/other one"
+    assert [p.read_text() for p in Path(world.inv.attic).rglob("kept/file")] == ["precious"]
+    assert len((world.home / "moves").read_text().splitlines()) == 2, "two renames, and nothing else beside or between"
+    assert done.undo().rc == 0
+    assert tree(world.root) == before
+    assert done.undo().rc == 0, "a second undo finds nothing to do"
+    assert world.act(Supplant(f"{shared}/file", "x")).rc == Rc.REFUSED, "a file is no folder"
+
+
+@pytest.mark.parametrize("signal", ["TERM", "INT", "HUP"])
+def test_signal_does_not_come_between_the_folder_and_its_link(world: World, shared: Path, signal: str) -> None:
+    before_move(world, 2, f"kill -s {signal} $PPID; kill -s {signal} $$")
+    world.act(Supplant(str(shared), "/other"))
+    assert str(shared.readlink()) == "/other"
+
+
+def test_folder_comes_back_where_its_link_cannot_come(world: World, shared: Path) -> None:
+    before = tree(world.root)
+    before_move(world, 2, "echo 'no space left' >&2; exit 1")
+    done = world.act(Supplant(str(shared), "/other"))
+    assert done.rc == Rc.FAILED
+    assert tree(world.root) == before
+    assert done.undo().rc == 0
+    assert tree(world.root) == before
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_folder_that_was_going_when_its_step_was_killed_is_brought_back_by_the_undo(
+    world: World, shared: Path, nth: int
+) -> None:
+    before = tree(world.root)
+    before_move(world, nth, "kill -s KILL $PPID; exit 1")
+    done = world.act(Supplant(str(shared), "/other"))
+    assert done.rc != 0
+    assert (tree(world.root) == before) is (nth == 1)
+    (world.top / "bin/mv").unlink()
+    assert done.undo().rc == 0
+    assert tree(world.root) == before
+
+
+def test_folder_does_not_come_back_over_what_somebody_put_there(world: World, shared: Path) -> None:
+    done = world.act(Supplant(str(shared), "/other"))
+    shared.unlink()
+    shared.mkdir()
+    undone = done.undo()
+    assert undone.rc == Rc.MOVED
+    assert "taken by something newer: the old one stays in" in undone.err
 
 
 def test_aside_keeps_everything_and_goes_back_if_its_place_is_free(world: World) -> None:
@@ -214,12 +290,12 @@ def test_undo_of_a_unit_file_reloads_before_it_starts(world: World) -> None:
         ("{root}/sub/", "does not name one thing"),
     ],
 )
-@pytest.mark.parametrize("kind", [Write, Link, Aside, Mode])
+@pytest.mark.parametrize("kind", [Write, Link, Supplant, Aside, Mode])
 def test_no_act_leaves_its_fence(world: World, kind: type, path: str, why: str) -> None:
     (world.root / "escape").symlink_to("/etc")
     (world.sockets / "dev.sock").write_text("")
     place = path.format(root=world.root, sockets=world.sockets)
-    acts: list[Act] = [Write(place, ""), Link(place, "x"), Aside(place), Mode(place, 0o600)]
+    acts: list[Act] = [Write(place, ""), Link(place, "x"), Supplant(place, "x"), Aside(place), Mode(place, 0o600)]
     act = next(a for a in acts if isinstance(a, kind))
     before = tree(world.root) | tree(world.sockets)
     done = world.act(act)
@@ -381,6 +457,7 @@ def test_record_says_what_a_person_would_type() -> None:
     assert record.commands.endswith("echo hi")
     assert "put back" in record.undo
     assert described(Link("/p", "/t")) == "ln -s /t /p.new && mv -T /p.new /p"
+    assert described(Supplant("/a/p", "/t")) == 'ln -s /t /a/p.new && mv -nT /a/p "$ATTIC"/p && mv -nT /a/p.new /a/p'
     assert render(Step("A/1", "new", "s", (), undo="it is data"), "a", []).undo == "none: it is data"
 
 

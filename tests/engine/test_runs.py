@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from converge import machine, runner
+from converge.edits import as_read
 from converge.errors import ConnectionLost, Exit, LockHeld, StateMoved, Unobservable
 from converge.guards import GuardFailed, Tree
 from converge.journal import JournalError, Story, line, parse, stories
@@ -80,6 +81,39 @@ def test_command_that_returns_0_proves_nothing(stage: Stage) -> None:
 def test_moved_state_demands_its_own_exit_code(stage: Stage) -> None:
     stage.add("A", stage.writer("A", when=(Condition("as planned", "false"),)))
     assert stage.go()[2] is Exit.STATE_MOVED
+
+
+@pytest.mark.parametrize(("was", "then"), [("old\n", "a hand's\n"), (None, "a hand's\n"), ("old\n", "old\n\n")])
+def test_file_that_was_edited_since_the_plan_is_named_where_it_is_written_over(
+    stage: Stage, was: str | None, then: str
+) -> None:
+    file = stage.world.root / "unit file"
+
+    def careful(_: RemedyContext) -> Iterator[Step]:
+        now = file.read_text() if file.exists() else None
+        acts = (Write(str(file), "ours\n"), Write(f"{stage.world.root}/A", "x"))
+        yield Step("A/write", "new", "write it", acts, (as_read(str(file), now),))
+
+    def again(_: RemedyContext) -> Iterator[Step]:
+        acts = (Write(f"{stage.world.root}/B", "x"),)
+        yield Step("B/write", "new", "look at it", acts, (as_read(str(file), file.read_text() if file.exists() else None),))
+
+    if was:
+        file.write_text(was)
+    stage.add("A", careful)
+    stage.add("B", again)
+    made = stage.runner()
+    plan = made.plan([Failing("A", "new"), Failing("B", "new")], {"A", "B"}, {})
+    file.write_text(then)
+    made.start(plan)
+    made.execute(plan)
+    made.finish(0, "")
+    assert results(plan) == {"A/write": "done", "B/write": "done"}
+    attic = f"{stage.world.inv.attic}/R1"
+    told = f"{file} was edited since the plan was made; what it was then is kept below {attic}"
+    assert plan.steps[0].reason == ("" if then.strip() == "old" else told)
+    assert [path.read_text() for path in Path(attic).rglob("old")] == [then]
+    assert plan.steps[1].reason == "", "what the run wrote itself is nobody's edit"
 
 
 def test_remedy_sees_what_its_own_step_made(stage: Stage) -> None:

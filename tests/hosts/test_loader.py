@@ -293,6 +293,8 @@ def test_the_file_that_has_the_mistake_is_named() -> None:
         ("solr.port", 0, "1 to 65535"),
         ("web.listen", "/run/prod.sock", "a path in web.socket_dir"),
         ("web.allowed_sockets", ["/srv/apps/hkn/dev.sock"], "without directory"),
+        ("web.retired_sockets", [".."], "without directory"),
+        ("web.retired_sockets", ["old.sock", "dev.sock"], "dev.sock is another application's"),
         ("web.urls", [{"url": "hkn.example", "expect": "x"}], "http"),
         ("web.urls", [{"url": "https://h:99999/", "expect": "x"}], "web.urls[0].url: read 'https://h:99999/', allowed"),
         ("web.urls", [{"url": "https://h:abc/", "expect": "x"}], "a port from 1 to 65535"),

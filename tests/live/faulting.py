@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from converge.errors import Exit
-from converge.planfile import NAME
+from converge.planfile import NAME, Row
+from converge.record import StepRecord
 from converge.statements import Outcome
 from lab.faults import FAULTS, Fault
 from tests.live.rig import Answer, Rig
@@ -90,21 +92,81 @@ def mended_wrongly(run: Answer) -> list[str]:
     return found
 
 
+DID = {"done", "failed", "unknown", "rolled back"}
+"""Results of a step that was executed, whatever came of it."""
+
+BROKE_OFF = {"failed", "unknown", "rolled back", "refused"}
+"""Results of a step behind which others may be left, as `LEFT`."""
+LEFT = {"blocked", "not reached"}
+
+SPARED: Mapping[str, tuple[str, str]] = {
+    "SOLR-2/": ("DEP-1/deploy", "it moves Solr to the new release"),
+    "SOLR-3/": ("SOLR-1/start", "wait for its core"),
+    "UNIT-4/stop-": ("UNIT-5/cutover", r"\b(end|stop) \S+\.service"),
+    "REPO-8/": ("REPO-6/checkout", r"merge \S+ into the clone"),
+}
+"""Planned steps (what their ids begin with) that an earlier one may turn out to have spared, with the words of that step in
+the same plan which say so: what it does is what they are for. Others are spared only where the plan says so (`follows`).
+"""
+
+
 def planned_wrongly(plan: Answer, run: Answer) -> list[str]:
-    """Where a run does other steps than the plan before it printed, or in another order, or leaves one out for no reason."""
+    """Where a run does other steps than the plan before it printed, says other words of them, or leaves one out.
+
+    Left out may be what the plan says may be, if the run found it not needed; and what is behind a step that broke off.
+    """
     if plan.folder is None or run.record is None:
         return []
     rows = [row for row in json.loads((plan.folder / NAME).read_text())["steps"] if row["result"] == "planned"]
-    possible = [str(row["id"]) for row in rows]
+    did = sorted((step for step in run.record.steps if step.result in DID), key=lambda step: step.started)
+    done = {(step.id, step.host) for step in did}
     found = []
-    if strange := [id for id in run.acted if id not in possible]:
+    printed = [(str(row["id"]), str(row["host"])) for row in rows]
+    if strange := [f"{id} at {host}" for id, host in ((s.id, s.host) for s in did) if (id, host) not in printed]:
         found.append(f"the run did what the plan does not have: {', '.join(strange)}")
-    elif [id for id in possible if id in run.acted] != run.acted:
-        found.append(f"the plan was {', '.join(possible)}; the run did {', '.join(run.acted)}")
-    told = {step.id for step in run.record.steps}
-    if lost := [str(row["id"]) for row in rows if not row["follows"] and row["id"] not in told]:
-        found.append(f"the plan has what the run says nothing of: {', '.join(lost)}")
+    expected = [place for place in printed if place in done]
+    if not strange and expected != [(step.id, step.host) for step in did]:
+        found.append(f"the plan was {', '.join(id for id, _ in expected)}; the run did {', '.join(s.id for s in did)}")
+    found += _other_words(rows, did)
+    return found + _left_out([row for row in rows if (row["id"], row["host"]) not in done], rows, run.record.steps)
+
+
+def _other_words(rows: Iterable[Row], did: Iterable[StepRecord]) -> list[str]:
+    """Executed steps that said something else than was printed; what a step depends on is said of it beforehand alone."""
+    said = {(row["id"], row["host"]): row for row in rows}
+    return [
+        f"{step.id} was to {row['sentence']}; what was done is to {step.sentence}"
+        for step in did
+        if (row := said.get((step.id, step.host))) and not row["follows"]
+        if row["sentence"] != step.sentence and not row["sentence"].startswith(f"{step.sentence} (")
+    ]
+
+
+def _left_out(left: Sequence[Row], rows: Sequence[Row], steps: Sequence[StepRecord]) -> list[str]:
+    """Planned steps that were not executed although neither the plan nor a step that broke off before says why."""
+    told = {(step.id, step.host): (place, step) for place, step in enumerate(steps)}
+    broken = min((place for place, step in enumerate(steps) if step.result in BROKE_OFF), default=len(steps))
+    found = []
+    for row in left:
+        place, step = told.get((row["id"], row["host"]), (0, None))
+        result = step.result if step else "told of nowhere"
+        spared = result == "not needed" and (row["follows"] or _is_spared(row, rows, steps))
+        if not (spared or (place > broken and result in LEFT) or result == "refused"):
+            found.append(f"the plan has {row['id']} at {row['host']}, which was left out: {result}{_why(step)}")
     return found
+
+
+def _is_spared(row: Row, rows: Iterable[Row], steps: Iterable[StepRecord]) -> bool:
+    done = {step.id for step in steps if step.result == "done"}
+    return any(
+        row["id"].startswith(start) and other["id"] == by and by in done and re.search(words, other["sentence"])
+        for start, (by, words) in SPARED.items()
+        for other in rows
+    )
+
+
+def _why(step: StepRecord | None) -> str:
+    return f" ({step.reason})" if step and step.reason else ""
 
 
 def repeated_wrongly(run: Answer, again: Answer, before: list[str], after: list[str]) -> list[str]:

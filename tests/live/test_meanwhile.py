@@ -112,6 +112,8 @@ def test_of_two_runs_at_once_one_is_told_of_the_other_and_a_hand_edit_is_kept(ho
     assert said[1] == winner.record.id
     assert {run.name for run in set(runs_of(host.lab).glob("*")) - known} == {winner.record.id}
     assert [step.result for step in winner.record.steps if step.result not in {"done", "not needed"}] == []
+    told = step_of(winner, "UNIT-1/write").reason
+    assert told == f"{unit} was edited since the plan was made; what it was then is kept below {ATTIC}/{winner.record.id}"
     assert edit in on_the_host(host, f"grep -rh {edit} {ATTIC}/{winner.record.id}"), "what was edited is kept"
     assert edit not in on_the_host(host, f"cat {unit}")
 

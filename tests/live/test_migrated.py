@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from converge.asking import Sample
 from converge.errors import Exit
+from converge.prober import SAVE, SEARCH, longest_gap
 from converge.report.summary import downtime, expected_search_gap, headline
 from converge.statements import Outcome
 from lab.payload.places import LINKED_FILES, SHARED, SOCKETS
@@ -19,6 +22,7 @@ from tests.live.rig import Answer, Rig
 from tests.live.snapshots import Snapshot, changes, journals, kept_data, neighbours
 from tests.live.test_cutover import LATER, assert_answers_after
 from tests.report.test_browser import FLAGS
+from tests.targets import inventory
 
 EXPECTED = {
     "REPO-3": "production.rb on master names the Ruby of the old host, and all rubies share one bundle",
@@ -150,6 +154,24 @@ def test_the_cost_was_measured(story: Story) -> None:
     assert probe.ended - probe.started > 10
     assert sum(outage.failed for outage in probe.outages) == probe.failed
     assert downtime(probe, expected_search_gap(story.run.record.steps)) in story.run.out
+
+
+def test_searches_and_saves_failed_no_longer_than_the_plan_announced(story: Story) -> None:
+    assert story.plan.record
+    announced = max(step.search_gap or 0.0 for step in story.plan.record.steps if step.result == "planned")
+    assert announced > 0, "the deploy moves Solr"
+    assert story.run.record
+    assert story.run.folder
+    probe, pace = story.run.record.probe, 1 / inventory().limits.probe_per_second
+    assert probe
+    samples = [Sample(**json.loads(line)) for line in (story.run.folder / "requests.jsonl").read_text().splitlines()]
+    # Between two of a kind nobody asks: by so much longer a gap looks than it was.
+    for kind, seldom in (("search", SEARCH * pace), ("save", SAVE * pace)):
+        asked = [sample for sample in samples if sample.kind == kind]
+        assert longest_gap(probe.started, probe.ended, asked) <= announced + seldom, kind
+        moving = [(s.started, s.started + s.seconds) for s in story.run.record.steps if s.started and s.search_gap]
+        lost = [sample for sample in asked if not sample.is_good]
+        assert [s for s in lost if not any(began <= s.answered and s.sent <= ended for began, ended in moving)] == []
 
 
 def test_neighbours_did_not_notice(story: Story) -> None:

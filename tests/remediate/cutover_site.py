@@ -21,6 +21,7 @@ from converge.compile import Fence, compile_step
 from converge.detached import aftermath, environment, notebook
 from converge.steps import Run, Step
 from facts.prelude import prelude
+from facts.units import GATE, GATE_SHUT
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import beside
 from remediate.cutover.guarded import HOLD
@@ -320,7 +321,7 @@ class Site:
         (self.top / "units/rotation.timer.active").write_text("active\n")
         gate = self.top / f"run/systemd/user/{NEW}.d"
         gate.mkdir()
-        (gate / "90-migration-gate.conf").write_text("[Unit]\nConditionPathExists=%t/hkn-go\n")
+        (gate / GATE).write_text(f"[Unit]\n{GATE_SHUT}\n")
         self.systemctl("start", OLD)
         self.until(lambda: self.ask() == "old")
         (self.top / "1.sh").write_text(self.program(strategy))

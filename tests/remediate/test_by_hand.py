@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from facts import units
 from facts.prelude import prelude
 from hosts.schema import Inventory
 from remediate import deploy, repo
+from tests import targets
 from tests.facts.test_repo import git
 from tests.remediate import world
 from tests.remediate.test_repo import target
@@ -33,6 +35,7 @@ from verify.test_units import test_app_unit_really_runs as unit_5
 
 __all__ = ["target"]
 
+TOP = Path(__file__).resolve().parents[2]
 NOTHING = inventory().changed({"may": []})
 DOWN = replace(OURS, app=replace(OURS.app, active="inactive", main_pid=0), legacy=(LEGACY_RUNS,))
 STAGE = facts_deploy.Stage("/x/releases/20181126000000", ("20181126000000",), "b" * 40, "20181126000000", "")
@@ -140,8 +143,53 @@ def test_deploy_is_harmless_behind_the_gate_or_when_the_apps_unit_serves() -> No
     assert {owner.unit for owner in old.owners(UPSTREAM.chosen)} == {LEGACY_RUNS.name}
     with pytest.raises(Fails, match=r"no gate: a deploy ends with a restart of hkn-rails.service"):
         dep_5(replace(DOWN, app=replace(DOWN.app, drop_ins=())), old, UPSTREAM)
-    dep_5(replace(DOWN, app=replace(DOWN.app, drop_ins=(gate,))), old, UPSTREAM)
+    closed = replace(DOWN, app=replace(DOWN.app, drop_ins=(gate,)), shuts=True)
+    dep_5(closed, old, UPSTREAM)
+    with pytest.raises(Fails, match="no gate"):
+        dep_5(replace(closed, app=replace(DOWN.app, drop_ins=())), old, UPSTREAM)
+    with pytest.raises(Fails, match="a gate that something can open: a deploy ends with"):
+        dep_5(replace(closed, shuts=False), old, UPSTREAM)
     dep_5(replace(OURS, app=replace(OURS.app, drop_ins=())), new, UPSTREAM)
+
+
+SHOWS = """
+case " $* " in *" show "*) ;; *) exit 0 ;; esac
+for u; do
+  case "$u" in *.service|*.timer) ;; *) continue ;; esac
+  d="$XDG_RUNTIME_DIR/systemd/user/$u.d"
+  printf 'Names=%s\\nActiveState=inactive\\nDropInPaths=%s\\n\\n' "$u" "$(ls -d "$d"/* 2>/dev/null | tr '\\n' ' ')"
+done
+"""
+"""A manager that knows the drop-ins of its units, all of which rest."""
+
+
+def typed_in_the_runbook(*words: str) -> str:
+    """The lines of the runbook's shell that have one of the words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (TOP / "docs/runbook.md").read_text(encoding="utf-8"), re.M | re.S)
+    return "\n".join(line for block in blocks for line in block.splitlines() if any(word in line for word in words))
+
+
+def test_gate_is_one_that_no_file_opens_whether_the_tool_closed_it_or_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (step,) = steps(deploy.hold_back, tmp_path, our_units=DOWN, masters=replace(MASTERS, all=()))
+    (write,) = [act for act in step.acts if isinstance(act, Write)]
+    gate_file = tmp_path / f"systemd/user/{OURS.app.name}.d/{units.GATE}"
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\n{SHOWS}")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(targets, "prelude", lambda inv: f"{prelude(inv)}\nXDG_RUNTIME_DIR={tmp_path}")
+    closing = typed_in_the_runbook("hkn-rails.service.d; mkdir", "ConditionPathExists=")
+    subprocess.run(["/bin/sh", "-c", closing], check=True)
+    assert gate_file.read_text() == write.content
+    assert ask(units.our_units, NOTHING).gate_is_closed
+    (tmp_path / "hkn-go").touch()
+    gate_file.write_text("[Unit]\nConditionPathExists=%t/hkn-go\n")
+    assert not ask(units.our_units, NOTHING).gate_is_closed, "what opens that one may lie there already"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    subprocess.run(["/bin/sh", "-c", typed_in_the_runbook('90-migration-gate.conf" ~/attic')], check=True)
+    assert not gate_file.exists()
 
 
 def test_gate_that_a_run_left_is_named_with_the_line_that_opens_it() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from converge.steps import NothingToDo
+from converge.steps import NothingToDo, Supplant
 from facts.fs import stranded, stray_links, trees
 from hosts.schema import Inventory
 from remediate import fs
@@ -96,6 +96,21 @@ def test_a_legacy_shared_folder_becomes_a_link(target: Inventory, tmp_path: Path
     statements.test_legacy_shared_is_a_link(ask(trees, target), target, "here")
     assert (Path(target.shared) / "private/resume").read_text() == "a"
     assert list((tmp_path / "attic").rglob("kept/private/resume"))
+
+
+def test_a_legacy_shared_folder_and_its_link_change_places_in_one_act(target: Inventory, tmp_path: Path) -> None:
+    shared = Path(target.legacy_stages[0]) / "shared"
+    shared.unlink()
+    (shared / "private").mkdir(parents=True)
+    *_, last = fs.join_shared(world.context(target, tmp_path))
+    assert last.acts == (Supplant(str(shared), target.shared),), "whoever stops it between two acts leaves no shared folder"
+    (shared / "private").rmdir()
+    shared.rmdir()  # as a host leaves it that died between its renames
+    (shared.parent / "current").symlink_to("releases/20181126000001")
+    with pytest.raises(AssertionError):
+        statements.test_legacy_shared_is_a_link(ask(trees, target), target, "here")
+    world.converge(fs.join_shared, target, tmp_path)
+    statements.test_legacy_shared_is_a_link(ask(trees, target), target, "here")
 
 
 def test_an_upload_that_comes_after_the_copy_keeps_the_folder_where_it_is(target: Inventory, tmp_path: Path) -> None:

@@ -85,7 +85,6 @@ def steps(remedy: Callable[[RemedyContext], Iterator[Step]], folder: Path, **giv
         (mend_units.cutover, ["UNIT-5/cutover"]),
         (mend_units.retire_legacy, [f"UNIT-4/remove-{LEGACY}", "UNIT-4/forget-vampires", "UNIT-4/forget-werewolves"]),
         (mend_sockets.open_up, ["SOCK-2/mode"]),
-        (mend_sockets.sweep, ["SOCK-4/aside-old.sock", "SOCK-4/aside-gone"]),
         (mend_sockets.relink, ["SOCK-5/relink"]),
         (mend_sockets.write_pid_file, ["PID-1/write"]),
         (mend_solr.start, ["SOLR-1/stop", "SOLR-1/start"]),
@@ -204,12 +203,51 @@ def test_a_restart_reloads_the_manager_only_where_the_unit_is_as_it_was_read(
 
 
 @pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home, mend_solr.stop_legacy])
-def test_another_applications_solr_is_not_stopped(
-    remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
-) -> None:
+def test_another_applications_solr_is_not_stopped(remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path) -> None:
     theirs = [replace(p, cmdline=p.cmdline.replace(INV.stages.root, "/home/h/hk/hkn/tutoring")) for p in SOLR.java]
     with pytest.raises(NothingToDo, match="another application's Solr"):
         steps(remedy, tmp_path, solr=replace(SOLR, java=tuple(theirs)))
+
+
+OWN = (".prod.next", ".prod.old", ".prod.old.4711", ".hkn.sock.cv-12", "old.sock")
+OTHERS = ("gone", ".prod.oldest", ".prod.old.bak", "a b's.sock", ".dev.old")
+
+
+def lying_about(*names: str) -> sockets.Sockets:
+    """The socket directory with dangling links of these names besides."""
+    entries = {name: replace(SOCKETS.entries["gone"], name=name, path=f"/srv/apps/hkn/{name}") for name in names}
+    kept = {name: SOCKETS.entries[name] for name in ("hkn.sock", "prod.sock", "theirs")}
+    return replace(SOCKETS, entries=kept | entries)
+
+
+def test_only_names_of_the_tool_and_of_the_sites_past_are_swept(tmp_path: Path) -> None:
+    found = steps(mend_sockets.sweep, tmp_path, sockets=lying_about(*OWN))
+    assert [step.acts for step in found] == [(Aside(f"/srv/apps/hkn/{name}"),) for name in OWN]
+    assert {step.when[-1].sentence for step in found} == {f"/srv/apps/hkn/{name} leads nowhere" for name in OWN}
+    with pytest.raises(NothingToDo, match="no dead socket of the account: theirs"):
+        steps(mend_sockets.sweep, tmp_path, sockets=lying_about())
+
+
+def test_a_link_that_dangles_while_an_unlisted_application_restarts_is_left_to_a_person(tmp_path: Path) -> None:
+    remedy = mend_sockets.sweep(context(INV, tmp_path, {**GIVEN, sockets.sockets: lying_about("old.sock", *OTHERS)}))
+    assert next(remedy).acts == (Aside("/srv/apps/hkn/old.sock"),)
+    with pytest.raises(ByHand) as left:
+        next(remedy)
+    lines = str(left.value).splitlines()
+    assert [line.split(" is a symbolic link")[0] for line in lines] == [f"/srv/apps/hkn/{name}" for name in OTHERS]
+    assert all(f"list it in web.allowed_sockets of {INV.file}" in line for line in lines)
+
+
+def test_the_line_that_a_person_types_moves_a_dead_name_out_of_the_way(tmp_path: Path) -> None:
+    inv = inventory(web={"socket_dir": str(tmp_path), "listen": f"{tmp_path}/prod.sock"})
+    path = tmp_path / "a b's.sock"
+    path.symlink_to("nowhere")
+    seen = replace(SOCKETS, entries={path.name: replace(SOCKETS.entries["gone"], name=path.name, path=str(path))})
+    with pytest.raises(ByHand) as left:
+        list(mend_sockets.sweep(context(inv, tmp_path, {**GIVEN, sockets.sockets: seen})))
+    subprocess.run(["/bin/sh", "-c", str(left.value).partition("if nobody needs it: ")[2]], check=True)
+    assert not path.is_symlink()
+    assert (tmp_path / ".attic" / path.name).is_symlink()
 
 
 def test_a_hostile_name_in_the_socket_directory_is_data(tmp_path: Path) -> None:
@@ -225,6 +263,13 @@ def test_a_hostile_name_in_the_socket_directory_is_data(tmp_path: Path) -> None:
         (mend_units.sweep_links, {}),
         (mend_units.install_logrotate, {}),
         (mend_units.disable_extra, {"unit_files": replace(FILES, links=())}),
+        (
+            mend_sockets.open_up,
+            {
+                "our_units": replace(OURS, app=replace(OURS.app, active="inactive")),
+                "sockets": replace(SOCKETS, listeners=()),
+            },
+        ),
         (mend_sockets.single, {"our_units": replace(OURS, app=replace(OURS.app, active="inactive"))}),
         (mend_sockets.write_pid_file, {"masters": replace(MASTERS, all=())}),
         (mend_solr.start, {"solr": replace(SOLR, java=())}),
