@@ -76,7 +76,8 @@ class Run:
     """A program of the application, as POSIX sh with the prelude's functions and variables; must be safe to be cut off.
 
     It may change things by the guarded functions of ``converge/shell.py`` alone: ``aside PATH``, ``put PATH MODE <content``,
-    ``relink PATH TARGET``, ``chmode PATH MODE``, ``unit VERB NAME``; what it did by them is undone with the step.
+    ``relink PATH TARGET``, ``chmode PATH MODE``, ``unit VERB NAME``; what it did by them is undone with the step. Where a
+    signal must not be apart from what follows it may give one by ``cv_signal``, which makes sure of it as ``Signal`` does.
     """
 
     script: str

@@ -21,6 +21,14 @@ def same_main(unit: UnitState) -> Condition:
     )
 
 
+def is_still(process: Process) -> Condition:
+    """A process is the one that the plan saw."""
+    return Condition(
+        f"process {process.pid} is the one that started at tick {process.started}",
+        f'[ "$(started {process.pid})" = {process.started} ]',
+    )
+
+
 _STARTS_HERE = r"""
 S cat {unit} >/dev/null || exit 1
 [ ! -e "$XDG_RUNTIME_DIR/systemd/user/"{unit}.d/{gate} ] || exit 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from converge.compile import compile_step
+from converge.compile import compile_step, undo_described
 from converge.executor import host_fence
 from converge.readings import Reading
 from converge.room import Room
@@ -88,9 +88,9 @@ def steps(remedy: Callable[[RemedyContext], Iterator[Step]], folder: Path, **giv
         (mend_sockets.sweep, ["SOCK-4/aside-old.sock", "SOCK-4/aside-gone"]),
         (mend_sockets.relink, ["SOCK-5/relink"]),
         (mend_sockets.write_pid_file, ["PID-1/write"]),
-        (mend_solr.start, ["SOLR-1/stop", "SOLR-1/start"]),
+        (mend_solr.start, ["SOLR-1/start"]),
         (mend_solr.write_pid_file, ["SOLR-4/write"]),
-        (mend_solr.move_home, ["SOLR-2/stop", "SOLR-2/start", "SOLR-2/reindex"]),
+        (mend_solr.move_home, ["SOLR-2/move", "SOLR-2/reindex"]),
         (mend_solr.reindex, ["SOLR-3/reindex"]),
         (mend_solr.let_app_detect, ["SOLR-5/restart"]),
         (mend_solr.stop_legacy, ["SOLR-6/stop-184"]),
@@ -102,13 +102,21 @@ def test_steps(remedy: Callable[[RemedyContext], Iterator[Step]], ids: list[str]
 
 
 @pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home])
-def test_a_step_that_moves_solr_says_for_how_long_searches_do_without(
+def test_solr_moves_in_one_step_that_says_for_how_long_searches_do_without(
     remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
 ) -> None:
-    stop, *rest = steps(remedy, tmp_path)
-    assert stop.search_gap == INV.solr.start_seconds + 0.5
-    assert f"searches and saves do without it, or fail, for about {stop.search_gap:g} s" in stop.sentence
+    move, *rest = steps(remedy, tmp_path)
+    assert move.search_gap == INV.solr.start_seconds + 0.5
+    assert f"searches and saves do without it, or fail, for about {move.search_gap:g} s" in move.sentence
+    script = compile_step(move, prelude(INV), host_fence(INV, move.host, "run"), "1")
+    assert script.index(f"cv_signal {SOLR.java[0].pid} TERM") < script.index("sunspot:solr:start")
     assert [step.search_gap for step in rest] == [None] * len(rest), "it is one gap, told once"
+    assert "Solr's port goes back to the one with home" in undo_described(move)
+
+
+def test_a_solr_that_is_missing_is_started_without_ending_any(tmp_path: Path) -> None:
+    (step,) = steps(mend_solr.start, tmp_path, solr=replace(SOLR, java=(), listeners=()))
+    assert (step.id, step.search_gap) == ("SOLR-1/start", None), "it is missing anyhow"
 
 
 def test_the_end_of_another_hosts_solr_costs_no_search(tmp_path: Path) -> None:
