@@ -10,13 +10,15 @@ from remediate.cutover.owners import (
     same_main,
     same_release,
     same_units,
+    serving_strays,
     starts_here,
     strays,
 )
-from remediate.cutover.steps import BRIEF_COST, RESTART_COST, handover_step, restart_step
+from remediate.cutover.steps import BRIEF_COST, NOT_AGAIN, RESTART_COST, handover_step, restart_step
 
 __all__ = [
     "BRIEF_COST",
+    "NOT_AGAIN",
     "RESTART_COST",
     "handover_step",
     "is_still",
@@ -25,6 +27,7 @@ __all__ = [
     "same_main",
     "same_release",
     "same_units",
+    "serving_strays",
     "starts_here",
     "strays",
 ]

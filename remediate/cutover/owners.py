@@ -80,6 +80,14 @@ def strays(ctx: RemedyContext) -> list[Process]:
     return [p for p in found if p.unit not in names and p.cwd.startswith(root) and " master" in p.cmdline]
 
 
+def serving_strays(ctx: RemedyContext) -> list[Process]:
+    """Those of them that serve the site: they hold the listener that the web server asks, or the path that units bind."""
+    seen = ctx.read(sockets.sockets)
+    paths = (ctx.read(sockets.upstream).chosen, ctx.inv.web.listen)
+    holders = {process.pid for path in paths for process in seen.owners(path)}
+    return [stray for stray in strays(ctx) if stray.pid in holders]
+
+
 def leave_strangers(ctx: RemedyContext, path: str) -> None:
     """Refuse to act while a process that is none of the target's holds a listener: unicorn would not start beside it.
 

@@ -17,7 +17,7 @@ from converge.executor import host_fence
 from converge.readings import Reading
 from converge.room import Room
 from converge.statements import Fails
-from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Signal, Step
+from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Step
 from facts import logs, repo, room, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
@@ -162,15 +162,6 @@ def test_a_unit_that_does_not_run_interrupts_nothing_when_it_starts(tmp_path: Pa
     assert step.interrupts is None
 
 
-def test_a_master_that_was_started_by_hand_ends_before_the_unit_starts(tmp_path: Path) -> None:
-    stray = replace(MASTERS.all[0], pid=77, cgroup="/user.slice/session-1.scope", cwd=f"{INV.stages.root}/prod/releases/1")
-    neighbour = replace(stray, pid=78, cwd="/home/h/hk/hkn/hkn-dev")
-    found = steps(mend_units.cutover, tmp_path, masters=replace(MASTERS, all=(stray, neighbour)))
-    assert [step.id for step in found] == ["UNIT-5/end-77", "UNIT-5/cutover"]
-    assert found[0].acts == (Signal(77, "QUIT", stray.started, stray.cmdline, stray.cwd, stray.cgroup),)
-    assert [step.carries_the_site for step in found] == [False, True], "nothing rests on a stray that has ended"
-
-
 def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> None:
     gate = OURS.drop_in(OURS.app.name, units.GATE)
     closed = replace(OURS, app=replace(OURS.app, active="inactive", drop_ins=(gate,)))
@@ -212,9 +203,7 @@ def test_a_restart_reloads_the_manager_only_where_the_unit_is_as_it_was_read(
 
 
 @pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home, mend_solr.stop_legacy])
-def test_another_applications_solr_is_not_stopped(
-    remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
-) -> None:
+def test_another_applications_solr_is_not_stopped(remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path) -> None:
     theirs = [replace(p, cmdline=p.cmdline.replace(INV.stages.root, "/home/h/hk/hkn/tutoring")) for p in SOLR.java]
     with pytest.raises(NothingToDo, match="another application's Solr"):
         steps(remedy, tmp_path, solr=replace(SOLR, java=tuple(theirs)))

@@ -23,6 +23,7 @@ from facts.processes import Process
 from hosts.loader import load
 from remediate import solr_move
 from remediate.cutover import brief, seamless
+from remediate.cutover.shell import by_hand
 from tests.suite.shell_words import commands, functions
 from tests.targets import at_app
 
@@ -127,6 +128,7 @@ def test_reading_asks_what_its_oldest_host_can_answer(name: str) -> None:
 
 
 SOLR = Process(2, 3, 4.0, "/c", "/w", "/java", "java -jar start.jar")
+BY_HAND = by_hand([Process(2, 3, 4.0, "/c", "/w", "/ruby", "unicorn master")])
 
 STEP = launch.Attempt(1, "vampires", ":", ":", 9.0, "act", who="ada")
 
@@ -144,10 +146,10 @@ ACTS = {
     "room": room.room_script(INV),
     "attic": attic.LISTING,
     "purge": attic.PURGE,
-    "seamless": seamless.SEAMLESS,
-    "brief": brief.BRIEF,
-    "start": brief.START,
-    "restart": brief.RESTART,
+    "seamless": BY_HAND + seamless.SEAMLESS,
+    "brief": BY_HAND + brief.BRIEF,
+    "start": BY_HAND + brief.START,
+    "restart": BY_HAND + brief.RESTART,
     "move of Solr": solr_move.move_program("/r/2", "/r/pid", SOLR, "/r/1/solr").script,
     "Solr back": solr_move.back_program("/r/2", "/r/pid", "/r/1/solr").script,
 }
