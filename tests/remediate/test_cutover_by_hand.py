@@ -18,7 +18,7 @@ from converge.compile import compile_step
 from converge.executor import host_fence
 from converge.room import Room
 from converge.steps import RemedyContext, Run, Signal, Step
-from facts import units
+from facts import room, units
 from facts.prelude import prelude
 from facts.processes import Process
 from remediate import cutover
@@ -29,6 +29,7 @@ from remediate.cutover.shell import by_hand
 from tests.remediate.cutover_site import NEW, Site
 from tests.remediate.test_cutover_killed import asked
 from tests.remediate.test_services import INV, MASTERS, OURS, SOCKETS, steps
+from tests.targets import ask, inventory
 
 needs_tools = pytest.mark.skipif(
     not all(shutil.which(name) for name in ("ss", "curl", "flock", "setsid")), reason="needs ss, curl, flock and setsid"
@@ -269,6 +270,24 @@ def test_no_gate_is_closed_where_there_was_none(gate: bool, tmp_path: Path) -> N
     (act,) = step.acts
     assert isinstance(act, Run)
     assert ("\nGATED=yes\n" in act.script) is gate
+
+
+def test_a_copy_that_was_started_by_hand_counts_when_room_for_two_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho MainPID=0\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    nobody = {"unit": "nobody-has-this.service", "legacy_units": ()}
+    inv = inventory(stages={"root": str(tmp_path)}, app=nobody)
+    release, below = tmp_path / "prod/releases/1", tmp_path / "prod/releases/1/solr"
+    below.mkdir(parents=True)
+    for folder, counts in ((tmp_path, False), (below, False), (release, True)):
+        with subprocess.Popen(["sleep", "60"], cwd=folder) as process:
+            try:
+                assert (ask(room.room, inv).used > 0) is counts, folder
+            finally:
+                process.kill()
 
 
 def test_one_that_serves_nobody_ends_by_itself(tmp_path: Path) -> None:
