@@ -64,11 +64,14 @@ javas() { # HOME: the account's Solr processes with that home
     ! tr '\0' ' ' <"/proc/$p/cmdline" | grep -qF -- "-Dsolr.solr.home=$1 " || echo "$p"
   done
 }
+listener() { ss -ltnp "sport = :$SOLR_PORT" | sed -n 's/.*pid=\([0-9]*\),.*/\1/p' | head -n 1; }
 free_pid_file() { ! [ -e "$SOLR_PID" ] || aside "$SOLR_PID"; } # whom it names has ended, and rake would believe it
 by_words() { # as it ran before, from what `keep` wrote
   (start_by_words) || { why="the former Solr could not be started"; return 1; }
   tells || return 1
-  for p in $(javas "$FORMER_HOME"); do printf '%s' "$p" | put "$SOLR_PID" 644; return 0; done
+  listener | tr -d '\n' | put "$SOLR_PID" 644 && return
+  : >"$CV_STEP/ended"
+  echo "$SOLR_PID could not be written: it names no Solr"
 }
 by_rake() { (start_by_rake) || { why="Solr could not be started from $RELEASE"; return 1; }; tells; }
 """
@@ -78,7 +81,7 @@ phase=before why='a part of it could not be done'
 fail() { why=$1; exit 1; }
 end_next() { # it may boot still, and would take the port later
   systemctl --user stop "$NEXT_UNIT.service" 2>/dev/null
-  for p in $(javas "$NEXT_HOME"); do (cv_signal "$p" TERM "$(started "$p")" start.jar '' ''); done
+  for p in $(listener) $(javas "$NEXT_HOME"); do (cv_signal "$p" TERM "$(started "$p")" start.jar '' ''); done
 }
 back() {
   trap '' TERM INT HUP; trap - EXIT
@@ -107,7 +110,8 @@ phase=over
 freed || exit 1
 free_pid_file || exit 1
 next || exit 1
-for p in $(javas "$NEXT_HOME"); do printf '%s %s\n' "$p" "$(started "$p")" >"$CV_STEP/solr.next"; done
+p=$(listener)
+printf '%s %s\n' "$p" "$(started "$p")" >"$CV_STEP/solr.next"
 phase=done
 echo "Solr answers, with home $NEXT_HOME"
 """
