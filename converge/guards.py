@@ -34,7 +34,7 @@ FORBIDDEN = {
     "shred": "nothing is deleted: use Aside, or `aside PATH` in a program",
     "truncate": "nothing is emptied: use Write, or `put PATH MODE` in a program",
     "dd": "files are written beside and renamed: use Write, or `put PATH MODE` in a program",
-    "kill": "processes are signalled only by Signal, which makes sure of them (`kill -0` may be used to look)",
+    "kill": "processes are signalled only by Signal or cv_signal, which make sure of them (`kill -0` may be used to look)",
     "pkill": "it hits others' processes too: use Signal",
     "killall": "it hits others' processes too: use Signal",
     "skill": "it hits others' processes too: use Signal",

@@ -1,4 +1,7 @@
-"""Room for a second copy of the application: free memory of the app host, and what the running copies take."""
+"""Room for a second copy of the application: free memory of the app host, and what the running copies take.
+
+A running copy is what runs in the application's units, and what works in a release: somebody may have started it by hand.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,15 @@ _SCRIPT = r"""
 awk '/^MemAvailable:/ { print "available=" $2 }' /proc/meminfo
 for u in $units; do
   p=$(systemctl --user show "$u" -p MainPID | cut -d= -f2-)
-  [ "${p:-0}" -gt 1 ] || continue
-  echo "runs=$u"
-  grep -l "/$u\$" /proc/[0-9]*/cgroup 2>/dev/null | while IFS= read -r f; do
-    d=${f%/cgroup}
-    # Before Linux 4.14 the shares are not summed up for us.
-    if [ -e "$d/smaps_rollup" ]; then f=$d/smaps_rollup; else f=$d/smaps; fi
-    awk '/^Pss:/ { k += $2 } END { print "used=" k + 0 }' "$f" 2>/dev/null
-  done
+  [ "${p:-0}" -le 1 ] || echo "runs=$u"
+done
+{
+  for u in $units; do grep -l "/$u\$" /proc/[0-9]*/cgroup; done
+  find /proc/[0-9]*/cwd -maxdepth 0 -lname "$root/*/releases/*" ! -lname "$root/*/releases/*/*"
+} 2>/dev/null | sed 's,/[a-z]*$,,' | sort -u | while IFS= read -r d; do
+  # Before Linux 4.14 the shares are not summed up for us.
+  if [ -e "$d/smaps_rollup" ]; then f=$d/smaps_rollup; else f=$d/smaps; fi
+  awk '/^Pss:/ { k += $2 } END { print "used=" k + 0 }' "$f" 2>/dev/null
 done
 true
 """
@@ -46,7 +50,8 @@ class Room:
 
 def room_script(inv: Inventory) -> str:
     """Shell for the app host that prints what ``parse_room`` reads."""
-    return f"units={shlex.quote(' '.join([inv.app.unit, *inv.app.legacy_units]))}\n{_SCRIPT}"
+    units = " ".join([inv.app.unit, *inv.app.legacy_units])
+    return f"units={shlex.quote(units)} root={shlex.quote(inv.stages.root)}\n{_SCRIPT}"
 
 
 def parse_room(text: str, at: str, inv: Inventory) -> Room:

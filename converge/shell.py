@@ -4,8 +4,9 @@ A step's script is a prelude, the settings (``settings``), this library, its con
 the step's log what it is about to do and keeps what was there before; so one undo, ``cv_undo``, fits every step: it goes
 through the log backwards and refuses where somebody changed something since. Programs of a step (``Run``) may call
 ``aside PATH``, ``put PATH MODE <content``, ``relink PATH TARGET``, ``supplant FOLDER TARGET``, ``unit VERB NAME`` and
-``chmode PATH MODE``, and are undone as far as they do. ``leads_to WHO`` changes nothing: it notes for the report whom the
-site leads to from now on.
+``chmode PATH MODE``, and are undone as far as they do; also ``cv_signal PID SIGNAL STARTED CMDLINE CWD CGROUP``, the act
+``Signal``, which nothing undoes. ``leads_to WHO`` changes nothing: it notes for the report whom the site leads to from now
+on.
 """
 
 from __future__ import annotations

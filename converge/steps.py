@@ -88,7 +88,8 @@ class Run:
 
     It may change things by the guarded functions of ``converge/shell.py`` alone: ``aside PATH``, ``put PATH MODE <content``,
     ``relink PATH TARGET``, ``supplant FOLDER TARGET``, ``chmode PATH MODE``, ``unit VERB NAME``; what it did by them is
-    undone with the step.
+    undone with the step. Where a signal must not be apart from what follows it may give one by ``cv_signal``, which makes
+    sure of it as ``Signal`` does.
     """
 
     script: str

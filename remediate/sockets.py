@@ -11,9 +11,9 @@ from facts import sockets as facts_sockets
 from facts import units
 from facts.sockets import Entry
 from hosts.schema import Inventory, Web
-from remediate.cutover import handover_step, leave_strangers, restart_step, same_main, strays
+from remediate.cutover import handover_step, leave_strangers, restart_step, same_main, serving_strays
 from remediate.cutover.choice import beside
-from remediate.units import end_stray
+from remediate.units import end_idle
 
 
 def same_inode(entry: Entry) -> Condition:
@@ -51,13 +51,12 @@ def single(ctx: RemedyContext) -> Iterator[Step]:
     ours = ctx.read(units.our_units)
     if not ours.app.runs:
         raise NothingToDo(f"{ours.app.name} does not run: handing the site to it is UNIT-5's remedy")
-    if any(unit.runs for unit in ours.legacy):
-        # Both run: a cutover was cut off in the middle.
+    if any(unit.runs for unit in ours.legacy) or serving_strays(ctx):
+        # Both run: a cutover was cut off in the middle, or somebody started the application by hand beside its unit.
         yield handover_step(ctx, "SOCK-3/cutover")
         return
     leave_strangers(ctx, ctx.read(facts_sockets.upstream).chosen)
-    for stray in strays(ctx):
-        yield end_stray(ctx, stray, "SOCK-3")
+    yield from end_idle(ctx, "SOCK-3")
     yield restart_step(ctx, "SOCK-3/restart", f"so that it alone binds {ctx.inv.web.listen}")
 
 

@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from converge.errors import Unobservable
-from converge.steps import Act, Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Write
+from converge.steps import ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Write
 from facts import solr, units, web
 from facts.processes import Process
 from facts.solr import Solr
 from hosts.schema import Inventory
-from remediate.cutover import restart_step
-
-START_LIMIT = 120.0
-
-CORE_WAIT = 60.0
-"""Seconds within which a Solr that was started must tell of its core: long enough for a busy host."""
-
-_WAIT_FREE = r"""
-n=120
-while [ $n -gt 0 ]; do
-  [ -n "$(ss -ltn "sport = :$SOLR_PORT" | sed 1d)" ] || exit 0
-  n=$((n - 1)); sleep 0.25
-done
-echo "port $SOLR_PORT is still taken" >&2
-exit 1
-"""
-
-_WAIT_CORE = r"""
-up() { cut -d. -f1 /proc/uptime; }
-t=$(($(up) + CORE_WAIT))
-while [ "$(up)" -lt "$t" ]; do
-  curl -s -m 5 "http://127.0.0.1:$SOLR_PORT/solr/admin/cores?action=STATUS&core=$SOLR_CORE&indexInfo=false&wt=json" |
-    grep -q '"instanceDir"' && exit 0
-  sleep 0.25
-done
-echo "Solr did not tell of its core $SOLR_CORE within CORE_WAIT s" >&2
-exit 1
-"""
-
-
-# The user manager puts what it starts into a group of its own, with its own priority: a scope is niced as its step is, and
-# nobody can take that back. Rake leaves Solr behind as a daemon, the PID file names another process than the last one, and
-# Solr is not to end with its wrapper: so no main process is guessed. What the manager starts it with is not our environment.
-_SERVICE = r"""
-said=$CV_STEP/solr.said name=hkn-solr-$CV_RUN-${CV_KEY%%-*}
-in_service() {
-  systemd-run --user --quiet --unit="$name" --service-type=forking --setenv=PATH="$PATH" "$@" \
-    /bin/sh -c 'exec >"$0" 2>&1; exec "$@"' "$said" RAKE
-}
-begun() { [ -e "$said" ]; }
-in_service --collect --description="hkn-migration: Solr, started by run $CV_RUN; it stays" \
-  -p GuessMainPID=no -p TimeoutStartSec=100 ||
-  { ! begun && in_service; } || { ! begun && systemd-run --user --scope --quiet -- RAKE; }
-rc=$?
-cat "$said" 2>/dev/null
-exit $rc
-"""
+from remediate import solr_move
+from remediate.cutover import is_still, restart_step
+from remediate.solr_move import rake
 
 
 def search_gap(inv: Inventory) -> float:
@@ -66,71 +21,55 @@ def search_gap(inv: Inventory) -> float:
 
 
 def moves(inv: Inventory) -> str:
-    """The end of a sentence that says of a step that Solr's port changes hands in it, or until the next one."""
+    """The part of a sentence that says of a step that Solr's port changes hands in it."""
     return f"its port changes hands, so searches and saves do without it, or fail, for about {search_gap(inv):g} s"
 
 
-def rake(release: str, task: str) -> str:
-    """Shell that runs a rake task of a release as the application's own start script would: with its Ruby and bundle."""
-    words = f'. ~/.rvm/scripts/rvm; cd "$1" && RAILS_ENV=production exec bundle exec rake {shlex.quote(task)}'
-    return f"bash -c {shlex.quote(words)} rake {shlex.quote(release)} </dev/null"
-
-
-def wait_core() -> str:
-    """Shell that waits for the core by a clock: a Solr that listens and never answers makes each question last 5 s."""
-    return _WAIT_CORE.replace("CORE_WAIT", f"{CORE_WAIT:g}")
-
-
-def start_script(release: str) -> str:
-    """Shell that starts Solr from a release as a service of its own; where the manager knows none, in a scope."""
-    return _SERVICE.replace("RAKE", rake(release, "sunspot:solr:start"))
-
-
-def is_still(process: Process) -> Condition:
-    """A process is the one that the plan saw."""
-    return Condition(
-        f"process {process.pid} is the one that started at tick {process.started}",
-        f'[ "$(started {process.pid})" = {process.started} ]',
-    )
-
-
-def stop_step(id: str, host: str, process: Process, makes_way_in: Inventory | None = None) -> Step:
-    """End one Solr that was found to be the account's; one that makes way for another of a target until its port is free."""
-    acts: list[Act] = [Signal(process.pid, "TERM", process.started, "start.jar", "", process.cgroup)]
-    if makes_way_in:
-        acts.append(Run(_WAIT_FREE))
+def stop_step(id: str, host: str, process: Process) -> Step:
+    """End one Solr that was found to be the account's, and whose place no other one takes."""
     return Step(
         id=id,
         host=host,
-        sentence=f"stop the account's Solr, process {process.pid} with home {solr.home_of(process) or 'unknown'}"
-        + (f"; {moves(makes_way_in)}" if makes_way_in else ""),
-        acts=tuple(acts),
+        sentence=f"stop the account's Solr, process {process.pid} with home {solr.home_of(process) or 'unknown'}",
+        acts=(Signal(process.pid, "TERM", process.started, "start.jar", "", process.cgroup),),
         when=(is_still(process),),
         undo="Solr is started again by the statements that want it",
-        limit=60.0,
-        search_gap=search_gap(makes_way_in) if makes_way_in else None,
         may="restart",
     )
 
 
-def start_steps(ctx: RemedyContext, id: str, release: str, seen: Solr, after: str = "") -> Iterator[Step]:
-    """Start Solr from a release, apart from any unit or login; a PID file that does not name a Solr goes first."""
-    acts: list[Act] = []
-    if seen.pid_file_exists and not seen.pid_is_true:
-        acts.append(Aside(seen.pid_file))
-    acts += [Run(start_script(release)), Run(wait_core())]
-    yield Step(
+def start_step(ctx: RemedyContext, id: str, release: str) -> Step:
+    """Start Solr from a release where none listens, apart from any unit or login."""
+    return Step(
         id=id,
         host=ctx.inv.app_host.name,
         sentence=f"start Solr from {release} and wait for its core",
-        acts=tuple(acts),
+        acts=(solr_move.start_program(release, ctx.read(solr.solr).pid_file),),
         when=(
-            Condition(
-                f"nobody listens on port {ctx.inv.solr.port}", '[ -z "$(ss -ltn "sport = :$SOLR_PORT" | sed 1d)" ]'
-            ),
+            Condition(f"nobody listens on port {ctx.inv.solr.port}", '[ -z "$(ss -ltn "sport = :$SOLR_PORT" | sed 1d)" ]'),
         ),
         undo=Needless("a Solr that nothing asks does no harm"),
-        limit=START_LIMIT,
+        limit=solr_move.LIMIT,
+        may="restart",
+    )
+
+
+def move_step(ctx: RemedyContext, id: str, release: str, former: Process, after: str = "") -> Step:
+    """Start Solr from a release in the place of the one that listens, which comes back if the new one does not answer."""
+    inv, home = ctx.inv, solr.home_of(former)
+    pid_file = ctx.read(solr.solr).pid_file
+    return Step(
+        id=id,
+        host=inv.app_host.name,
+        sentence=(
+            f"stop the account's Solr, process {former.pid} with home {home}, and start it from {release}; {moves(inv)};"
+            " if the new one does not tell of its core, the host starts the former one again by itself"
+        ),
+        acts=(solr_move.move_program(release, pid_file, former, home),),
+        when=(is_still(former),),
+        undo=(solr_move.back_program(release, pid_file, home),),
+        limit=solr_move.LIMIT,
+        search_gap=search_gap(inv),
         may="restart",
         after=after,
     )
@@ -165,12 +104,13 @@ def start(ctx: RemedyContext) -> Iterator[Step]:
     seen = ctx.read(solr.solr)
     if seen.listeners and seen.ours is None:
         raise ByHand(_not_ours(seen, ctx.inv.solr.port))
-    if seen.ours:
-        if not is_of_this(seen.ours, ctx):
-            raise ByHand(_not_this(seen.ours, seen.host))
-        yield stop_step("SOLR-1/stop", seen.host, seen.ours, ctx.inv)
     release = serving_release(ctx)
-    yield from start_steps(ctx, "SOLR-1/start", release, ctx.read(solr.solr))
+    if seen.ours is None:
+        yield start_step(ctx, "SOLR-1/start", release)
+        return
+    if not is_of_this(seen.ours, ctx):
+        raise ByHand(_not_this(seen.ours, seen.host))
+    yield move_step(ctx, "SOLR-1/start", release, seen.ours)
 
 
 def write_pid_file(ctx: RemedyContext) -> Iterator[Step]:
@@ -196,10 +136,8 @@ def move_home(ctx: RemedyContext) -> Iterator[Step]:
     if not is_of_this(seen.ours, ctx):
         raise ByHand(_not_this(seen.ours, seen.host))
     after = "the current release is the one that the deploy makes"
-    yield stop_step("SOLR-2/stop", seen.host, seen.ours, ctx.inv)
-    now = ctx.read(solr.solr)
-    yield from start_steps(ctx, "SOLR-2/start", now.current, now, after)
-    yield reindex_step(ctx, "SOLR-2/reindex", now.current, "a new release starts with an empty one")
+    yield move_step(ctx, "SOLR-2/move", seen.current, seen.ours, after)
+    yield reindex_step(ctx, "SOLR-2/reindex", seen.current, "a new release starts with an empty one")
 
 
 def reindex(ctx: RemedyContext) -> Iterator[Step]:

@@ -10,7 +10,7 @@ from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, Reme
 from facts import repo, units
 from facts.processes import Process
 from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
-from remediate.cutover import handover_step, same_main, strays
+from remediate.cutover import NOT_AGAIN, handover_step, is_still, same_main, serving_strays, strays
 
 
 def reload_steps(ctx: RemedyContext, id: str) -> Iterator[Step]:
@@ -56,9 +56,7 @@ def install(ctx: RemedyContext) -> Iterator[Step]:
     gate = ours.drop_in(name, GATE)
     extra = [path for path in ours.app.drop_ins if path != gate or ours.app.active == "active"]
     for number, path in enumerate(extra, 1):
-        yield Step(
-            f"UNIT-1/drop-in-{number}", ours.host, f"move the drop-in {path} aside", (Aside(path),)
-        )
+        yield Step(f"UNIT-1/drop-in-{number}", ours.host, f"move the drop-in {path} aside", (Aside(path),))
     yield from reload_steps(ctx, "UNIT-1/reload")
 
 
@@ -105,20 +103,27 @@ def same_link(path: str, target: str) -> Condition:
 
 def cutover(ctx: RemedyContext) -> Iterator[Step]:
     """Let the app's unit serve: hand over from a legacy unit, or start it, or restart it from the current release."""
-    for stray in strays(ctx):
-        yield end_stray(ctx, stray, "UNIT-5")
+    yield from end_idle(ctx, "UNIT-5")
     yield handover_step(ctx, "UNIT-5/cutover")
 
 
+def end_idle(ctx: RemedyContext, id: str) -> Iterator[Step]:
+    """End what was started by hand and serves nobody; what serves is handed over, as a unit is."""
+    serving = serving_strays(ctx)
+    for stray in strays(ctx):
+        if stray not in serving:
+            yield end_stray(ctx, stray, id)
+
+
 def end_stray(ctx: RemedyContext, stray: Process, id: str, at: str = "") -> Step:
-    """End a master that was started by hand, letting its requests finish."""
+    """End a master that was started by hand and does not serve the site, letting its requests finish."""
     return Step(
         id=f"{id}/end-{stray.pid}",
         host=at or ctx.inv.app_host.name,
-        sentence=f"let process {stray.pid} end, which was started by hand in {stray.cwd}",
+        sentence=f"let process {stray.pid} end, which was started by hand in {stray.cwd} and does not serve the site",
         acts=(Signal(stray.pid, "QUIT", stray.started, stray.cmdline, stray.cwd, stray.cgroup),),
-        undo="what was started by hand is not started again by a tool",
-        interrupts=2.0,
+        when=(is_still(stray),),
+        undo=NOT_AGAIN,
         may="restart",
     )
 
@@ -152,7 +157,11 @@ def _stop_legacy(ctx: RemedyContext, host: str) -> Iterator[Step]:
                 limit=120.0,
                 may="restart",
             )
+    # What serves the site is UNIT-5's: it ends when the app's unit serves in its place.
+    serving = {stray.pid for stray in serving_strays(ctx)} if host == ctx.inv.app_host.name else set[int]()
     for stray in ctx.read(units.masters, host).all:
+        if stray.pid in serving:
+            continue
         if any(stray.cwd.startswith(f"{tree}/") for tree in ctx.inv.legacy_stages) and " master" in stray.cmdline:
             known = stray.unit in {unit.name for unit in ours.legacy if unit.runs}
             if not known and stray.unit != ours.app.name:

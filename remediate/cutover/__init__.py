@@ -4,18 +4,30 @@ Either is one program on the app host: from the moment in which the old one stop
 for the network, and whatever ends such a program early puts back what served before.
 """
 
-from remediate.cutover.owners import leave_strangers, same_main, same_release, same_units, starts_here, strays
-from remediate.cutover.steps import BRIEF_COST, RESTART_COST, handover_step, restart_step
+from remediate.cutover.owners import (
+    is_still,
+    leave_strangers,
+    same_main,
+    same_release,
+    same_units,
+    serving_strays,
+    starts_here,
+    strays,
+)
+from remediate.cutover.steps import BRIEF_COST, NOT_AGAIN, RESTART_COST, handover_step, restart_step
 
 __all__ = [
     "BRIEF_COST",
+    "NOT_AGAIN",
     "RESTART_COST",
     "handover_step",
+    "is_still",
     "leave_strangers",
     "restart_step",
     "same_main",
     "same_release",
     "same_units",
+    "serving_strays",
     "starts_here",
     "strays",
 ]

@@ -17,7 +17,7 @@ hold_old || exit 1
 open_gate || exit 1
 tell "$OLDS is stopped, then $NEW is started; stopping this starts $OLDS again"
 enter over
-for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
+for u in $OLDS; do end_old "$u" || fail "$u could not be stopped"; done
 leads_to nobody
 [ "$(pid_in "$PID_FILE")" = "$(prop "$NEW" MainPID)" ] || within 70 pid_is_free ||
   fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
@@ -39,16 +39,31 @@ BRIEF = COMMON + GUARDED + _BRIEF + REST
 START = (
     COMMON
     + r"""
-fail() { echo "$1" >&2; exit 1; }
+left= # what a person types when what was started by hand has ended, and the unit does not serve in its place
+fail() {
+  echo "$1${left:+; mend that, and $NEW serves; or let serve again what did, and type on $(uname -n): $left}" >&2
+  exit 1
+}
+last() { # also of one that is stopped in the middle
+  trap '' TERM INT HUP
+  [ -z "$left" ] || [ "$(state "$NEW")" = active ] || (unit start "$NEW")
+  [ "$timer" != active ] || unit start "$LOGROTATE_TIMER"
+}
 timer=$(state "$LOGROTATE_TIMER") app=$(state "$NEW")
 note
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
-trap '[ "$timer" != active ] || unit start "$LOGROTATE_TIMER"' EXIT
+trap last EXIT
 trap 'exit 143' TERM INT HUP
 gate=$(drop_in "$NEW" "$GATE")
 [ ! -e "$gate" ] || aside "$gate" || exit 1
 unit daemon-reload || exit 1
 unit reset-failed "$NEW"
+for u in ${OLDS:-}; do
+  left=$(start_again)
+  quit_old "$u" || { left=; exit 1; }
+  leads_to nobody
+  within "$STOP_TIMEOUT" has_ended "$u" || fail "$u was told to end $STOP_TIMEOUT s ago, and has not"
+done
 if [ "$app" != active ]; then
   within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
   [ ! -e "$PID_FILE" ] || aside "$PID_FILE" || exit 1

@@ -39,7 +39,8 @@ def choose(
 ) -> Choice:
     """The way for a web server that asks the path `public`, of an application that binds the path `listen`.
 
-    `serving` are the units that run the old application; `room` is a string where it could not be read, and says why.
+    `serving` are the units (or control groups of none) in which the old application runs; `room` is a string where it could
+    not be read, and says why.
     """
     if asked_brief:
         return Choice("brief", f"--{BRIEF} asks for it")
@@ -48,7 +49,7 @@ def choose(
     if not room.holds_two:
         return Choice("brief", f"two copies do not fit into memory: {room}")
     owners = seen.owners(public)
-    if not owners or any(owner.unit not in serving for owner in owners):
+    if not owners or any((owner.unit or owner.cgroup) not in serving for owner in owners):
         whose = ", ".join(sorted({owner.unit or owner.cgroup for owner in owners})) or "nobody of the account"
         return Choice("brief", f"behind {public} listens {whose}, not {' or '.join(serving)} alone")
     entry = seen.at(public)

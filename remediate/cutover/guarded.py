@@ -7,7 +7,8 @@ put back are kept in a file, beyond the program: one that is killed is run again
     quiet       timer and drop-ins are put back
     beside      and the new application is ended: it served nobody
     over        the site is led back to the old application, then the new one is ended; an old one that has ended meanwhile
-                is started again, but not at the cost of a new one that answers: that one stays, and it is said
+                is started again, but not at the cost of a new one that answers: that one stays, and it is said; one
+                that was started by hand is not, and it is said what to type
     committed   the new one serves, confirmed from outside: nothing is put back any more, and what was held is let go
     tidy        and what served before has ended: what is left of the cutover is cleared
     done
@@ -20,7 +21,7 @@ HOLD = "90-migration-hold.conf"
 
 GUARDED = r"""
 : "${CV_STATE:=}" "${CV_CONFIRM:=}" "${CV_PHASE:=}" "${CV_AFTER:=}" "${DRAIN:=60}"
-phase=before why= found= main= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main= old_inode=0
+phase=before why= found= main= lost= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main= old_inode=0
 tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 enter() { # PHASE: what is to be put back from now on, kept for whoever comes after us if we are killed
   phase=$1
@@ -61,10 +62,10 @@ Description=Held by hkn-migration (run $CV_RUN) while it leads the site over, a 
  refused, of a deploy all of it
 RefuseManualStart=yes
 RefuseManualStop=yes"
-holder_of() { # PATH: the main process of an old unit that listens there
-  for u in $OLDS; do m=$(prop "$u" MainPID); [ "${m:-0}" -le 1 ] || ! listener_pids "$1" | grep -qx "$m" || echo "$m"; done
+holder_of() { # PATH: the main process of an old one that listens there
+  for u in $OLDS; do m=$(main_of "$u"); [ "${m:-0}" -le 1 ] || ! listener_pids "$1" | grep -qx "$m" || echo "$m"; done
 }
-mains() { for u in $OLDS; do m=$(prop "$u" MainPID); [ "${m:-0}" -le 1 ] || echo "$m"; done; }
+mains() { for u in $OLDS; do m=$(main_of "$u"); [ "${m:-0}" -le 1 ] || echo "$m"; done; }
 look() { # [anyhow]: also where the old application serves nobody
   if [ -z "$GATED" ] && [ -z "$(mains)" ] && serves_at "$PUBLIC"; then
     phase=done
@@ -87,7 +88,7 @@ park() { # unicorn does not start while the file names a process that lives, and
   ! [ -e "$PID_FILE" ] || [ "$(pid_in "$PID_FILE")" = "$(prop "$NEW" MainPID)" ] || aside "$PID_FILE"
 }
 open_gate() { gone "$(drop_in "$NEW" "$GATE")" && unit daemon-reload && unit reset-failed "$NEW"; }
-close_gate() { printf '[Unit]\n%s\n' "$GATE_SHUT" | put "$(drop_in "$1" "$GATE")" 644; }
+close_gate() { ! is_unit "$1" || printf '[Unit]\n%s\n' "$GATE_SHUT" | put "$(drop_in "$1" "$GATE")" 644; }
 finds() { # a search that Solr answered: the application writes a line whenever it does without
   [ -n "$SEARCH" ] || return 0
   [ -r "$LOG" ] || { found="whether Solr answers searches is not known: $LOG cannot be read"; return 1; }
@@ -137,6 +138,11 @@ end_new() {
 }
 revive() {
   for u in $OLDS; do
+    if ! is_unit "$u"; then
+      # Nothing waits for a gate any more, and a person is to find it open.
+      ! has_ended "$u" || { GATED= lost="$u has ended; to start it again, type on $(uname -n): $(start_again)"; return 1; }
+      continue
+    fi
     let_go "$u" "$GRACEFUL"; (unit reset-failed "$u")
     (unit start "$u") || systemctl --user start "$u" || return 1
   done
@@ -168,12 +174,12 @@ back() {
   esac
   ! alone || keep_new
   tell "putting back what served before: $why"
-  bad=; put_back || bad='a part of it could not be put back'
+  bad=; put_back || bad=${lost:-a part of it could not be put back}
   [ -z "$GATED" ] || (close_gate "$NEW") || bad="the gate before $NEW could not be closed"
   for u in $OLDS; do (gone "$(drop_in "$u" "$GRACEFUL")"); done
   (unit daemon-reload)
   [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER") || bad="$LOGROTATE_TIMER could not be started"
-  within 90 answers "$PUBLIC" || bad="$PUBLIC does not answer"
+  [ -n "$lost" ] || within 90 answers "$PUBLIC" || bad="${bad:+$bad; }$PUBLIC does not answer"
   note
   tell "what served before was put back: $why${bad:+; but $bad}"
   enter done

@@ -21,6 +21,14 @@ def same_main(unit: UnitState) -> Condition:
     )
 
 
+def is_still(process: Process) -> Condition:
+    """A process is the one that the plan saw."""
+    return Condition(
+        f"process {process.pid} is the one that started at tick {process.started}",
+        f'[ "$(started {process.pid})" = {process.started} ]',
+    )
+
+
 _STARTS_HERE = r"""
 S cat {unit} >/dev/null || exit 1
 [ ! -e "$XDG_RUNTIME_DIR/systemd/user/"{unit}.d/{gate} ] || exit 1
@@ -63,6 +71,14 @@ def strays(ctx: RemedyContext) -> list[Process]:
     root = f"{ctx.inv.stages.root}/"
     found = ctx.read(units.masters).all
     return [p for p in found if p.unit not in names and p.cwd.startswith(root) and " master" in p.cmdline]
+
+
+def serving_strays(ctx: RemedyContext) -> list[Process]:
+    """Those of them that serve the site: they hold the listener that the web server asks, or the path that units bind."""
+    seen = ctx.read(sockets.sockets)
+    paths = (ctx.read(sockets.upstream).chosen, ctx.inv.web.listen)
+    holders = {process.pid for path in paths for process in seen.owners(path)}
+    return [stray for stray in strays(ctx) if stray.pid in holders]
 
 
 def leave_strangers(ctx: RemedyContext, path: str) -> None:

@@ -127,7 +127,7 @@ enter committed
 tell "$NEW serves; $OLDS is ended as soon as nobody waits in its queue"
 drained "$(inode "$OLD")" || fail "requests wait in the queue of $OLDS and are not answered, or ss cannot tell"
 hold_old && unit daemon-reload || exit 1
-for u in $OLDS; do unit stop "$u" || fail "$u could not be stopped"; done
+for u in $OLDS; do end_old "$u" || fail "$u could not be stopped"; done
 enter tidy
 gone "$OLD" || fail "$OLD could not be moved aside"
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
+from facts.processes import Process
 from facts.sockets import LISTENER_PIDS, PID_FILE
 from facts.units import GATE, GATE_SHUT, GRACEFUL
 from facts.web import AGENT
@@ -36,9 +38,28 @@ comes_up() { # SOCKET SECONDS
   while [ "$(up)" -le "$t" ]; do serves_at "$1" && return 0; is_lost && return 1; sleep 0.25; done
   return 1
 }
+# What served before is units, or processes that were started by hand: `process-PID`, of which `by_hand` knows the rest.
+is_unit() { case "$1" in process-*) return 1 ;; esac; }
+main_of() { # UNIT or process-PID: its main process, 0 for none
+  if is_unit "$1"; then prop "$1" MainPID; return; fi
+  set -- "${1#process-}"
+  [ "$(started "$1")" = "$(by_hand born "$1")" ] && [ "$(sed 's/^.*) //' "/proc/$1/stat" | cut -c 1)" != Z ] || set -- 0
+  echo "$1"
+}
+has_ended() { [ "$(main_of "$1")" = 0 ]; }
+quit_old() { # process-PID: one that ends by itself in this moment is not one that the plan did not see
+  has_ended "$1" || (by_hand quit "${1#process-}") || { has_ended "$1" && : >"$CV_STEP/ended"; }
+}
+end_old() { # UNIT or process-PID: letting its requests finish
+  if is_unit "$1"; then unit stop "$1"; else quit_old "$1" && within "$STOP_TIMEOUT" has_ended "$1"; fi
+}
+start_again() { # what a person types to let what was started by hand serve again
+  for o in $OLDS; do is_unit "$o" || echo "systemctl --user stop $NEW; $(by_hand again "${o#process-}")"; done
+}
 drop_in() { printf '%s\n' "$XDG_RUNTIME_DIR/systemd/user/$1.d/$2"; }
 held_lines() { printf '%s\n' "$@" '[Service]' ExecStop= KillSignal=SIGQUIT KillMode=mixed "TimeoutStopSec=$STOP_TIMEOUT"; }
 graceful() { # UNIT [LINES...]
+  is_unit "$1" || return 0
   u=$1; shift
   { held_lines "$@"; printf 'PIDFile=%%t/%s.pid\n' "$u"; } |
     put "$(drop_in "$u" "$GRACEFUL")" 644
@@ -52,7 +73,7 @@ pid_is_free() { o=$(pid_in "$PID_FILE"); [ "$o" -le 1 ] || ! is_master "$o"; }
 note() ( # for the report: whose process is asked by whoever asks the web server now; nothing where that cannot be told
   t=$(cv_moment) held=$(listener_pids "$PUBLIC")
   for u in "$NEW" ${OLDS:-}; do
-    m=$(prop "$u" MainPID)
+    m=$(main_of "$u")
     printf '%s\n' "$held" | grep -qx "${m:-0}" || continue
     c=$(readlink "/proc/$m/cwd"); leads_to "$u, release ${c##*/}" "$t"; return
   done
@@ -66,6 +87,20 @@ silent() { # SOCKET: why `serves_at` does not hold
 }
 """
 )
+
+
+def by_hand(strays: Sequence[Process]) -> str:
+    """The function of the programs that knows the processes which were started by hand, and how to start one again."""
+    cases = []
+    for stray in strays:
+        seen = " ".join(shlex.quote(word) for word in (str(stray.started), stray.cmdline, stray.cwd, stray.cgroup))
+        again = f"cd {shlex.quote(stray.cwd)} && setsid ./run </dev/null >/dev/null 2>&1 &"
+        cases += [
+            f"'born {stray.pid}') echo {stray.started} ;;",
+            f"'quit {stray.pid}') cv_signal {stray.pid} QUIT {seen} ;;",
+            f"'again {stray.pid}') printf '%s\\n' {shlex.quote(again)} ;;",
+        ]
+    return "\n".join(["by_hand() { # WHAT PID", '  case "$1 $2" in', *(f"    {case}" for case in cases), "  esac", "}", ""])
 
 
 def settings(inv: Inventory, unit: str = "", tree: str = "", **more: str) -> str:

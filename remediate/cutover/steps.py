@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from converge.errors import Unobservable
+from converge.room import Room
 from converge.steps import Condition, Needless, RemedyContext, Run, Step
 from facts import sockets, units
+from facts.processes import Process
 from facts.room import room
-from facts.units import STABLE, UnitState
+from facts.units import GATE, STABLE, UnitState
 from remediate.cutover import brief, choice, seamless
 from remediate.cutover.guarded import HOLD
-from remediate.cutover.owners import leave_strangers, nobody_deploys, same_main, same_release, same_units, starts_here
-from remediate.cutover.shell import settings
+from remediate.cutover.owners import (
+    is_still,
+    leave_strangers,
+    nobody_deploys,
+    same_main,
+    same_release,
+    same_units,
+    serving_strays,
+    starts_here,
+)
+from remediate.cutover.shell import by_hand, settings
 
 BRIEF_COST = 5.0
 """Seconds without service that a brief cutover is expected to cost: one graceful stop and one boot of the application."""
@@ -22,53 +33,100 @@ RESTART_COST = 4.0
 CONFIRM = 60.0
 """Seconds within which the site must be seen to answer from outside, or the host puts back what served before."""
 
+NOT_AGAIN = "what was started by hand is not started again by a tool"
+
 PROGRAMS = {"switch": seamless.SEAMLESS, "rename": seamless.SEAMLESS, "brief": brief.BRIEF}
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What serves before: the legacy units that run, and what was started by hand and holds the listener."""
+
+    units: tuple[UnitState, ...]
+    strays: tuple[Process, ...]
+
+    def __str__(self) -> str:
+        return " and ".join([*(unit.name for unit in self.units), *(f"process {stray.pid}" for stray in self.strays)])
+
+    @property
+    def whence(self) -> str:
+        """Where that was started which no unit runs, as a part of a sentence; empty where units run all of it."""
+        told = (f"process {stray.pid} was started by hand in {stray.cwd}; " for stray in self.strays)
+        return "".join(told)
+
+    @property
+    def names(self) -> str:
+        """The same as the programs have it in `$OLDS`."""
+        return " ".join([*(unit.name for unit in self.units), *(f"process-{stray.pid}" for stray in self.strays)])
+
+    @property
+    def groups(self) -> set[str]:
+        """The units, or control groups of none, in which it runs."""
+        return {*(unit.name for unit in self.units), *(stray.unit or stray.cgroup for stray in self.strays)}
+
+
+def former(ctx: RemedyContext) -> Former:
+    """What serves now and is to end."""
+    ours = ctx.read(units.our_units)
+    return Former(tuple(unit for unit in ours.legacy if unit.runs), tuple(serving_strays(ctx)))
 
 
 def handover_step(ctx: RemedyContext, id: str) -> Step:
     """One step that lets the app's unit serve, whatever serves now; puts back what served if it does not answer."""
-    ours = ctx.read(units.our_units)
     leave_strangers(ctx, ctx.inv.web.listen)
-    serving = [unit for unit in ours.legacy if unit.runs]
-    if serving:
-        return _cutover(ctx, id, serving)
+    old = former(ctx)
+    if old.units or (old.strays and way(ctx).is_seamless):
+        return _cutover(ctx, id, old)
+    return _start(ctx, id, old)
+
+
+def _start(ctx: RemedyContext, id: str, old: Former) -> Step:
+    """Start the app's unit, or restart it; what was started by hand and cannot serve beside it ends just before."""
+    ours = ctx.read(units.our_units)
     restarts = ours.app.runs
-    nobody = "what ran before it did not serve as it must" if restarts else "nothing served before it"
     what = f"restart {ours.app.name} from the current release" if restarts else f"start {ours.app.name}, which does not run"
+    nobody = "what ran before it did not serve as it must" if restarts else "nothing served before it"
+    if old.strays:
+        what = (
+            f"let {old} end, which serves the site, and {ours.app.name} serve in its place (brief: {way(ctx).reason}); "
+            f"{old.whence}the site does not answer for about {BRIEF_COST:g} s, and nothing is put back if the unit does not"
+            " come up"
+        )
+        nobody = NOT_AGAIN
     return Step(
         id=id,
         host=ours.host,
         sentence=f"{what}; the log rotation's timer rests meanwhile",
-        acts=(Run(settings(ctx.inv, PUBLIC=_public(ctx)) + brief.START),),
-        when=_conditions(ctx),
+        acts=(Run(by_hand(old.strays) + settings(ctx.inv, PUBLIC=_public(ctx), OLDS=old.names) + brief.START),),
+        when=(*_conditions(ctx), *map(is_still, old.strays)),
         undo=f"{nobody}: `systemctl --user stop {ours.app.name}` ends what serves",
         limit=480.0,
-        interrupts=BRIEF_COST if restarts else None,
+        interrupts=BRIEF_COST if restarts or old.strays else None,
         may="restart",
         serves=True,
     )
 
 
-def _cutover(ctx: RemedyContext, id: str, serving: Sequence[UnitState]) -> Step:
+def _cutover(ctx: RemedyContext, id: str, old: Former) -> Step:
     inv, chosen = ctx.inv, way(ctx)
-    old = " and ".join(unit.name for unit in serving)
     if chosen.is_seamless:
         sentence = (
             f"start {inv.app.unit} beside {old}, lead the site over ({chosen.strategy}: {chosen.reason}) once it is"
-            f" proven, and end {old} when nobody waits for it; no page or search is expected to be lost: Solr stays"
+            f" proven, and end {old} when nobody waits for it; {old.whence}no page or search is expected to be lost: Solr"
+            " stays"
         )
     else:
         sentence = (
             f"stop {old}, letting requests finish, and start {inv.app.unit} in its place (brief: {chosen.reason});"
-            f" the site does not answer for about {BRIEF_COST:g} s"
+            f" {old.whence}the site does not answer for about {BRIEF_COST:g} s"
         )
     return Step(
         id=id,
         host=inv.app_host.name,
         sentence=f"{sentence}; the host takes it back by itself unless it is confirmed within {CONFIRM:g} s",
-        acts=(Run(_variables(ctx, serving) + PROGRAMS[chosen.strategy]),),
-        when=_conditions(ctx),
-        undo=_way_back(ctx, serving, PROGRAMS[chosen.strategy]),
+        acts=(Run(_variables(ctx, old) + PROGRAMS[chosen.strategy]),),
+        when=(*_conditions(ctx), *map(is_still, old.strays)),
+        undo=_way_back(ctx, old, PROGRAMS[chosen.strategy]),
         limit=600.0,
         interrupts=None if chosen.is_seamless else BRIEF_COST,
         may="restart",
@@ -77,12 +135,14 @@ def _cutover(ctx: RemedyContext, id: str, serving: Sequence[UnitState]) -> Step:
     )
 
 
-def _variables(ctx: RemedyContext, serving: Sequence[UnitState]) -> str:
-    inv = ctx.inv
-    return settings(
+def _variables(ctx: RemedyContext, old: Former) -> str:
+    inv, app = ctx.inv, ctx.read(units.our_units).app
+    # Beside what was started by hand there need be no gate; one that there is not is not closed when all is put back.
+    gated = old.units or any(path.endswith(f"/{GATE}") for path in app.drop_ins)
+    return by_hand(old.strays) + settings(
         inv,
-        OLDS=" ".join(unit.name for unit in serving),
-        GATED="yes",
+        OLDS=old.names,
+        GATED="yes" if gated else "",
         SEARCH=inv.web.search_path,
         FALLBACK=inv.solr.fallback_log,
         LOG=f"{inv.shared}/log/production.log",
@@ -90,13 +150,15 @@ def _variables(ctx: RemedyContext, serving: Sequence[UnitState]) -> str:
     )
 
 
-def _way_back(ctx: RemedyContext, serving: Sequence[UnitState], program: str) -> tuple[Run, ...] | str:
+def _way_back(ctx: RemedyContext, old: Former, program: str) -> tuple[Run, ...] | str:
     """The same program the other way round: the legacy unit is started beside the app's, and gets the site back."""
+    if old.strays:
+        return f"{NOT_AGAIN}: `systemctl --user stop {ctx.inv.app.unit}` ends what serves"
     masters = ctx.read(units.masters)
-    former = [(unit, master) for unit in serving if (master := masters.of(unit))]
-    if len(former) != 1:
+    known = [(unit, master) for unit in old.units if (master := masters.of(unit))]
+    if len(known) != 1:
         return "which of the legacy units served is not known: start it by hand"
-    ((unit, master),) = former
+    ((unit, master),) = known
     variables = settings(ctx.inv, unit.name, master.cwd, OLDS=ctx.inv.app.unit, GATED="", SEARCH="", **_places(ctx))
     return (Run(f"# {unit.name} gets the site back in the same way, from {master.cwd}\n{variables}{program}"),)
 
@@ -115,16 +177,15 @@ def _places(ctx: RemedyContext) -> dict[str, str]:
 
 def way(ctx: RemedyContext) -> choice.Choice:
     """The way that the site would pass now, and why."""
-    serving = {unit.name for unit in ctx.read(units.our_units).legacy if unit.runs}
+    app, old = ctx.read(units.our_units).app, former(ctx)
+    if any(stray.pid == app.main_pid for stray in old.strays):
+        return choice.Choice("brief", f"the manager took it for {app.name}'s own, which no start would replace")
     try:
-        space = ctx.read(room)
+        space: Room | str = ctx.read(room)
     except Unobservable as problem:
-        return choice.choose(
-            _public(ctx), ctx.inv.web.listen, ctx.read(sockets.sockets), serving, str(problem),
-            asked_brief=choice.BRIEF in ctx.flags,
-        )  # fmt: skip
+        space = str(problem)
     return choice.choose(
-        _public(ctx), ctx.inv.web.listen, ctx.read(sockets.sockets), serving, space, asked_brief=choice.BRIEF in ctx.flags
+        _public(ctx), ctx.inv.web.listen, ctx.read(sockets.sockets), old.groups, space, asked_brief=choice.BRIEF in ctx.flags
     )
 
 

@@ -22,6 +22,7 @@ from converge.detached import aftermath, environment, notebook
 from converge.steps import Run, Step
 from facts.prelude import prelude
 from facts.units import GATE, GATE_SHUT
+from remediate.cutover import brief
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import beside
 from remediate.cutover.guarded import HOLD
@@ -174,16 +175,24 @@ exit $?
 
 OLD, NEW = "old.service", "new.service"
 
+PROGRAMS = {**cutover_steps.PROGRAMS, "start": brief.START}
+
 
 @dataclass
 class Site:
-    """The folders, and what was seen of the site meanwhile. `linked`: the web server asks a symlink to the bound path."""
+    """The folders, and what was seen of the site meanwhile. `linked`: the web server asks a symlink to the bound path.
+
+    `olds` is what serves before, of which `words`, shell, knows what is no unit; `gated` says that a gate is there.
+    """
 
     top: Path
     linked: bool
     stable: float = 1.0
     confirm: float = 20.0
     search: str = ""
+    olds: str = OLD
+    words: str = ""
+    gated: bool = True
     env: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
@@ -295,7 +304,7 @@ class Site:
             {"web": inv.web.changed({"socket_dir": str(self.sockets), "listen": str(self.listen), "probe_path": "/"})}
         )
         places = {
-            "OLDS": NEW if back else OLD, "GATED": "" if back else "yes", "SEARCH": self.search,
+            "OLDS": NEW if back else self.olds, "GATED": "yes" if self.gated and not back else "", "SEARCH": self.search,
             "PUBLIC": str(self.public), "OLD": str(self.old_name), "NEXT": beside(str(self.listen), "next"), "HOLD": HOLD,
             "STABLE": f"{self.stable:g}",
             "CONFIRM": f"{self.confirm:g}", "FALLBACK": "falling back", "LOG": f"{self.top}/new/production.log",
@@ -307,8 +316,8 @@ class Site:
         text += CGROUP_OF
         unit = OLD if back else NEW
         variables = settings(inv, unit, str(self.top / unit.removesuffix(".service")), **places)
-        text_of = cutover_steps.PROGRAMS[strategy].replace("within 15 finds", "within 2 finds")
-        step = Step("S/1", "new", "hand over", (Run(variables + text_of),), confirm=5.0)
+        text_of = PROGRAMS[strategy].replace("within 15 finds", "within 2 finds")
+        step = Step("S/1", "new", "hand over", (Run(self.words + variables + text_of),), confirm=5.0)
         fence = Fence(
             roots=(str(self.sockets), str(self.top / "run"), str(self.top / "pids")),
             attic=str(self.top / "attic"), run_id="R1", units=(OLD, NEW, "rotation.timer", "rotation.service"),
@@ -319,10 +328,12 @@ class Site:
     def begin(self, strategy: str) -> None:
         """Let the old application serve, and start the program."""
         (self.top / "units/rotation.timer.active").write_text("active\n")
-        gate = self.top / f"run/systemd/user/{NEW}.d"
-        gate.mkdir()
-        (gate / GATE).write_text(f"[Unit]\n{GATE_SHUT}\n")
-        self.systemctl("start", OLD)
+        if self.gated:
+            gate = self.top / f"run/systemd/user/{NEW}.d"
+            gate.mkdir()
+            (gate / GATE).write_text(f"[Unit]\n{GATE_SHUT}\n")
+        if self.olds == OLD:
+            self.systemctl("start", OLD)
         self.until(lambda: self.ask() == "old")
         (self.top / "1.sh").write_text(self.program(strategy))
         self.go(UNDER_LOCK)

@@ -246,7 +246,7 @@ note() { :; }
 def test_a_cutover_says_why_the_new_application_was_not_steady(main: str, tree: str, said: str, tmp_path: Path) -> None:
     unsteady = GUARDED[GUARDED.index("unsteady() {") : GUARDED.index("confirmed() {")]
     silent = COMMON[COMMON.index("silent() {") :]
-    stubs = 'prop() { echo $$; }\nstate() { echo active; }\nmain=$$\n' + ("main=1\n" if main == "gone" else "")
+    stubs = "prop() { echo $$; }\nstate() { echo active; }\nmain=$$\n" + ("main=1\n" if main == "gone" else "")
     script = f"{stubs}NEW=new.service STABLE=15 NEW_TREE={tree}\n{silent}\n{unsteady}\nunsteady /s"
     done = subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == said.format(here=tmp_path)
@@ -346,9 +346,7 @@ drop_in() {{ echo /drop-in; }}
 put() {{ cat >{made}/"${{1##*/}}"; }}
 NEW=a.service NEW_TREE={tmp_path} NEXT=/s/.prod.next LISTEN=/s/prod.sock HOLD=hold XDG_RUNTIME_DIR=/run/user/1
 """
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"{functions}{program}\nprepare"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["/bin/sh", "-c", f"{functions}{program}\nprepare"], capture_output=True, text=True, check=False)
     if not ok:
         assert done.returncode == 3
         assert "not understood" in done.stdout

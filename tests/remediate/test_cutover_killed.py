@@ -98,9 +98,7 @@ MOMENTS = {
     ("way", "moment"), [("switch", "beside"), ("rename", "proven"), ("switch", "over"), ("rename", "over")]
 )
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_whatever_ends_it_leaves_the_old_application_serving(
-    make: Make, way: str, moment: str, how: signal.Signals
-) -> None:
+def test_whatever_ends_it_leaves_the_old_application_serving(make: Make, way: str, moment: str, how: signal.Signals) -> None:
     site = make(way)
     site.begin(way)
     with site.watched():

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from converge.compile import compile_step
+from converge.compile import compile_step, undo_described
 from converge.executor import host_fence
 from converge.readings import Reading
 from converge.room import Room
 from converge.statements import Fails
-from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Signal, Step
+from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Step
 from facts import logs, repo, room, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
@@ -87,9 +87,9 @@ def steps(remedy: Callable[[RemedyContext], Iterator[Step]], folder: Path, **giv
         (mend_sockets.open_up, ["SOCK-2/mode"]),
         (mend_sockets.relink, ["SOCK-5/relink"]),
         (mend_sockets.write_pid_file, ["PID-1/write"]),
-        (mend_solr.start, ["SOLR-1/stop", "SOLR-1/start"]),
+        (mend_solr.start, ["SOLR-1/start"]),
         (mend_solr.write_pid_file, ["SOLR-4/write"]),
-        (mend_solr.move_home, ["SOLR-2/stop", "SOLR-2/start", "SOLR-2/reindex"]),
+        (mend_solr.move_home, ["SOLR-2/move", "SOLR-2/reindex"]),
         (mend_solr.reindex, ["SOLR-3/reindex"]),
         (mend_solr.let_app_detect, ["SOLR-5/restart"]),
         (mend_solr.stop_legacy, ["SOLR-6/stop-184"]),
@@ -101,13 +101,21 @@ def test_steps(remedy: Callable[[RemedyContext], Iterator[Step]], ids: list[str]
 
 
 @pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home])
-def test_a_step_that_moves_solr_says_for_how_long_searches_do_without(
+def test_solr_moves_in_one_step_that_says_for_how_long_searches_do_without(
     remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
 ) -> None:
-    stop, *rest = steps(remedy, tmp_path)
-    assert stop.search_gap == INV.solr.start_seconds + 0.5
-    assert f"searches and saves do without it, or fail, for about {stop.search_gap:g} s" in stop.sentence
+    move, *rest = steps(remedy, tmp_path)
+    assert move.search_gap == INV.solr.start_seconds + 0.5
+    assert f"searches and saves do without it, or fail, for about {move.search_gap:g} s" in move.sentence
+    script = compile_step(move, prelude(INV), host_fence(INV, move.host, "run"), "1")
+    assert script.index(f"cv_signal {SOLR.java[0].pid} TERM") < script.index("sunspot:solr:start")
     assert [step.search_gap for step in rest] == [None] * len(rest), "it is one gap, told once"
+    assert "Solr's port goes back to the one with home" in undo_described(move)
+
+
+def test_a_solr_that_is_missing_is_started_without_ending_any(tmp_path: Path) -> None:
+    (step,) = steps(mend_solr.start, tmp_path, solr=replace(SOLR, java=(), listeners=()))
+    assert (step.id, step.search_gap) == ("SOLR-1/start", None), "it is missing anyhow"
 
 
 def test_the_end_of_another_hosts_solr_costs_no_search(tmp_path: Path) -> None:
@@ -151,15 +159,6 @@ def test_a_unit_that_does_not_run_interrupts_nothing_when_it_starts(tmp_path: Pa
     ours = replace(OURS, app=replace(OURS.app, active="inactive", main_pid=0))
     (step,) = steps(mend_units.cutover, tmp_path, our_units=ours, masters=replace(MASTERS, all=()))
     assert step.interrupts is None
-
-
-def test_a_master_that_was_started_by_hand_ends_before_the_unit_starts(tmp_path: Path) -> None:
-    stray = replace(MASTERS.all[0], pid=77, cgroup="/user.slice/session-1.scope", cwd=f"{INV.stages.root}/prod/releases/1")
-    neighbour = replace(stray, pid=78, cwd="/home/h/hk/hkn/hkn-dev")
-    found = steps(mend_units.cutover, tmp_path, masters=replace(MASTERS, all=(stray, neighbour)))
-    assert [step.id for step in found] == ["UNIT-5/end-77", "UNIT-5/cutover"]
-    assert found[0].acts == (Signal(77, "QUIT", stray.started, stray.cmdline, stray.cwd, stray.cgroup),)
-    assert [step.carries_the_site for step in found] == [False, True], "nothing rests on a stray that has ended"
 
 
 def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from converge.guards import lint
-from remediate import solr
-from remediate.solr import start_script
+from remediate.solr_move import start_script
 
 MANAGER = r"""#!/bin/sh
 # Knows services and their properties as far as $KNOWS says; what it starts is started at once.
@@ -102,19 +100,3 @@ def test_nothing_is_left_for_the_manager_to_expand() -> None:
     assert "${" not in command
     assert "$$" not in command
     assert " $" not in command.replace(' "$said"', "").replace('"$@"', "")
-
-
-def test_a_solr_that_listens_and_never_answers_is_not_waited_for_longer_than_said(
-    host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (host / "bin/curl").write_text("#!/bin/sh\nexec sleep 1\n")
-    (host / "bin/curl").chmod(0o755)
-    monkeypatch.setattr(solr, "CORE_WAIT", 2.0)
-    began = time.monotonic()
-    done = subprocess.run(
-        ["/bin/sh", "-c", solr.wait_core()], capture_output=True, text=True, check=False, timeout=30,
-        env={**os.environ, "SOLR_PORT": "1", "SOLR_CORE": "production"},
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == "Solr did not tell of its core production within 2 s\n"
-    assert time.monotonic() - began < 6

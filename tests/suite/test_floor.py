@@ -19,8 +19,11 @@ from converge import attic, back, detached, guards, journal, launch, lock, notic
 from converge.readings import Reading, batch
 from facts.application import READINGS
 from facts.prelude import prelude
+from facts.processes import Process
 from hosts.loader import load
+from remediate import solr_move
 from remediate.cutover import brief, seamless
+from remediate.cutover.shell import by_hand
 from tests.suite.shell_words import commands, functions
 from tests.targets import at_app
 
@@ -52,7 +55,7 @@ DEBIAN_9: Tools = {
     "bundle": ("", "dry-run"),
     "curl": (DEBIAN_8["curl"][0], "resolve=", "unix-socket="),
     # Of these, systemd 232 does not know --collect: where a unit cannot be had with it, it is asked for without.
-    "systemd-run": ("p:", "collect", "description=", "quiet", "setenv=", "unit=", "user"),
+    "systemd-run": ("p:", "collect", "description=", "quiet", "scope", "service-type=", "setenv=", "unit=", "user"),
 }
 """The app host's, with the application's own."""
 
@@ -65,7 +68,7 @@ FIND = {
     "-prune", "-type", "-xdev",
 }  # fmt: skip
 TEST = {*["-L", "-S", "-d", "-e", "-f", "-n", "-r", "-s", "-x", "-z", "-eq", "-ge", "-gt", "-le", "-lt", "-ne", "=", "!="]}
-FIRST = {"awk", "command", "exec", "flock", "setsid", "sh", "timeout", "trap", "xargs"}
+FIRST = {"awk", "command", "exec", "flock", "setsid", "sh", "systemd-run", "timeout", "trap", "xargs"}
 """What follows the first operand of these is not theirs."""
 
 MAWK = (
@@ -124,6 +127,9 @@ def test_reading_asks_what_its_oldest_host_can_answer(name: str) -> None:
     assert too_new(script_of(reading), DEBIAN_9 if reading.on == "app" else DEBIAN_8) == []
 
 
+SOLR = Process(2, 3, 4.0, "/c", "/w", "/java", "java -jar start.jar")
+BY_HAND = by_hand([Process(2, 3, 4.0, "/c", "/w", "/ruby", "unicorn master")])
+
 STEP = launch.Attempt(1, "vampires", ":", ":", 9.0, "act", who="ada")
 
 ACTS = {
@@ -142,18 +148,23 @@ ACTS = {
     "room": room.room_script(INV),
     "attic": attic.LISTING,
     "purge": attic.PURGE,
-    "seamless": seamless.SEAMLESS,
-    "brief": brief.BRIEF,
-    "start": brief.START,
-    "restart": brief.RESTART,
+    "seamless": BY_HAND + seamless.SEAMLESS,
+    "brief": BY_HAND + brief.BRIEF,
+    "start": BY_HAND + brief.START,
+    "restart": BY_HAND + brief.RESTART,
+    "move of Solr": solr_move.move_program("/r/2", "/r/pid", SOLR, "/r/1/solr").script,
+    "Solr back": solr_move.back_program("/r/2", "/r/pid", "/r/1/solr").script,
 }
-"""Most of what acts, and what is around it; a cutover is the app host's alone."""
+"""Most of what acts, and what is around it."""
+
+APP_HOST = {"confirmed step", "seamless", "brief", "start", "restart", "move of Solr", "Solr back"}
+"""What is the app host's alone."""
 
 
 @pytest.mark.parametrize("name", ACTS)
 def test_what_acts_calls_what_the_oldest_host_has(name: str) -> None:
     given = functions(prelude(INV)) | functions(shell.LIBRARY)
-    tools = DEBIAN_9 if name in {"confirmed step", "seamless", "brief", "start", "restart"} else DEBIAN_8
+    tools = DEBIAN_9 if name in APP_HOST else DEBIAN_8
     assert too_new(ACTS[name], tools, given) == []
 
 
