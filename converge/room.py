@@ -16,7 +16,7 @@ _SCRIPT = r"""
 awk '/^MemAvailable:/ { print "available=" $2 }' /proc/meminfo
 for u in $units; do
   p=$(systemctl --user show "$u" -p MainPID | cut -d= -f2-)
-  [ "${p:-0}" -le 1 ] || echo "runs=$u"
+  [ "${p:-0}" -gt 1 ] && echo "runs=$u"
 done
 {
   for u in $units; do grep -l "/$u\$" /proc/[0-9]*/cgroup; done
