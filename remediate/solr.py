@@ -158,11 +158,14 @@ def reindex_step(ctx: RemedyContext, id: str, release: str, why: str) -> Step:
 
 
 def let_app_detect(ctx: RemedyContext) -> Iterator[Step]:
-    """Restart the app's unit once: it decides on Solr only when it boots, and Solr is up by now."""
+    """Restart the app's unit once: it decides on Solr only when it boots, and Solr is up by now (SOLR-4 comes before).
+
+    One that finds no Solr when it boots falls back in each search; one that found it fails until Solr is there again.
+    """
     if ctx.read(units.masters).of(ctx.read(units.our_units).app) is None:
         raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy, and then it looks for Solr")
-    if not ctx.read(solr.solr).pid_is_true:
-        raise NothingToDo("Solr does not run as its PID file says (SOLR-4): the application would not detect it")
+    if not ctx.read(solr.solr).pid_is_true and not ctx.read(web.search).fallbacks:
+        raise NothingToDo("Solr does not run as its PID file says (SOLR-4): the application, which found it, waits for it")
     yield restart_step(ctx, "SOLR-5/restart", "it looks for Solr only when it boots")
 
 

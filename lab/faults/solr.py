@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab.faults.model import Fault, as_user, fault
 from lab.lab import Lab
-from lab.payload import search, site
+from lab.payload import neighbours, search, site
 from lab.payload.control import login
 from lab.payload.places import APP_UNIT, PROD, RAILS, SOLR, SOLR_PID_FILE, SOLR_PORT, USER
 
@@ -42,6 +42,12 @@ def _not_detected(lab: Lab) -> None:
     lab.app.run(f"mv {SOLR_PID_FILE}.aside {SOLR_PID_FILE}", user=USER)
 
 
+def _reboot(lab: Lab) -> None:
+    lab.reboot(lab.app.name)
+    site.wait(lab.app, solr=False)
+    neighbours.wait(lab)
+
+
 def _on_legacy(lab: Lab) -> None:
     # A home of its own: the shared index would be locked by the Solr that serves.
     home = f"{RAILS}/solr-of-{lab.legacy.name}"
@@ -68,6 +74,12 @@ FAULTS: tuple[Fault, ...] = (
         "Solr's PID file names a process of the old host",
         "SOLR-4",
         as_user(f"printf 28731 > {SOLR_PID_FILE}"),
+    ),
+    fault(
+        "host-rebooted",
+        "the host was booted again: the application is back, and nobody started its Solr before",
+        "SOLR-1 SOLR-2 SOLR-3 SOLR-4 SOLR-5",
+        _reboot,
     ),
     fault("solr-not-detected", "the application booted without its Solr", "SOLR-5", _not_detected),
     fault("solr-on-legacy", "a Solr of hkn runs on the old host", "SOLR-6", _on_legacy),

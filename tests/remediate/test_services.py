@@ -41,6 +41,7 @@ LEGACY_RUNS = replace(OURS.legacy[0], active="active", load="loaded", main_pid=9
 MASTERS = parse(units.masters, f"current={test_units.RELEASE}\n{test_units.process(234, 100)}")
 SOCKETS = parse(sockets.sockets, test_sockets.ANSWER)
 SOLR = parse(solr.solr, test_solr.answer())
+SEARCH = web.Search("/search?q=exam", 500, 0, "", "production.log")
 FOLDER = f"{test_units.UNITS}/default.target.wants"
 FILES = parse(
     units.unit_files,
@@ -61,6 +62,7 @@ GIVEN: dict[Reading[Any], Any] = {
     sockets.unicorn_pid_file: sockets.PidFile(f"{INV.current}/tmp/pids/unicorn.pid", True, "7", 7, False, "", False),
     solr.solr: SOLR,
     web.serving: web.Serving("/s", test_units.RELEASE, "", "", ()),
+    web.search: SEARCH,
     room.room: Room(2_000_000, 300_000),
     logs.open_logs: logs.OpenLogs(MASTERS.all[0], ()),
     repo.repository: REPOSITORY,
@@ -189,6 +191,12 @@ def test_a_restart_waits_for_a_unit_that_may_start_again(text: str, rc: int, tmp
     gate.parent.mkdir(parents=True)
     gate.touch()
     assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == 1
+
+
+def test_an_application_that_booted_without_solr_is_to_be_restarted_though_solr_is_not_back_yet(tmp_path: Path) -> None:
+    gone = {"solr": replace(SOLR, pid_text="1"), "search": replace(SEARCH, status=200, fallbacks=1)}
+    (step,) = steps(mend_solr.let_app_detect, tmp_path, **gone)
+    assert (step.id, step.interrupts) == ("SOLR-5/restart", 4.0)
 
 
 @pytest.mark.parametrize("remedy", [mend_solr.let_app_detect, mend_web.serve_current, mend_ruby.restart])
