@@ -150,11 +150,13 @@ class Mender:
         planned = {record.id: record for record in task.steps}
         task.steps, task.note = [], ""
         ended: bool | None = None
-        for _ in range(TURNS):
-            ended = self._turn(task, plan, planned)
-            if ended is not None:
-                break
-        task.steps += planned.values()
+        try:
+            for _ in range(TURNS):
+                ended = self._turn(task, plan, planned)
+                if ended is not None:
+                    break
+        finally:
+            task.steps += planned.values()  # also where the connection is lost in the middle
         if ended:
             for record in planned.values():
                 record.result, record.reason = "not needed", "its remedy did not ask for it any more"

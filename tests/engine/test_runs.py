@@ -204,6 +204,22 @@ def test_second_run_tells_what_became_of_the_first(stage: Stage) -> None:
     assert "run R1 of ada ended without an end: every step that it began had ended" in second.record.notes
 
 
+def test_steps_behind_the_one_in_which_the_connection_was_lost_are_told_as_not_reached(stage: Stage) -> None:
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        for name in ("first", "second"):
+            yield Step(f"A/{name}", "new", f"write {name}", (Write(f"{stage.world.root}/{name}", "x"),))
+
+    stage.add("A", remedy)
+    stage.link.at = "A/first"
+    made = stage.runner()
+    plan = made.plan([Failing("A", "new")], {"A"}, {})
+    made.start(plan)
+    with pytest.raises(ConnectionLost):
+        made.execute(plan)
+    made.lock.release()
+    assert results(plan) == {"A/first": "unknown", "A/second": "not reached"}
+
+
 def test_run_with_nothing_to_do_closes_the_journal_of_one_that_died(stage: Stage) -> None:
     stage.add("A", stage.writer("A"))
     assert stage.runner("R0").look_back() is False
