@@ -146,12 +146,15 @@ def _left_out(left: Sequence[Row], rows: Sequence[Row], steps: Sequence[StepReco
     """Planned steps that were not executed although neither the plan nor a step that broke off before says why."""
     told = {(step.id, step.host): (place, step) for place, step in enumerate(steps)}
     broken = min((place for place, step in enumerate(steps) if step.result in BROKE_OFF), default=len(steps))
+    begun = any(not row["follows"] for row in rows)
     found = []
     for row in left:
         place, step = told.get((row["id"], row["host"]), (0, None))
         result = step.result if step else "told of nowhere"
         spared = result == "not needed" and (row["follows"] or _is_spared(row, rows, steps))
-        if not (spared or (place > broken and result in LEFT) or result == "refused"):
+        # A run without a step of its own to do is not begun, and then nothing can follow.
+        unbegun = result == "planned" and not begun
+        if not (spared or unbegun or (place > broken and result in LEFT) or result == "refused"):
             found.append(f"the plan has {row['id']} at {row['host']}, which was left out: {result}{_why(step)}")
     return found
 
