@@ -43,6 +43,8 @@ def _not_detected(lab: Lab) -> None:
 
 
 def _reboot(lab: Lab) -> None:
+    # A number that the file kept from before may be another process's by now, and then the application believes in it.
+    lab.app.run(f"printf 28731 > {SOLR_PID_FILE}", user=USER)
     lab.reboot(lab.app.name)
     site.wait(lab.app, solr=False)
     neighbours.wait(lab)
