@@ -103,6 +103,7 @@ SPARED: Mapping[str, tuple[str, str]] = {
     "SOLR-2/": ("DEP-1/deploy", "it moves Solr to the new release"),
     "SOLR-3/": ("SOLR-1/start", "wait for its core"),
     "UNIT-4/stop-": ("UNIT-5/cutover", r"\b(end|stop) \S+\.service"),
+    "REPO-6/change": ("REPO-6/checkout", r"merge \S+ into the clone"),
     "REPO-8/": ("REPO-6/checkout", r"merge \S+ into the clone"),
 }
 """Planned steps (what their ids begin with) that an earlier one may turn out to have spared, with the words of that step in
