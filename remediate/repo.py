@@ -128,7 +128,8 @@ def _publish(
     acts += [Aside(f"{folder}/{path}") for path in gone]
     if acts:
         what = ", ".join([*changed, *(f"{path} (taken away)" for path in gone)])
-        after = f"{id}/checkout: the texts are those of the merge, and where that brings them nothing is changed" if merged else ""
+        merge = f"{id}/checkout: the texts are those of the merge, and where that brings them nothing is changed"
+        after = merge if merged else ""
         yield Step(f"{id}/change", CONTROL, f"change {what} in the clone", tuple(acts), undo=OWN_FOLDER, after=after)
     yield from _push_steps(inv, id, folder, message, [*changed, *gone], merged, here)
 
