@@ -1,8 +1,10 @@
 """Pages that were lost while a run acted, though no step of it had announced that: a run that lost some is not well. Pure.
 
 A page is no loss of the run's if it was lost before the first good answer (the site was down before) or before the run's
-first step; nor while a step says that it interrupts the site and stays within what it said; nor while a step starts what
-nobody served when it began. All others are. What was not asked for (no way to the web server) is not known, and no loss.
+first step; nor while a step acts that says it interrupts the site; nor while a step starts what nobody served when it began;
+nor if no answer came at all while no step of ours acted: that is the network's. All others are. That a step took longer than
+it had announced is told and fails nothing: how long an application boots is known no better. What was not asked for (no way
+to the web server) is not known, and no loss.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ ROOM = 5.0
 """Seconds beyond what a step announced that are no failure yet: so long one page may wait (``asking.TIMEOUT``), and none is
 asked for meanwhile."""
 
+STATUS = "status "
+"""So the error begins of a page that the web server did answer."""
+
 ACTED = {"done", "failed", "refused", "unknown", "rolled back"}
 TOLD = 3
 """Stretches that are told one by one."""
@@ -28,7 +33,7 @@ TOLD = 3
 class Loss:
     """Pages that were lost from `start` on, for `seconds`. `step` was the last that had begun; `during` if it had not ended.
 
-    `announced` is the seconds without service that it had said of itself, None for none.
+    `announced` is the seconds without service that it had said of itself, which were not enough; None for none.
     """
 
     failed: int
@@ -58,6 +63,10 @@ class _Span:
         """Whether the site is to be served by what it starts."""
         return self.step.serves or self.cost > 0
 
+    def acts_during(self, outage: Outage) -> bool:
+        """Whether it acted meanwhile, and by itself: for a person hours may be waited."""
+        return not self.step.waited and self.begin <= outage.end and outage.start <= self.end
+
     def touches(self, outage: Outage) -> bool:
         """Whether the first page may have been lost by it; what was told to end may take as long to as it announced."""
         return self.begin <= _noticed(outage) and outage.start <= self.end + self.cost
@@ -77,6 +86,8 @@ def losses(probe: Probe | None, steps: Iterable[StepRecord]) -> list[Loss]:
         if causes:
             announced.setdefault(causes[-1], []).append(outage)
             continue
+        if not outage.first_error.startswith(STATUS) and not any(span.acts_during(outage) for span in spans):
+            continue
         last = [span for span in spans if span.begin <= _noticed(outage)][-1]
         during = outage.start <= last.end
         seconds = max(0.0, outage.end - outage.start)
@@ -87,7 +98,8 @@ def losses(probe: Probe | None, steps: Iterable[StepRecord]) -> list[Loss]:
 
 
 def told(found: Sequence[Loss]) -> str:
-    """The same in one sentence without its full stop; empty for none."""
+    """Those that no step had announced, in one sentence without its full stop; empty for none."""
+    found = _unannounced(found)
     if not found:
         return ""
     parts = [_stretch(loss) for loss in found[:TOLD]]
@@ -97,13 +109,26 @@ def told(found: Sequence[Loss]) -> str:
 
 
 def lost_in_all(found: Sequence[Loss]) -> str:
-    """How many pages, in a few words; empty for none."""
-    number = sum(loss.failed for loss in found)
-    return f"{count(number, 'page')} {'was' if number == 1 else 'were'} lost that no step had announced" if found else ""
+    """How many pages no step had announced, in a few words; empty for none."""
+    number = sum(loss.failed for loss in _unannounced(found))
+    return f"{count(number, 'page')} {'was' if number == 1 else 'were'} lost that no step had announced" if number else ""
+
+
+def overran(found: Sequence[Loss]) -> str:
+    """Which steps took longer than they had announced, in one sentence without its full stop; empty for none."""
+    return "; ".join(
+        f"{loss.step} had announced about {duration(loss.announced)} without service, and took {duration(loss.seconds)}"
+        for loss in found
+        if loss.announced is not None
+    )
+
+
+def _unannounced(found: Iterable[Loss]) -> list[Loss]:
+    return [loss for loss in found if loss.announced is None]
 
 
 def weighed(ended: tuple[Exit, str] | None, found: Sequence[Loss]) -> tuple[Exit, str] | None:
-    """How a run ends that would have ended so and lost these pages: it fails, if nothing comes before that."""
+    """How a run ends that would have ended so and lost these pages: it fails if no step had announced them."""
     text = told(found)
     if not text:
         return ended
@@ -148,5 +173,4 @@ def _seconds(outage: Outage, cause: _Span, later: Iterable[_Span]) -> float:
 
 def _stretch(loss: Loss) -> str:
     text = f"{loss.failed:,} in {duration(loss.seconds)} from {clock(loss.start)} UTC ({one_line(loss.error, 80)})"
-    text += f", {'during' if loss.during else 'after'} {loss.step}"
-    return text + (f", which had announced about {duration(loss.announced)}" if loss.announced else "")
+    return text + f", {'during' if loss.during else 'after'} {loss.step}"

@@ -81,10 +81,11 @@ def outages(pages: Sequence[Sample]) -> list[Outage]:
     """Stretches of failed requests, from the first one's sending to the next good answer (or the last failure)."""
     found: list[Outage] = []
     is_open = False
-    for sample in pages:
+    for place, sample in enumerate(pages):
         if sample.is_good:
             if is_open:
-                found[-1].end = sample.answered
+                # A slow page is answered long after the site answers again.
+                found[-1].end = min(each.answered for each in pages[place:] if each.is_good)
             is_open = False
         elif is_open:
             found[-1].failed += 1

@@ -15,7 +15,7 @@ from converge.executor import Executor
 from converge.interrupts import first_interrupt
 from converge.journal import Journal, Story, stories
 from converge.lock import Lock
-from converge.losses import losses, told
+from converge.losses import losses, overran, told
 from converge.machine import this_machine
 from converge.prober import Prober
 from converge.record import StepRecord
@@ -154,9 +154,12 @@ def _watched(
     say(kept.text)
     if before is not None and not kept.holds:
         troubles.append((Exit.FAILS, kept.text))
-    if found := losses(probe, records):
-        say(told(found))
-        troubles.append((Exit.FAILS, told(found)))
+    found = losses(probe, records)
+    if text := overran(found):
+        say(text)
+    if text := told(found):
+        say(text)
+        troubles.append((Exit.FAILS, text))
     troubles.sort(key=lambda trouble: RANK.index(trouble[0]))
     code = troubles[0][0] if troubles else Exit.HOLDS
     return code, "; ".join(text for _, text in troubles) or f"run {run} was taken back", records

@@ -111,7 +111,7 @@ freed || exit 1
 free_pid_file || exit 1
 next || exit 1
 p=$(listener)
-printf '%s %s\n' "$p" "$(started "$p")" >"$CV_STEP/solr.next"
+printf '%s %s\n' "$p" "$(started "$p")" >"$CV_STEP/solr.next" || echo "its number could not be kept: no way leads back"
 phase=done
 echo "Solr answers, with home $NEXT_HOME"
 """
@@ -179,9 +179,10 @@ def back_program(release: str, pid_file: str, home: str) -> Run:
         + _settings(release, pid_file, home)
         + f"""folder=${{CV_STEP%-undo}} FORMER={shlex.quote(again)} LAST_HOME=$NEXT_HOME NEXT_HOME=$FORMER_HOME
 NEXT_UNIT=$NEXT_UNIT-former
-[ -s "$folder/solr.next" ] || {{ echo "no Solr was left behind by it: there is nothing to take back"; exit 0; }}
+[ -e "$folder/solr.next" ] || {{ echo "no Solr was left behind by it: there is nothing to take back"; exit 0; }}
+[ -s "$folder/solr.next" ] || cv_moved "which Solr it started could not be kept (disk full?): Solr stays as it is"
 keep() {{
-  [ -d "$FORMER_HOME" ] || fail "$FORMER_HOME is not there any more: Solr stays as it is"
+  [ -d "$FORMER_HOME" ] || cv_moved "$FORMER_HOME is not there any more: Solr stays as it is"
   read -r pid tick <"$folder/solr.next"
 }}
 quit() {{ cv_signal "$pid" TERM "$tick" start.jar '' ''; }}

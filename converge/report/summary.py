@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Literal
 
 from converge.errors import Exit
-from converge.losses import losses, lost_in_all, told
+from converge.losses import losses, lost_in_all, overran, told
 from converge.record import Line, Probe, Record, StepRecord, Verdict
 from converge.report.text import clock, count, duration, one_line
 from converge.statements import Outcome
@@ -321,8 +321,9 @@ def cost(record: Record) -> str:
     """What the run cost those who asked the site, and which of it no step had announced; empty if nobody asked."""
     if record.probe is None:
         return ""
-    lost = told(losses(record.probe, record.steps))
-    return downtime(record.probe, expected_search_gap(record.steps)) + (f" {lost}." if lost else "")
+    found = losses(record.probe, record.steps)
+    said = "".join(f" {text}." for text in (told(found), overran(found)) if text)
+    return downtime(record.probe, expected_search_gap(record.steps)) + said
 
 
 def downtime(probe: Probe, expected: float = 0.0) -> str:

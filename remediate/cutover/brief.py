@@ -58,9 +58,11 @@ gate=$(drop_in "$NEW" "$GATE")
 [ ! -e "$gate" ] || aside "$gate" || exit 1
 unit daemon-reload || exit 1
 unit reset-failed "$NEW"
+told=
 for u in ${OLDS:-}; do
   left=$(start_again)
-  quit_old "$u" || { left=; exit 1; }
+  quit_old "$u" || { [ -n "$told" ] || left=; exit 1; }
+  told=y
   leads_to nobody
   within "$STOP_TIMEOUT" has_ended "$u" || fail "$u was told to end $STOP_TIMEOUT s ago, and has not"
 done

@@ -21,7 +21,7 @@ HOLD = "90-migration-hold.conf"
 
 GUARDED = r"""
 : "${CV_STATE:=}" "${CV_CONFIRM:=}" "${CV_PHASE:=}" "${CV_AFTER:=}" "${DRAIN:=60}"
-phase=before why= found= main= lost= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main= old_inode=0
+phase=before why= found= main= lost= serving= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main= old_inode=0
 tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 enter() { # PHASE: what is to be put back from now on, kept for whoever comes after us if we are killed
   phase=$1
@@ -137,15 +137,20 @@ end_new() {
   case "$(state "$NEW")" in inactive|failed) ;; *) return 1 ;; esac
 }
 revive() {
+  serving=
   for u in $OLDS; do
     if ! is_unit "$u"; then
-      # Nothing waits for a gate any more, and a person is to find it open.
-      ! has_ended "$u" || { GATED= lost="$u has ended; to start it again, type on $(uname -n): $(start_again)"; return 1; }
+      ! has_ended "$u" || lost="$u has ended; to start it again, type on $(uname -n): $(start_again)"
       continue
     fi
     let_go "$u" "$GRACEFUL"; (unit reset-failed "$u")
     (unit start "$u") || systemctl --user start "$u" || return 1
+    serving=$u
   done
+  [ -n "$lost" ] || return 0
+  # Nothing waits for a gate any more where nobody serves, and a person is to find it open.
+  [ -n "$serving" ] || GATED=
+  return 1
 }
 keep_new() {
   let_go "$NEW" "$HOLD"
@@ -179,7 +184,7 @@ back() {
   for u in $OLDS; do (gone "$(drop_in "$u" "$GRACEFUL")"); done
   (unit daemon-reload)
   [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER") || bad="$LOGROTATE_TIMER could not be started"
-  [ -n "$lost" ] || within 90 answers "$PUBLIC" || bad="${bad:+$bad; }$PUBLIC does not answer"
+  { [ -n "$lost" ] && [ -z "$serving" ]; } || within 90 answers "$PUBLIC" || bad="${bad:+$bad; }$PUBLIC does not answer"
   note
   tell "what served before was put back: $why${bad:+; but $bad}"
   enter done

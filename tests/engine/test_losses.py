@@ -10,7 +10,7 @@ import pytest
 
 from converge.asking import TIMEOUT, Sample
 from converge.errors import Exit
-from converge.losses import ROOM, Loss, losses, told, weighed
+from converge.losses import ROOM, Loss, losses, lost_in_all, overran, told, weighed
 from converge.prober import summary
 from converge.record import Probe, StepRecord
 from converge.report.json import made
@@ -53,11 +53,12 @@ def test_page_that_no_step_announced_is_lost_and_told_with_its_moment_and_step()
 
 
 @pytest.mark.parametrize(("end", "lost"), [(15.0, False), (10.0 + 5.0 + ROOM, False), (10.5 + 5.0 + ROOM, True)])
-def test_what_a_step_announced_is_no_loss_and_more_than_that_is(end: float, lost: bool) -> None:
+def test_what_a_step_announced_is_no_loss_and_more_than_that_is_told_and_fails_nothing(end: float, lost: bool) -> None:
     found = losses(seen((10, end)), [FIRST, BRIEF])
     assert bool(found) is lost
-    if lost:
-        assert told(found).endswith("during BRIEF, which had announced about 5.00 s")
+    assert told(found) == lost_in_all(found) == ""
+    assert weighed((Exit.HOLDS, ""), found) == (Exit.HOLDS, "")
+    assert overran(found) == ("BRIEF had announced about 5.00 s without service, and took 10.5 s" if lost else "")
 
 
 def test_room_is_what_one_page_may_wait() -> None:
@@ -137,6 +138,17 @@ def test_slow_page_that_was_asked_for_before_a_step_is_lost_by_it() -> None:
     assert probe.outages[0].noticed == 10.6
     assert losses(probe, [FIRST, BRIEF]) == []
     assert [found.step for found in losses(probe, [FIRST, replace(BRIEF, interrupts=None)])] == ["BRIEF"]
+
+
+@pytest.mark.parametrize(("acts", "error"), [(True, "timed out"), (False, "status 502")])
+def test_network_that_fails_while_a_person_is_waited_for_is_no_loss(acts: bool, error: str) -> None:
+    waits = step("BY-HAND", 10, 60, waited=10.0)
+    probe = seen((40, 42))
+    (outage,) = probe.outages
+    probe.outages = [replace(outage, first_error="timed out")]
+    assert losses(probe, [FIRST, waits]) == []
+    probe.outages = [replace(outage, first_error=error)]
+    assert losses(probe, [FIRST, replace(waits, waited=0.0 if acts else 10.0)])
 
 
 def test_search_that_fails_is_no_page() -> None:

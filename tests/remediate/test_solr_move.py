@@ -246,7 +246,17 @@ def test_what_cannot_be_taken_back_stays_and_answers(host: Host) -> None:
     (host.old / "solr").rename(host.old / "gone")
     rc, said = host.run(host.script(step, undo=True))
     assert "is not there any more: Solr stays as it is" in said
-    assert (rc, host.home()) == (Rc.FAILED, f"{host.new}/solr"), said
+    assert (rc, host.home()) == (Rc.MOVED, f"{host.new}/solr"), said
+
+
+def test_one_of_which_a_full_disk_kept_nothing_is_left_as_it_is(host: Host) -> None:
+    step = host.step()
+    assert host.run(host.script(step))[0] == 0
+    (kept,) = host.top.rglob("solr.next")
+    kept.write_text("")
+    rc, said = host.run(host.script(step, undo=True))
+    assert (rc, host.home()) == (Rc.MOVED, f"{host.new}/solr"), said
+    assert "Solr stays as it is" in said
 
 
 def test_a_step_that_put_back_by_itself_has_nothing_to_take_back(host: Host) -> None:
