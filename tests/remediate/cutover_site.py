@@ -389,7 +389,7 @@ class Site:
                     self.seen.append(answer)
                 if (led := os.path.realpath(self.public)) != str(self.listen):
                     self.astray.append(led)
-                time.sleep(0.002)
+                time.sleep(0.005)
 
         thread = threading.Thread(target=look)
         thread.start()
