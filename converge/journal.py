@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterable, Iterator
@@ -204,7 +205,11 @@ def _cut_off(raw: str, problem: ValueError) -> bool:
     if not isinstance(problem, json.JSONDecodeError) or raw[:1] not in {"", "{"}:
         return False
     # Nothing was wrong before its end; the reader names where a string or a word begins that has none.
-    return problem.msg.startswith("Unterminated string") or len(raw) - problem.pos < len("false")
+    if problem.msg.startswith("Unterminated string") or len(raw) - problem.pos < len("false"):
+        return True
+    # It wants one character more behind an escape, be that whole or not.
+    escape = re.search(r"\\u[0-9a-fA-F]{0,4}\Z", raw)
+    return escape is not None and escape.start() <= problem.pos
 
 
 def folder(run: str) -> str:

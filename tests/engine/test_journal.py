@@ -90,6 +90,18 @@ def test_line_that_was_cut_off_anywhere_is_no_damage_of_a_step_that_never_began(
         assert (story.damage, len(story.entries)) == ("", 4), WHOLE[3][:length]
 
 
+def test_line_that_was_cut_off_in_or_behind_an_escape_is_no_damage_either() -> None:
+    whole = line("intent", n=2, step="A/2", host="new", sentence="let \u00fc and \U0001f600 serve", undoable=True)
+    assert whole.count("\\u") == 3
+    for length in range(len(whole)):
+        assert told([*WHOLE[:3], whole[:length], WHOLE[5]], started=(1,)).damage == "", whole[:length]
+
+
+def test_line_that_ends_in_no_escape_is_damage() -> None:
+    for strange in ("\\u00zz", "\\u00fc\\u0\0"):
+        assert told([*WHOLE[:3], WHOLE[3][:60] + '"' + strange, WHOLE[5]], started=(1,)).damage == "line 4 cannot be read"
+
+
 @pytest.mark.parametrize(
     "strange",
     [
