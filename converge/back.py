@@ -159,8 +159,8 @@ def leave_later_runs(
         return
     handed = any(b.carries and not b.needless for b in [*backs, *(b for b in plan_rollback(story) if b.n in by_hand)])
     standing = dict[str, list[Back]]()
-    for later in sorted(known, key=lambda each: each.id, reverse=True):
-        if later.id <= story.id or later.plan.get("rollback") or "purge" in later.plan:
+    for later in sorted(known, key=lambda each: each.order, reverse=True):
+        if later.order <= story.order or later.plan.get("rollback") or "purge" in later.plan:
             continue
         refuse_damaged(story.id, where, later)
         if found := _standing(links, later, handed=handed):

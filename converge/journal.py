@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ NEEDED: dict[str, Types] = {
 """Fields without which a line of this kind is none of ours, and their types."""
 TYPED: Types = {
     **STEP,
-    **{"rc": (int,), "limit": (int, float), "sentence": (str,), "undo": (str,)},
+    **{"rc": (int,), "seq": (int,), "limit": (int, float), "sentence": (str,), "undo": (str,)},
     **{"who": (str,), "machine": (str,), "rollback": (str,)},
 }
 """Types of fields wherever they are."""
@@ -81,6 +82,21 @@ class Story:
     def plan(self) -> dict[str, Any]:
         """Who, since when, which statements and steps."""
         return next((e.data for e in self.entries if e.kind == "plan"), {})
+
+    @property
+    def seq(self) -> int:
+        """Its number among the runs of its host, given under the lock; 0 in a journal of an earlier version."""
+        return int(self.plan.get("seq", 0))
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """What sorts the runs of a host by when they began; ids alone are by the laptops' clocks, which may differ."""
+        return (inf if self.is_of_any_time else self.seq, self.id)
+
+    @property
+    def is_of_any_time(self) -> bool:
+        """Whether its number is lost: it counts as the newest then, so that none is taken back beneath it."""
+        return not self.plan and bool(self.damage)
 
     @property
     def end(self) -> dict[str, Any] | None:
@@ -340,7 +356,7 @@ def stories(link: Link) -> list[Story]:
     for part in done.out.decode(errors="replace").split("\036")[1:]:
         id, numbers, text = part.split("\n", 2)
         found.append(parse(id, text, map(int, numbers.split())))
-    return sorted(found, key=lambda story: story.id)
+    return sorted(found, key=lambda story: story.order)
 
 
 def fate_script(run: str, n: int) -> str:

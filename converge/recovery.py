@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from converge.errors import Exit, LockHeld
@@ -34,14 +35,23 @@ def left_behind(number: int, steps: Sequence[StepRecord]) -> str:
     )
 
 
-def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str]:
-    """Find out by looking what became of runs without an end, and close their journals; a sentence for each.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What came before a run: a sentence in `notes` on each that had no end; `seq` is the number of the one that begins."""
+
+    notes: tuple[str, ...]
+    seq: int
+
+
+def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> Past:
+    """Find out by looking what became of runs without an end, and close their journals; called by who holds the lock.
 
     Raises:
         LockHeld: a step of such a run still acts, or may. The app host's own lock says so of its own steps alone.
     """
-    notes = []
-    for story in stories(app):
+    notes = list[str]()
+    known = stories(app)
+    for story in known:
         if not story.is_open or story.id == mine:
             continue
         fates = [fate(links, story, intent) for intent in story.dangling()]
@@ -53,7 +63,9 @@ def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str
         text = "; ".join(fates) or "every step that it began had ended"
         notes.append(f"run {story.id} of {story.plan.get('who', 'unknown')} ended without an end: {text}")
         Journal(story.id, app).write("end", exit_code=int(Exit.UNKNOWN), reason=f"found open by run {mine}: {text}")
-    return notes
+    # A number that is lost may be put back from a copy: it is left free.
+    lost = sum(story.is_of_any_time for story in known)
+    return Past(tuple(notes), 1 + max((story.seq for story in known), default=0) + lost)
 
 
 def _waited(links: Mapping[str, Link], story: Story, waiting: Mapping[str, Any]) -> str:

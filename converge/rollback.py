@@ -95,7 +95,8 @@ def roll_back(
     lock.acquire(who, mine)
     prober = Prober(inv, here / "requests.jsonl")
     try:
-        for note in close_open_runs(links, app, mine):
+        past = close_open_runs(links, app, mine)
+        for note in past.notes:
             say(note)
         _refuse_during_a_deploy(app, inv)
         backs = _checked(inv, links, run, by_hand)
@@ -105,7 +106,7 @@ def roll_back(
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
         whose = {"who": who, "machine": this_machine(), **owner(inv)}
-        journal.write("plan", **whose, rollback=run, steps=[b.step for b in backs])
+        journal.write("plan", seq=past.seq, **whose, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
         code, reason, records = _watched(executor, run, backs, say, prober, before)

@@ -160,7 +160,7 @@ def test_next_run_says_that_a_journal_is_damaged_and_what_it_still_knows(world: 
     Journal("R1", world.link).write("plan", who="ada")
     (folder(world, "R1") / "1.sh").write_text(":")
     (folder(world, "R1") / "1.started").write_text("999999 5\n")
-    (note,) = close_open_runs({"new": world.link}, world.link, "R2")
+    (note,) = close_open_runs({"new": world.link}, world.link, "R2").notes
     assert "step 1 (of which nothing else is told): it was cut off while it acted, and may have done a part" in note
     assert "its journal is damaged (no line says what step 1 was to do, and it was begun)" in note
     assert "every step that it began had ended" not in note
@@ -198,6 +198,13 @@ def test_host_without_journals_has_no_stories(world: World) -> None:
     assert stories(world.link) == []
 
 
+def test_runs_are_told_by_their_numbers_and_those_of_an_earlier_version_before_them(world: World) -> None:
+    for run, data in {"R5": {}, "R7": {"seq": 1}, "R4": {}, "R6": {"seq": 2}}.items():
+        Journal(run, world.link).write("plan", who="ada", **data)
+    assert [story.id for story in stories(world.link)] == ["R4", "R5", "R7", "R6"]
+    assert close_open_runs({"new": world.link}, world.link, "R8").seq == 3
+
+
 def test_unwritable_journal_is_said_before_anything_is_done(world: World) -> None:
     (world.home / ".local").write_text("a file in the way")
     with pytest.raises(JournalError, match="nothing is done") as refused:
@@ -224,11 +231,11 @@ def test_next_run_finds_out_what_became_of_a_step(world: World, files: dict[str,
     for name, text in files.items():
         (folder(world, "R1") / name).write_text(text + "\n")
     links = {"new": LocalLink()}
-    notes = close_open_runs(links, links["new"], "R2")
+    notes = close_open_runs(links, links["new"], "R2").notes
     assert len(notes) == 1
     assert "run R1 of an officer ended without an end" in notes[0]
     assert words in notes[0]
-    assert close_open_runs(links, links["new"], "R3") == [], "it is closed now"
+    assert close_open_runs(links, links["new"], "R3").notes == (), "it is closed now"
 
 
 def test_next_run_does_not_go_on_beside_a_step_that_still_acts(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 from converge.back import JournalDamaged, LaterRunStands
 from converge.errors import Exit
 from converge.journal import line, stories
+from converge.recovery import close_open_runs
 from converge.shell import Rc
 from converge.steps import Condition, Needless, RemedyContext, Run, Step, Unit, Write
 from hosts.schema import Inventory
@@ -87,6 +88,36 @@ def test_a_later_cutover_that_stays_is_taken_back_by_a_person_first(stage: Stage
     assert back(stage, run="R2", mine="R3", by_hand=(1,)) is Exit.HOLDS
     assert back(stage, run="R1", mine="R4") is Exit.HOLDS
     assert unit_file(stage) == "ConditionHost=old"
+
+
+def runs_by_clocks_apart(stage: Stage) -> None:
+    """R8, of a laptop whose clock is ahead, writes the unit's file; R3 hands the site over after it."""
+    (stage.world.root / "unit").write_text("ConditionHost=old")
+    stage.add("A", partial(base, stage=stage))
+    stage.go("R8")
+    stage.add("B", serving(stage))
+    stage.go("R3")
+
+
+def test_a_later_run_is_the_one_that_began_later_whatever_the_laptops_clocks_said(stage: Stage) -> None:
+    runs_by_clocks_apart(stage)
+    assert [(story.id, story.seq) for story in stories(stage.link)] == [("R8", 1), ("R3", 2)]
+    with pytest.raises(LaterRunStands, match=r"run R8 is not taken back: .* rollback R3; of a step"):
+        back(stage, run="R8", mine="R2")
+    assert unit_file(stage) == "ConditionHost=new"
+    assert back(stage, run="R3", mine="R2") is Exit.HOLDS
+    assert back(stage, run="R8", mine="R1") is Exit.HOLDS
+    assert unit_file(stage) == "ConditionHost=old"
+    assert [story.id for story in stories(stage.link)] == ["R8", "R3", "R2", "R1"]
+
+
+def test_a_damaged_run_whose_number_is_lost_counts_as_a_later_one(stage: Stage) -> None:
+    runs_by_clocks_apart(stage)
+    damaged(stage, "R3", '"seq"', kind="plan")
+    assert close_open_runs({"new": stage.link}, stage.link, "R2").seq == 3, "the number that was R3's is left free"
+    with pytest.raises(JournalDamaged, match="run R8 is not taken back: the journal of run R3, which came after it"):
+        back(stage, run="R8", mine="R2")
+    assert unit_file(stage) == "ConditionHost=new"
 
 
 @pytest.mark.parametrize(
