@@ -357,18 +357,3 @@ def stories(link: Link) -> list[Story]:
         id, numbers, text = part.split("\n", 2)
         found.append(parse(id, text, map(int, numbers.split())))
     return sorted(found, key=lambda story: story.order)
-
-
-def fate_script(run: str, n: int) -> str:
-    """Shell that prints what a step's host knows of it: its exit status, or ``never``, ``acting``, ``cut``."""
-    return (
-        f"J={folder(run)}\n"
-        f'if [ -s "$J/{n}.rc" ]; then cat "$J/{n}.rc"; exit 0; fi\n'
-        f'[ -e "$J/{n}.started" ] || {{ echo never; exit 0; }}\n'
-        f'read -r p s <"$J/{n}.started"\n'
-        "now=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20)\n"
-        f'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting\n'
-        # A program may outlive the shell that started it, and puts back then.
-        f"elif [ -e {program_lock(run, n)} ] && ! flock -n {program_lock(run, n)} true; then echo acting\n"
-        "else echo cut; fi\n"
-    )

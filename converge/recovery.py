@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converge.errors import Exit, LockHeld
-from converge.journal import Journal, Story, fate_script, stories
+from converge.journal import Journal, Story, folder, program_lock, stories
 from converge.launch import GRACE
 from converge.machine import was_here
 from converge.readings.store import CONTROL
@@ -111,6 +111,21 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     if answer == "acting":
         raise LockHeld(f"{host}: {name} of run {story.id} still acts: run again after its end")
     return f"{name}: {_in_words(answer)}"
+
+
+def fate_script(run: str, n: int) -> str:
+    """Shell that prints what a step's host knows of it: its exit status, or ``never``, ``acting``, ``cut``."""
+    return (
+        f"J={folder(run)}\n"
+        f'if [ -s "$J/{n}.rc" ]; then cat "$J/{n}.rc"; exit 0; fi\n'
+        f'[ -e "$J/{n}.started" ] || {{ echo never; exit 0; }}\n'
+        f'read -r p s <"$J/{n}.started"\n'
+        "now=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20)\n"
+        f'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting\n'
+        # A program may outlive the shell that started it, and puts back then.
+        f"elif [ -e {program_lock(run, n)} ] && ! flock -n {program_lock(run, n)} true; then echo acting\n"
+        "else echo cut; fi\n"
+    )
 
 
 def _answer(link: Link, story: Story, n: int) -> str:
