@@ -23,7 +23,7 @@ from converge.recovery import close_open_runs, without_result
 from converge.report.summary import downtime, led, led_text
 from converge.shell import Rc
 from converge.transport import Link
-from converge.whose import differs, owner, refuse_other
+from converge.whose import is_apart, owner, refuse_other
 from hosts.schema import Inventory
 
 Trouble = tuple[Exit, str]
@@ -50,14 +50,14 @@ def find_story(link: Link, run: str) -> Story:
 def leave_what_stands(
     inv: Inventory, links: Mapping[str, Link], story: Story, backs: Sequence[Back], by_hand: Collection[int]
 ) -> None:
-    """Refuse to take a run back beneath what serves the site, by this run or by a later one of the same site.
+    """Refuse to take a run back beneath what serves the site, by this run or by a later one.
 
     Raises:
         SiteRestsOnIt, LaterRunStands, JournalDamaged: it would be; nothing was done.
     """
     leave_the_site(story.id, backs, by_hand)
     app = links[inv.app_host.name]
-    known = [each for each in stories(app) if not differs(each, inv)]
+    known = [each for each in stories(app) if not is_apart(each, inv)]
     leave_later_runs(links, app.name, known, story, backs, by_hand)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from converge.journal import line, stories
 from converge.recovery import close_open_runs
 from converge.shell import Rc
 from converge.steps import Condition, Needless, RemedyContext, Run, Step, Unit, Write
+from converge.whose import OtherTarget
 from hosts.schema import Inventory
 from tests.engine.backwards import back, commanded, damaged, noted, typed
 from tests.engine.stage import Severed, Stage, build_stage
@@ -90,6 +92,15 @@ def test_a_later_cutover_that_stays_is_taken_back_by_a_person_first(stage: Stage
     assert unit_file(stage) == "ConditionHost=old"
 
 
+def sited(at: Stage, run: str, **site: str) -> None:
+    """The run's journal says of its site that this is other than it was; without words nothing of it, and another target."""
+    file = at.world.home / f".local/state/hkn-migration/runs/{run}/journal.jsonl"
+    first, rest = file.read_text().split("\n", 1)
+    plan = json.loads(first)
+    plan |= {"target": "other", "site": {**plan["site"], **site} if site else None}
+    file.write_text(f"{json.dumps(plan)}\n{rest}")
+
+
 def runs_by_clocks_apart(stage: Stage) -> None:
     """R8, of a laptop whose clock is ahead, writes the unit's file; R3 hands the site over after it."""
     (stage.world.root / "unit").write_text("ConditionHost=old")
@@ -118,6 +129,40 @@ def test_a_damaged_run_whose_number_is_lost_counts_as_a_later_one(stage: Stage) 
     with pytest.raises(JournalDamaged, match="run R8 is not taken back: the journal of run R3, which came after it"):
         back(stage, run="R8", mine="R2")
     assert unit_file(stage) == "ConditionHost=new"
+
+
+@pytest.mark.parametrize("web", [{"listen": "/srv/apps/new.sock"}, {"server_name": "new.example"}], ids=["listen", "name"])
+def test_an_inventory_that_was_corrected_since_hides_no_later_run(stage: Stage, web: dict[str, str]) -> None:
+    """R2 is of the corrected inventory; the one before is fetched from git to take R1 back."""
+    (stage.world.root / "unit").write_text("ConditionHost=old")
+    stage.add("A", partial(base, stage=stage))
+    stage.go("R1")
+    before = stage.world.inv
+    stage.world.inv = before.changed({"web": before.web.changed(web)})
+    stage.add("B", serving(stage))
+    stage.go("R2")
+    with pytest.raises(OtherTarget, match="the inventory as it was then"):
+        back(stage, mine="R3")
+    stage.world.inv = before
+    with pytest.raises(LaterRunStands, match="of run R2: step 1 "):
+        back(stage, mine="R3")
+    assert unit_file(stage) == "ConditionHost=new"
+
+
+@pytest.mark.parametrize("site", [{"server_name": "new.example", "stage": "/home/new", "listen": "/srv/new.sock"}, {}])
+def test_a_later_run_that_shares_a_unit_or_does_not_say_what_is_its_is_in_the_way(
+    stage: Stage, site: dict[str, str]
+) -> None:
+    two_runs(stage)
+    sited(stage, "R2", **site)
+    with pytest.raises(LaterRunStands, match="of run R2: step 1 "):
+        back(stage, mine="R3")
+
+
+def test_a_later_run_of_another_site_of_the_account_is_not_in_the_way(stage: Stage) -> None:
+    two_runs(stage)
+    sited(stage, "R2", server_name="blog.example", unit="blog.service", stage="/home/blog", listen="/srv/blog.sock")
+    assert back(stage, mine="R3") is Exit.HOLDS
 
 
 @pytest.mark.parametrize(
