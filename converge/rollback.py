@@ -53,12 +53,13 @@ def leave_what_stands(
     """Refuse to take a run back beneath what serves the site, by this run or by a later one.
 
     Raises:
-        SiteRestsOnIt, LaterRunStands, JournalDamaged: it would be; nothing was done.
+        LaterRunStands, JournalDamaged, SiteRestsOnIt: it would be; nothing was done.
     """
-    leave_the_site(story.id, backs, by_hand)
     app = links[inv.app_host.name]
     known = [each for each in stories(app) if not is_apart(each, inv)]
+    # Before a person is sent to take a step back by hand, which would be done beneath the later run.
     leave_later_runs(links, app.name, known, story, backs, by_hand)
+    leave_the_site(story.id, backs, by_hand)
 
 
 def roll_back(

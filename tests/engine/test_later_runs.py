@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from converge.back import JournalDamaged, LaterRunStands
+from converge.back import JournalDamaged, LaterRunStands, SiteRestsOnIt
 from converge.errors import Exit
 from converge.journal import line, stories
 from converge.recovery import close_open_runs
@@ -186,10 +186,15 @@ def test_a_later_cutover_that_its_host_put_back_keeps_no_run_from_being_taken_ba
     assert back(stage, mine="R3") is Exit.HOLDS
 
 
-def enabled_later(stage: Stage) -> None:
+def sole(_: RemedyContext) -> Iterator[Step]:
+    """A cutover from what was started by hand, and nothing else."""
+    yield Step("S/serve", "new", "let it serve", (Run("true"),), undo="it was started by hand", serves=True)
+
+
+def enabled_later(stage: Stage, **changes: Any) -> None:
     """R1 writes the unit's file and hands the site over; R2 enables it and moves the old unit away."""
     stage.add("A", partial(base, stage=stage))
-    stage.add("S", serving(stage, confirm=None))
+    stage.add("S", serving(stage, confirm=None, **changes))
     stage.statements["S"] = replace(stage.statements["S"], needs=("A",))
 
     def later(_: RemedyContext) -> Iterator[Step]:
@@ -200,6 +205,29 @@ def enabled_later(stage: Stage) -> None:
     (stage.world.root / "S").write_text("x")
     stage.add("C", later)
     stage.go("R2")
+
+
+def test_later_runs_are_named_before_a_step_that_a_person_is_to_take_back(stage: Stage) -> None:
+    stage.world.link.exec("systemctl --user enable app-old.service", limit=9)
+    enabled_later(stage, undo="what served was started by hand")
+    with pytest.raises(LaterRunStands, match=r"of run R2: step 2 .*, step 1 "):
+        back(stage, mine="R3")
+    assert back(stage, run="R2", mine="R3") is Exit.HOLDS
+    with pytest.raises(SiteRestsOnIt, match="--by-hand 2"):
+        back(stage, mine="R4")
+
+
+def test_later_runs_are_named_though_nothing_is_left_but_what_a_person_is_to_take_back(stage: Stage) -> None:
+    stage.add("S", sole)
+    stage.go("R1")
+    (stage.world.root / "S").write_text("x")
+    stage.add("A", partial(base, stage=stage))
+    stage.go("R2")
+    with pytest.raises(LaterRunStands, match="of run R2: step 1 "):
+        back(stage, mine="R3")
+    assert back(stage, run="R2", mine="R3") is Exit.HOLDS
+    with pytest.raises(SiteRestsOnIt, match="--by-hand 1"):
+        back(stage, mine="R4")
 
 
 def test_a_cutover_is_not_taken_back_beneath_what_a_later_run_did_because_of_it(stage: Stage) -> None:
