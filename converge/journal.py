@@ -31,6 +31,9 @@ NAME = "hkn-migration"
 STATE = f'"$HOME"/.local/state/{NAME}'
 Kind = Literal["plan", "intent", "waiting", "result", "proof", "end", "undone", "left", "purged"]
 
+LAID = "undoable"
+"""What a line says of a step that a run laid ready, as its intent does; lines of an earlier version do not."""
+
 Types = dict[str, tuple[type, ...]]
 STEP: Types = {"n": (int,), "step": (str,), "host": (str,)}
 NEEDED: dict[str, Types] = {
@@ -112,8 +115,10 @@ class Story:
         """The steps that were begun, in order, each with its ``n`` and the time ``at`` which.
 
         What a person typed again, as it could not be kept the first time, wrote its intent each time: the last one counts.
+        Of what was typed on another host, and not seen by the run any more, that is the line by which it was waited for.
         """
-        return list({int(e.data["n"]): {**e.data, "at": e.at} for e in self.entries if e.kind == "intent"}.values())
+        told = (e for e in self.entries if e.kind == "intent" or self._was_typed(e))
+        return list({int(e.data["n"]): {**e.data, "at": e.at} for e in told}.values())
 
     def results(self) -> dict[int, dict[str, Any]]:
         """What became of the steps, by number; lines for one step (the host's, then ours) are laid over each other."""
@@ -134,7 +139,7 @@ class Story:
     def untold(self) -> set[int]:
         """Numbers of the steps that were begun, by what is known of them, and of which no line says what they were to do."""
         begun = self._numbers("result", "undone", "left", "purged") | self.started
-        return begun - self._numbers("intent")
+        return begun - {int(intent["n"]) for intent in self.intents()}
 
     @property
     def damage(self) -> str:
@@ -158,7 +163,11 @@ class Story:
     def waiting(self) -> dict[str, Any] | None:
         """The step that a person is to do, for which the run waits, or waited when it died; None for none."""
         last = next((e for e in reversed(self.entries) if e.kind in {"waiting", "intent", "result", "end"}), None)
-        return {**last.data, "at": last.at} if last and last.kind == "waiting" else None
+        return {**last.data, "at": last.at} if last and last.kind == "waiting" and not self._was_typed(last) else None
+
+    def _was_typed(self, entry: Entry) -> bool:
+        """Whether it says what a step is to do that was laid ready for a person, and which was begun since."""
+        return entry.kind == "waiting" and LAID in entry.data and int(entry.data["n"]) in self.started
 
     def dangling(self) -> list[dict[str, Any]]:
         """Steps that were begun and of which no result is written."""

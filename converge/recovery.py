@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converge.errors import Exit, LockHeld
-from converge.journal import Journal, Story, folder, program_lock, stories
+from converge.journal import LAID, Journal, Story, folder, program_lock, stories
 from converge.launch import GRACE
 from converge.machine import was_here
 from converge.readings.store import CONTROL
@@ -57,7 +57,7 @@ def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> Past:
         fates = [fate(links, story, intent) for intent in story.dangling()]
         fates += [_untold(links, story, n) for n in sorted(story.untold())]
         if waiting := story.waiting:
-            fates.append(_waited(links, story, waiting))
+            fates.append(_waited(links, app, story, waiting))
         if story.damage:
             fates.append(f"its journal is damaged ({story.damage}), so it may have done more than is known of it")
         text = "; ".join(fates) or "every step that it began had ended"
@@ -68,10 +68,23 @@ def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> Past:
     return Past(tuple(notes), 1 + max((story.seq for story in known), default=0) + lost)
 
 
-def _waited(links: Mapping[str, Link], story: Story, waiting: Mapping[str, Any]) -> str:
+def _waited(links: Mapping[str, Link], app: Link, story: Story, waiting: Mapping[str, Any]) -> str:
     """What became of a step for which a run waited when it ended."""
     text = f"it waited for a person to do {waiting.get('step', 'a step')} at {waiting.get('host', '')}"
-    return f"{text}; {fate(links, story, waiting)}" if waiting.get("laid") else f"{text}, which shows in what is read now"
+    if not waiting.get("laid"):
+        return f"{text}, which shows in what is read now"
+    text = f"{text}; {fate(links, story, waiting)}"
+    if LAID in waiting and _began(links, story, waiting):
+        # Its script lies in another home than the journal, which would tell of no such step.
+        facts = {key: value for key, value in waiting.items() if key not in {"at", "where", "typed", "laid"}}
+        Journal(story.id, app).write("intent", **facts)
+    return text
+
+
+def _began(links: Mapping[str, Link], story: Story, waiting: Mapping[str, Any]) -> bool:
+    host = str(waiting["host"])
+    known = host in links and (host != CONTROL or was_here(story))
+    return known and _answer(links[host], story, int(waiting["n"])) != "never"
 
 
 def _untold(links: Mapping[str, Link], story: Story, n: int) -> str:
