@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from converge.errors import UsageError
-from converge.journal import NAME, Story, folder
+from converge.journal import NAME, folder
 from converge.shell import Rc
+from converge.story import Story
 from converge.transport import Link
 
 NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}

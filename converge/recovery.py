@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from converge.errors import Exit, LockHeld
-from converge.journal import LAID, Journal, Story, folder, program_lock, stories
+from converge.journal import Journal, folder, program_lock, stories
 from converge.launch import GRACE
 from converge.machine import was_here
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
+from converge.story import LAID, Story
 from converge.transport import Link
 
 

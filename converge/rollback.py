@@ -13,7 +13,7 @@ from converge.back import Back, leave_later_runs, leave_the_site, ways_back
 from converge.errors import RANK, Exit, StateMoved, UsageError
 from converge.executor import Executor
 from converge.interrupts import first_interrupt
-from converge.journal import Journal, Story, stories
+from converge.journal import Journal, stories
 from converge.lock import Lock
 from converge.losses import losses, told
 from converge.machine import this_machine
@@ -22,6 +22,7 @@ from converge.record import StepRecord
 from converge.recovery import close_open_runs, without_result
 from converge.report.summary import downtime, led, led_text
 from converge.shell import Rc
+from converge.story import Story
 from converge.transport import Link
 from converge.whose import is_apart, owner, refuse_other
 from hosts.schema import Inventory

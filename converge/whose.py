@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from converge.errors import UsageError
-from converge.journal import Story
+from converge.story import Story
 from hosts.schema import Inventory
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from converge.errors import ConnectionLost, Exit, LockHeld
-from converge.journal import Journal, JournalError, Story, line, parse, stories
+from converge.journal import Journal, JournalError, line, parse, stories
 from converge.lock import Lock, mine_script
 from converge.recovery import close_open_runs
+from converge.story import Story
 from converge.transport import LocalLink
 from hosts.schema import Inventory
 from tests.engine.world import World, build

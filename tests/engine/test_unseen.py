@@ -13,12 +13,13 @@ import pytest
 from converge.back import plan_rollback
 from converge.errors import ConnectionLost, Exit
 from converge.hands import Hands, Look
-from converge.journal import Journal, Story, stories
+from converge.journal import Journal, stories
 from converge.machine import this_machine
 from converge.plan import Failing
 from converge.recovery import close_open_runs
 from converge.rollback import roll_back
 from converge.steps import RemedyContext, Step, Write
+from converge.story import Story
 from converge.transport import Link
 from hosts.schema import Inventory
 from tests.engine.person import meanwhile, typed

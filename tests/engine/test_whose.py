@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from converge.journal import Entry, Story
+from converge.story import Entry, Story
 from converge.whose import OtherTarget, owner, refuse_other, stays_for
 from hosts.schema import Inventory
 
