@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from converge.errors import UsageError
 from converge.executor import host_fence, key_of
 from converge.guards import Guard, GuardFailed
-from converge.journal import Story
 from converge.shell import NICED
+from converge.story import Story
 from converge.transport import Link
 from converge.whose import stays_for
 from hosts.schema import Inventory

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from converge.errors import UsageError
-from converge.journal import NAME, Story, folder
+from converge.journal import NAME, folder
 from converge.shell import Rc
+from converge.story import Story
 from converge.transport import Link
 
 NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
@@ -109,7 +110,7 @@ def leave_the_site(run: str, backs: Iterable[Back], by_hand: Collection[int] = (
     Raises:
         SiteRestsOnIt: steps stay, for longer than it does no harm, by which the site is served; it names all of them.
     """
-    rest = [back for back in backs if back.carries and back.stays and not back.needless]
+    rest = [back for back in backs if back.stays and _is_rested_on(back)]
     if not rest:
         return
     steps = "; and on ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence}), and that one stays: {b.stays}" for b in rest)
@@ -155,12 +156,12 @@ def leave_later_runs(
         LaterRunStands: it names the steps of those runs, the newest first.
         JournalDamaged: what a later run did is not all known.
     """
-    if all(back.stays for back in backs):
+    if all(back.stays and not _is_rested_on(back) for back in backs):
         return
-    handed = any(b.carries and not b.needless for b in [*backs, *(b for b in plan_rollback(story) if b.n in by_hand)])
+    handed = any(_is_rested_on(b) for b in [*backs, *(b for b in plan_rollback(story) if b.n in by_hand)])
     standing = dict[str, list[Back]]()
-    for later in sorted(known, key=lambda each: each.id, reverse=True):
-        if later.id <= story.id or later.plan.get("rollback") or "purge" in later.plan:
+    for later in sorted(known, key=lambda each: each.order, reverse=True):
+        if later.order <= story.order or later.plan.get("rollback") or "purge" in later.plan:
             continue
         refuse_damaged(story.id, where, later)
         if found := _standing(links, later, handed=handed):
@@ -184,7 +185,12 @@ def _standing(links: Mapping[str, Link], later: Story, *, handed: bool) -> list[
     left = later.left()
     acted = [back for back in plan_rollback(later) if back.carries or (handed and not back.stays and back.n not in left)]
     found = with_ways(links, later.id, acted)
-    return [back for back in found if (back.carries and not back.needless) or not back.stays]
+    return [back for back in found if _is_rested_on(back) or not back.stays]
+
+
+def _is_rested_on(back: Back) -> bool:
+    """Whether what serves the site rests on the step, as far as that was done."""
+    return back.carries and not back.needless
 
 
 def ways_back(links: Mapping[str, Link], where: str, story: Story, by_hand: Collection[int] = ()) -> list[Back]:

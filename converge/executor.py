@@ -158,7 +158,7 @@ class Executor:
         # That it was begun is seen by a look, seconds late: what it noted by then counts from here.
         attempt = replace(attempt, who=f"{attempt.who}, typed by hand", laid=time.time())
         self.lock.check()
-        intent = line("intent", **_facts(attempt, record)) if attempt.host == self.inv.app_host.name else ""
+        intent = line("intent", **facts_of(attempt, record)) if attempt.host == self.inv.app_host.name else ""
         host = self.inv.hosts.get(attempt.host)
         launch = launch_script(self.journal.run, attempt, intent, typed=True)
         script = hand_script(self.journal.run, attempt, launch, host.hostname if host else None, is_app=bool(intent))
@@ -186,10 +186,8 @@ class Executor:
         """
         self.journal.begun = True
         none = f"none: it was done by hand; {record.undo.removeprefix('none: ')}"
-        attempt = Attempt(
-            n, step.host, "", None, step.limit, step.sentence, False, self.lock.who, *_nature(step)
-        )
-        facts = _facts(attempt, record) | {"undo": none, "by_hand": True}
+        attempt = Attempt(n, step.host, "", None, step.limit, step.sentence, False, self.lock.who, *_nature(step))
+        facts = facts_of(attempt, record) | {"undo": none, "by_hand": True}
         said = notices.title(self.journal.run, n, attempt.who, step.sentence)
         self.journal.write("intent", notices.aloud(f"{said}: done by hand"), **facts)
         self.journal.write("result", n=n, rc=0, result=record.result, reason=record.reason)
@@ -269,7 +267,7 @@ class Executor:
         self.lock.check()
         if attempt.host == CONTROL:
             self.journal.make(self.workdir)
-        facts = _facts(attempt, record)
+        facts = facts_of(attempt, record)
         intent = ""
         if attempt.host == self.inv.app_host.name:
             intent = line("intent", **facts)
@@ -286,7 +284,7 @@ class Executor:
 
     def _followed(self, attempt: Attempt, record: StepRecord) -> Completed:
         self.in_flight, self.journal.begun = attempt.n, True
-        facts = _facts(attempt, record)
+        facts = facts_of(attempt, record)
         if attempt.host == self.inv.app_host.name:
             self.journal.note(line("intent", **facts))  # the host's own was written by what the person ran
         else:
@@ -309,8 +307,8 @@ def _nature(step: Step) -> tuple[bool, bool]:
     return step.carries_the_site, isinstance(step.undo, Needless)
 
 
-def _facts(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
-    """What the journal says of a step before it is begun."""
+def facts_of(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
+    """What the journal says of a step before it is begun, or of one that is laid ready for a person."""
     return {
         "n": attempt.n,
         "step": record.id,

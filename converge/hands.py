@@ -6,10 +6,10 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from converge.by_hand import hand_line, in_words, login, place, refusal
-from converge.executor import Executor
+from converge.executor import Executor, facts_of
 from converge.journal import folder
 from converge.launch import Attempt
 from converge.record import StepRecord
@@ -69,8 +69,12 @@ class Hands:
         n = attempt.n if attempt else executor.number()
         typed = step.typed or hand_line(executor.journal.run, n)
         self.waits_for = step.id
-        facts = {"step": step.id, "host": step.host, "sentence": step.sentence, "where": place(step, executor.inv)}
-        executor.journal.write("waiting", n=n, typed=typed, laid=attempt is not None, **facts)
+        facts: dict[str, Any] = {"n": n, "step": step.id, "host": step.host, "sentence": step.sentence}
+        if attempt:
+            # It may be typed and the run end before it looks again: then no other line says what was to be done.
+            facts = facts_of(attempt, record)
+        where = place(step, executor.inv)
+        executor.journal.write("waiting", typed=typed, laid=attempt is not None, where=where, **facts)
         self._tell(step, typed)
         record.started = record.waited = time.time()
         self.ease(True)

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from converge.errors import ConnectionLost, ConvergeError, Exit
 from converge.shell import Rc
+from converge.story import Entry, Kind, Story
 from converge.transport import Link
 
 SCHEMA = 1
@@ -27,7 +28,6 @@ LATEST = 1e11
 """Seconds since the epoch that no clock shows; more cannot be told as a date."""
 NAME = "hkn-migration"
 STATE = f'"$HOME"/.local/state/{NAME}'
-Kind = Literal["plan", "intent", "waiting", "result", "proof", "end", "undone", "left", "purged"]
 
 Types = dict[str, tuple[type, ...]]
 STEP: Types = {"n": (int,), "step": (str,), "host": (str,)}
@@ -39,7 +39,7 @@ NEEDED: dict[str, Types] = {
 """Fields without which a line of this kind is none of ours, and their types."""
 TYPED: Types = {
     **STEP,
-    **{"rc": (int,), "limit": (int, float), "sentence": (str,), "undo": (str,)},
+    **{"rc": (int,), "seq": (int,), "limit": (int, float), "sentence": (str,), "undo": (str,)},
     **{"who": (str,), "machine": (str,), "rollback": (str,)},
 }
 """Types of fields wherever they are."""
@@ -54,99 +54,6 @@ class JournalError(ConvergeError):
         super().__init__(message)
         if begun:
             self.exit_code = Exit.UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line; `data` is what belongs to its kind, `at` seconds since the epoch."""
-
-    kind: str
-    at: float
-    data: dict[str, Any]
-
-
-@dataclass
-class Story:
-    """What a journal tells of one run."""
-
-    id: str
-    entries: list[Entry] = field(default_factory=list)
-    unreadable: list[int] = field(default_factory=list)
-    """Numbers of the lines that cannot be read and were once whole."""
-    started: frozenset[int] = frozenset()
-    """Steps whose script lies beside the journal: each of them was begun, or about to be."""
-
-    @property
-    def plan(self) -> dict[str, Any]:
-        """Who, since when, which statements and steps."""
-        return next((e.data for e in self.entries if e.kind == "plan"), {})
-
-    @property
-    def end(self) -> dict[str, Any] | None:
-        """Exit code and reason; None while the run is going on, or if it died."""
-        return next((e.data for e in reversed(self.entries) if e.kind == "end"), None)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the run has no end."""
-        return self.end is None
-
-    def intents(self) -> list[dict[str, Any]]:
-        """The steps that were begun, in order, each with its ``n`` and the time ``at`` which.
-
-        What a person typed again, as it could not be kept the first time, wrote its intent each time: the last one counts.
-        """
-        return list({int(e.data["n"]): {**e.data, "at": e.at} for e in self.entries if e.kind == "intent"}.values())
-
-    def results(self) -> dict[int, dict[str, Any]]:
-        """What became of the steps, by number; lines for one step (the host's, then ours) are laid over each other."""
-        found: dict[int, dict[str, Any]] = {}
-        for entry in self.entries:
-            if entry.kind == "result":
-                found.setdefault(int(entry.data["n"]), {}).update(entry.data)
-        return found
-
-    def undone(self) -> set[int]:
-        """Numbers of the steps that were taken back."""
-        return self._numbers("undone")
-
-    def left(self) -> set[int]:
-        """Numbers of the steps that were to be taken back and stay, as what they did was changed since."""
-        return self._numbers("left")
-
-    def untold(self) -> set[int]:
-        """Numbers of the steps that were begun, by what is known of them, and of which no line says what they were to do."""
-        begun = self._numbers("result", "undone", "left", "purged") | self.started
-        return begun - self._numbers("intent")
-
-    @property
-    def damage(self) -> str:
-        """What of the journal is missing that was once written, in words; empty for nothing.
-
-        Each line is written before what it tells of is done: one that a crash cut off tells of nothing, any other may
-        tell of anything.
-        """
-        found = [f"line {n} cannot be read" for n in self.unreadable]
-        found += [f"no line says what step {n} was to do, and it was begun" for n in sorted(self.untold())]
-        return "; ".join(found)
-
-    def _numbers(self, *kinds: Kind) -> set[int]:
-        return {int(e.data["n"]) for e in self.entries if e.kind in kinds}
-
-    def purged(self) -> dict[int, str]:
-        """Steps of which what they moved aside was deleted, with the run that did it."""
-        return {int(e.data["n"]): str(e.data.get("by", "")) for e in self.entries if e.kind == "purged"}
-
-    @property
-    def waiting(self) -> dict[str, Any] | None:
-        """The step that a person is to do, for which the run waits, or waited when it died; None for none."""
-        last = next((e for e in reversed(self.entries) if e.kind in {"waiting", "intent", "result", "end"}), None)
-        return {**last.data, "at": last.at} if last and last.kind == "waiting" else None
-
-    def dangling(self) -> list[dict[str, Any]]:
-        """Steps that were begun and of which no result is written."""
-        results = self.results()
-        return [intent for intent in self.intents() if int(intent["n"]) not in results]
 
 
 def line(kind: Kind, **data: Any) -> str:
@@ -204,7 +111,11 @@ def _cut_off(raw: str, problem: ValueError) -> bool:
     if not isinstance(problem, json.JSONDecodeError) or raw[:1] not in {"", "{"}:
         return False
     # Nothing was wrong before its end; the reader names where a string or a word begins that has none.
-    return problem.msg.startswith("Unterminated string") or len(raw) - problem.pos < len("false")
+    if problem.msg.startswith("Unterminated string") or len(raw) - problem.pos < len("false"):
+        return True
+    # It wants one character more behind an escape, be that whole or not.
+    escape = re.search(r"\\u[0-9a-fA-F]{0,4}\Z", raw)
+    return escape is not None and escape.start() <= problem.pos
 
 
 def folder(run: str) -> str:
@@ -335,19 +246,4 @@ def stories(link: Link) -> list[Story]:
     for part in done.out.decode(errors="replace").split("\036")[1:]:
         id, numbers, text = part.split("\n", 2)
         found.append(parse(id, text, map(int, numbers.split())))
-    return sorted(found, key=lambda story: story.id)
-
-
-def fate_script(run: str, n: int) -> str:
-    """Shell that prints what a step's host knows of it: its exit status, or ``never``, ``acting``, ``cut``."""
-    return (
-        f"J={folder(run)}\n"
-        f'if [ -s "$J/{n}.rc" ]; then cat "$J/{n}.rc"; exit 0; fi\n'
-        f'[ -e "$J/{n}.started" ] || {{ echo never; exit 0; }}\n'
-        f'read -r p s <"$J/{n}.started"\n'
-        "now=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20)\n"
-        f'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting\n'
-        # A program may outlive the shell that started it, and puts back then.
-        f"elif [ -e {program_lock(run, n)} ] && ! flock -n {program_lock(run, n)} true; then echo acting\n"
-        "else echo cut; fi\n"
-    )
+    return sorted(found, key=lambda story: story.order)

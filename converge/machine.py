@@ -9,7 +9,7 @@ import re
 import socket
 from pathlib import Path
 
-from converge.journal import Story
+from converge.story import Story
 
 MACHINE_ID = Path("/etc/machine-id")
 APPLICATION = "hkn-migration, control machine of a run"

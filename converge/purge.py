@@ -109,13 +109,14 @@ def purge(
     lock = Lock(app)
     lock.acquire(who, mine)
     try:
-        for note in close_open_runs(links, app, mine):
+        past = close_open_runs(links, app, mine)
+        for note in past.notes:
             say(note)
         _refuse_moved(runs, anew())
         journal = Journal(mine, app)
         executor = Executor(inv, links, "", journal, lock, reports / mine)
         whose = {"who": who, "machine": this_machine(), **owner(inv)}
-        journal.write("plan", **whose, purge=[each.run for each, _ in scripts], steps=[])
+        journal.write("plan", seq=past.seq, **whose, purge=[each.run for each, _ in scripts], steps=[])
         code, reason = Exit.HOLDS, f"what was kept of {len(scripts)} runs is gone"
         for each, script in scripts:
             label = f"delete what is kept of run {each.run} ({size(each.kib)})"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from converge.errors import Exit, LockHeld
-from converge.journal import Journal, Story, fate_script, stories
+from converge.journal import Journal, folder, program_lock, stories
 from converge.launch import GRACE
 from converge.machine import was_here
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
+from converge.story import LAID, Story
 from converge.transport import Link
 
 
@@ -34,32 +36,56 @@ def left_behind(number: int, steps: Sequence[StepRecord]) -> str:
     )
 
 
-def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> list[str]:
-    """Find out by looking what became of runs without an end, and close their journals; a sentence for each.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What came before a run: a sentence in `notes` on each that had no end; `seq` is the number of the one that begins."""
+
+    notes: tuple[str, ...]
+    seq: int
+
+
+def close_open_runs(links: Mapping[str, Link], app: Link, mine: str) -> Past:
+    """Find out by looking what became of runs without an end, and close their journals; called by who holds the lock.
 
     Raises:
         LockHeld: a step of such a run still acts, or may. The app host's own lock says so of its own steps alone.
     """
-    notes = []
-    for story in stories(app):
+    notes = list[str]()
+    known = stories(app)
+    for story in known:
         if not story.is_open or story.id == mine:
             continue
         fates = [fate(links, story, intent) for intent in story.dangling()]
         fates += [_untold(links, story, n) for n in sorted(story.untold())]
         if waiting := story.waiting:
-            fates.append(_waited(links, story, waiting))
+            fates.append(_waited(links, app, story, waiting))
         if story.damage:
             fates.append(f"its journal is damaged ({story.damage}), so it may have done more than is known of it")
         text = "; ".join(fates) or "every step that it began had ended"
         notes.append(f"run {story.id} of {story.plan.get('who', 'unknown')} ended without an end: {text}")
         Journal(story.id, app).write("end", exit_code=int(Exit.UNKNOWN), reason=f"found open by run {mine}: {text}")
-    return notes
+    # A number that is lost may be put back from a copy: it is left free.
+    lost = sum(story.is_of_any_time for story in known)
+    return Past(tuple(notes), 1 + max((story.seq for story in known), default=0) + lost)
 
 
-def _waited(links: Mapping[str, Link], story: Story, waiting: Mapping[str, Any]) -> str:
+def _waited(links: Mapping[str, Link], app: Link, story: Story, waiting: Mapping[str, Any]) -> str:
     """What became of a step for which a run waited when it ended."""
     text = f"it waited for a person to do {waiting.get('step', 'a step')} at {waiting.get('host', '')}"
-    return f"{text}; {fate(links, story, waiting)}" if waiting.get("laid") else f"{text}, which shows in what is read now"
+    if not waiting.get("laid"):
+        return f"{text}, which shows in what is read now"
+    text = f"{text}; {fate(links, story, waiting)}"
+    if LAID in waiting and _began(links, story, waiting):
+        # Its script lies in another home than the journal, which would tell of no such step.
+        facts = {key: value for key, value in waiting.items() if key not in {"at", "where", "typed", "laid"}}
+        Journal(story.id, app).write("intent", **facts)
+    return text
+
+
+def _began(links: Mapping[str, Link], story: Story, waiting: Mapping[str, Any]) -> bool:
+    host = str(waiting["host"])
+    known = host in links and (host != CONTROL or was_here(story))
+    return known and _answer(links[host], story, int(waiting["n"])) != "never"
 
 
 def _untold(links: Mapping[str, Link], story: Story, n: int) -> str:
@@ -99,6 +125,21 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
     if answer == "acting":
         raise LockHeld(f"{host}: {name} of run {story.id} still acts: run again after its end")
     return f"{name}: {_in_words(answer)}"
+
+
+def fate_script(run: str, n: int) -> str:
+    """Shell that prints what a step's host knows of it: its exit status, or ``never``, ``acting``, ``cut``."""
+    return (
+        f"J={folder(run)}\n"
+        f'if [ -s "$J/{n}.rc" ]; then cat "$J/{n}.rc"; exit 0; fi\n'
+        f'[ -e "$J/{n}.started" ] || {{ echo never; exit 0; }}\n'
+        f'read -r p s <"$J/{n}.started"\n'
+        "now=$(sed 's/^.*) //' \"/proc/$p/stat\" 2>/dev/null | cut -d' ' -f20)\n"
+        f'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting\n'
+        # A program may outlive the shell that started it, and puts back then.
+        f"elif [ -e {program_lock(run, n)} ] && ! flock -n {program_lock(run, n)} true; then echo acting\n"
+        "else echo cut; fi\n"
+    )
 
 
 def _answer(link: Link, story: Story, n: int) -> str:

@@ -13,7 +13,7 @@ from converge.back import Back, leave_later_runs, leave_the_site, ways_back
 from converge.errors import RANK, Exit, StateMoved, UsageError
 from converge.executor import Executor
 from converge.interrupts import first_interrupt
-from converge.journal import Journal, Story, stories
+from converge.journal import Journal, stories
 from converge.lock import Lock
 from converge.losses import losses, overran, told
 from converge.machine import this_machine
@@ -22,8 +22,9 @@ from converge.record import StepRecord
 from converge.recovery import close_open_runs, without_result
 from converge.report.summary import downtime, led, led_text
 from converge.shell import Rc
+from converge.story import Story
 from converge.transport import Link
-from converge.whose import differs, owner, refuse_other
+from converge.whose import is_apart, owner, refuse_other
 from hosts.schema import Inventory
 
 Trouble = tuple[Exit, str]
@@ -50,15 +51,16 @@ def find_story(link: Link, run: str) -> Story:
 def leave_what_stands(
     inv: Inventory, links: Mapping[str, Link], story: Story, backs: Sequence[Back], by_hand: Collection[int]
 ) -> None:
-    """Refuse to take a run back beneath what serves the site, by this run or by a later one of the same site.
+    """Refuse to take a run back beneath what serves the site, by this run or by a later one.
 
     Raises:
-        SiteRestsOnIt, LaterRunStands, JournalDamaged: it would be; nothing was done.
+        LaterRunStands, JournalDamaged, SiteRestsOnIt: it would be; nothing was done.
     """
-    leave_the_site(story.id, backs, by_hand)
     app = links[inv.app_host.name]
-    known = [each for each in stories(app) if not differs(each, inv)]
+    known = [each for each in stories(app) if not is_apart(each, inv)]
+    # Before a person is sent to take a step back by hand, which would be done beneath the later run.
     leave_later_runs(links, app.name, known, story, backs, by_hand)
+    leave_the_site(story.id, backs, by_hand)
 
 
 def roll_back(
@@ -95,7 +97,8 @@ def roll_back(
     lock.acquire(who, mine)
     prober = Prober(inv, here / "requests.jsonl")
     try:
-        for note in close_open_runs(links, app, mine):
+        past = close_open_runs(links, app, mine)
+        for note in past.notes:
             say(note)
         _refuse_during_a_deploy(app, inv)
         backs = _checked(inv, links, run, by_hand)
@@ -105,7 +108,7 @@ def roll_back(
         looking = partial(outside.look, prober)
         executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
         whose = {"who": who, "machine": this_machine(), **owner(inv)}
-        journal.write("plan", **whose, rollback=run, steps=[b.step for b in backs])
+        journal.write("plan", seq=past.seq, **whose, rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
         code, reason, records = _watched(executor, run, backs, say, prober, before)

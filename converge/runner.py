@@ -120,11 +120,12 @@ class Runner:
         """
         self.lock.acquire(self.who, self.record.id)
         try:
-            self.record.notes += close_open_runs(self.links, self.app, self.record.id)
+            past = close_open_runs(self.links, self.app, self.record.id)
+            self.record.notes += past.notes
             self._guards_before(plan)
             steps = [{"id": s.id, "host": s.host, "sentence": s.sentence} for s in plan.steps]
             whose = {"who": self.who, "machine": this_machine(), "version": self.record.version, **owner(self.inv)}
-            self.journal.write("plan", **whose, steps=steps)
+            self.journal.write("plan", seq=past.seq, **whose, steps=steps)
         except BaseException:
             self.lock.release()
             raise
@@ -147,7 +148,7 @@ class Runner:
             return False
         self.lock.acquire(self.who, self.record.id)
         try:
-            found = close_open_runs(self.links, self.app, self.record.id)
+            found = close_open_runs(self.links, self.app, self.record.id).notes
         finally:
             self.lock.release()
         self.record.notes += found

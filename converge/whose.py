@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from converge.errors import UsageError
-from converge.journal import Story
+from converge.story import Story
 from hosts.schema import Inventory
 
 
@@ -38,6 +38,15 @@ def differs(story: Story, inv: Inventory) -> str:
     return "" if name == inv.name else f"target {name}, not {inv.name}"
 
 
+def is_apart(story: Story, inv: Inventory) -> bool:
+    """Whether a run's site has nothing in common with the inventory's that either could stand on; not sure means no.
+
+    Stricter than ``differs``: a site of which the inventory was edited since is the same one.
+    """
+    site, mine = story.plan.get("site"), site_of(inv)
+    return isinstance(site, dict) and all(site.get(key, mine[key]) != mine[key] for key in ("unit", "stage", "listen"))
+
+
 def refuse_other(story: Story, inv: Inventory) -> Story:
     """The run, if its site is the inventory's: who takes it back looks at that site to see whether all is well.
 
@@ -45,10 +54,16 @@ def refuse_other(story: Story, inv: Inventory) -> Story:
         OtherTarget: it is another's; nothing was done.
     """
     if seen := differs(story, inv):
-        name = story.plan.get("target") or "unknown"
+        name, file = story.plan.get("target") or "unknown", inv.file or inv.name
+        use = f"Use the inventory of that run: --target {name}"
+        if name == inv.name:
+            use = (
+                f"It was edited since: use the inventory as it was then (git log -p {file}), as a file of its own: "
+                "--target PATH"
+            )
         raise OtherTarget(
-            f"run {story.id} is of the target {name}, and {inv.file or inv.name} is of another site ({seen}): nothing was "
-            f"done, as it would be judged by the wrong site. Use the inventory of that run: --target {name}"
+            f"run {story.id} is of the target {name}, and {file} is of another site ({seen}): nothing was done, as it would "
+            f"be judged by the wrong site. {use}"
         )
     return story
 

@@ -37,11 +37,11 @@ def noted(stage: Stage, *lines: str, run: str = "R1") -> None:
         journal.writelines(f"{text}\n" for text in lines)
 
 
-def damaged(stage: Stage, of: str, step: str = "A/serve") -> None:
-    """The line of this run's journal that says what the step is to do is zeros now."""
+def damaged(stage: Stage, of: str, step: str = "A/serve", kind: str = "intent") -> None:
+    """The line of this run's journal that says what the step is to do is zeros now, or its line of another `kind`."""
     file = stage.world.home / f".local/state/hkn-migration/runs/{of}/journal.jsonl"
     lines = file.read_text().splitlines()
-    (number,) = (n for n, text in enumerate(lines) if '"intent"' in text and step in text)
+    (number,) = (n for n, text in enumerate(lines) if f'"{kind}"' in text and step in text)
     lines[number] = "\0" * 40
     file.write_text("".join(f"{text}\n" for text in lines))
 

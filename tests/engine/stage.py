@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,18 @@ class Severed(LocalLink):
         if self.at and self.at in script and "setsid" in script:
             raise ConnectionLost("new: the connection ended")
         return done
+
+
+class Desk(LocalLink):
+    """Another machine than the stage's: its home is empty."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__()
+        home.mkdir()
+        self.home = home
+
+    def exec(self, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
+        return super().exec(f"HOME={self.home}; export HOME\n{script}", limit=limit, stdin=stdin)
 
 
 @dataclass

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from converge.shell import NICED
 from converge.steps import Condition, RemedyContext, Run, Sign, Step, Write
 from converge.transport import Link, LocalLink
 from hosts.schema import Inventory
+from tests.engine.person import line_in, meanwhile, typed
 from tests.engine.site import Site, mending
 from tests.engine.stage import Severed, Stage, build_stage, results
 from tests.engine.world import build
@@ -40,31 +40,6 @@ def stage(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch)
     made = build_stage(build(tmp_path, inventory, monkeypatch), Severed(), monkeypatch)
     made.wait = 20.0
     return made
-
-
-def typed(line: str) -> subprocess.CompletedProcess[str]:
-    """What a person does: types a line into a shell."""
-    return subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=30, check=False)
-
-
-def line_in(said: list[str]) -> str:
-    """The line that was asked for last."""
-    asked = [n for n, text in enumerate(said) if text.endswith("):") or text.endswith("on this machine:")]
-    return said[asked[-1] + 1].strip() if asked and len(said) > asked[-1] + 1 else ""
-
-
-def meanwhile(stage: Stage, act: Callable[[str], object]) -> threading.Thread:
-    """Does something in another terminal as soon as a line is asked for."""
-
-    def person() -> None:
-        end = time.monotonic() + 20
-        while not line_in(stage.said) and time.monotonic() < end:
-            time.sleep(0.02)
-        act(line_in(stage.said))
-
-    thread = threading.Thread(target=person)
-    thread.start()
-    return thread
 
 
 def go(stage: Stage, act: Callable[[str], object], run: str = "R1") -> tuple[Runner, Plan, Exit | None]:
@@ -336,8 +311,10 @@ def test_news_come_when_what_is_seen_changes(stage: Stage) -> None:
     def counting(ctx: RemedyContext) -> Iterator[Step]:
         for step in remedy(ctx):
             test = f"n=$(ls {root}/n* 2>/dev/null | wc -l); echo $n releases; [ -e {root}/pushed ]"
-            yield step if step.sign is None else Step(
-                step.id, step.host, step.sentence, step.acts, may="push", typed=step.typed, sign=Sign("new", test)
+            yield (
+                step
+                if step.sign is None
+                else Step(step.id, step.host, step.sentence, step.acts, may="push", typed=step.typed, sign=Sign("new", test))
             )
 
     stage.remedies["z.A"] = counting
@@ -397,7 +374,7 @@ def test_times_are_said_as_a_person_would() -> None:
     assert [in_words(s) for s in (0.4, 59, 60, 600, 43200)] == ["0.4 s", "59 s", "1 min", "10 min", "12 h"]
 
 
-REMEDY = '''
+REMEDY = """
 from converge.steps import Condition, Run, Step, Write
 
 def write(ctx):
@@ -406,7 +383,7 @@ def write(ctx):
     yield Step("A-1/push", "control", "push the word", (Run("exit 1"),), may="push", typed=f"echo good >{root}/word",
         when=(Condition("the word is bad", f'[ "$(cat {root}/word)" = bad ]'),))
     yield Step("A-1/after", "new", "go on", (Write(f"{root}/after", "x"),))
-'''
+"""
 
 
 @pytest.fixture
@@ -446,9 +423,7 @@ def test_session_that_waits_goes_on_when_it_was_done(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
-def test_session_that_ends_while_it_waits_is_gone_on_from(
-    site: Site, how: signal.Signals
-) -> None:
+def test_session_that_ends_while_it_waits_is_gone_on_from(site: Site, how: signal.Signals) -> None:
     session = site.begin("--wait", "10m")
     line = until_it_waits(session)
     began = time.monotonic()

@@ -14,23 +14,10 @@ from converge.errors import Exit
 from converge.journal import line, stories
 from converge.rollback import roll_back
 from converge.steps import RemedyContext, Step, Write
-from converge.transport import Completed, LocalLink
 from hosts.schema import Inventory
 from tests.engine.backwards import noted
-from tests.engine.stage import Severed, Stage, build_stage
+from tests.engine.stage import Desk, Severed, Stage, build_stage
 from tests.engine.world import build
-
-
-class Desk(LocalLink):
-    """Another machine than the stage's: its home is empty."""
-
-    def __init__(self, home: Path) -> None:
-        super().__init__()
-        home.mkdir()
-        self.home = home
-
-    def exec(self, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
-        return super().exec(f"HOME={self.home}; export HOME\n{script}", limit=limit, stdin=stdin)
 
 
 @pytest.fixture

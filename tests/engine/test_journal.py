@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from converge.errors import ConnectionLost, Exit, LockHeld
-from converge.journal import Journal, JournalError, Story, line, parse, stories
+from converge.journal import Journal, JournalError, line, parse, stories
 from converge.lock import Lock, mine_script
 from converge.recovery import close_open_runs
+from converge.story import Story
 from converge.transport import LocalLink
 from hosts.schema import Inventory
 from tests.engine.world import World, build
@@ -90,6 +91,18 @@ def test_line_that_was_cut_off_anywhere_is_no_damage_of_a_step_that_never_began(
         assert (story.damage, len(story.entries)) == ("", 4), WHOLE[3][:length]
 
 
+def test_line_that_was_cut_off_in_or_behind_an_escape_is_no_damage_either() -> None:
+    whole = line("intent", n=2, step="A/2", host="new", sentence="let \u00fc and \U0001f600 serve", undoable=True)
+    assert whole.count("\\u") == 3
+    for length in range(len(whole)):
+        assert told([*WHOLE[:3], whole[:length], WHOLE[5]], started=(1,)).damage == "", whole[:length]
+
+
+def test_line_that_ends_in_no_escape_is_damage() -> None:
+    for strange in ("\\u00zz", "\\u00fc\\u0\0"):
+        assert told([*WHOLE[:3], WHOLE[3][:60] + '"' + strange, WHOLE[5]], started=(1,)).damage == "line 4 cannot be read"
+
+
 @pytest.mark.parametrize(
     "strange",
     [
@@ -148,7 +161,7 @@ def test_next_run_says_that_a_journal_is_damaged_and_what_it_still_knows(world: 
     Journal("R1", world.link).write("plan", who="ada")
     (folder(world, "R1") / "1.sh").write_text(":")
     (folder(world, "R1") / "1.started").write_text("999999 5\n")
-    (note,) = close_open_runs({"new": world.link}, world.link, "R2")
+    (note,) = close_open_runs({"new": world.link}, world.link, "R2").notes
     assert "step 1 (of which nothing else is told): it was cut off while it acted, and may have done a part" in note
     assert "its journal is damaged (no line says what step 1 was to do, and it was begun)" in note
     assert "every step that it began had ended" not in note
@@ -186,6 +199,13 @@ def test_host_without_journals_has_no_stories(world: World) -> None:
     assert stories(world.link) == []
 
 
+def test_runs_are_told_by_their_numbers_and_those_of_an_earlier_version_before_them(world: World) -> None:
+    for run, data in {"R5": {}, "R7": {"seq": 1}, "R4": {}, "R6": {"seq": 2}}.items():
+        Journal(run, world.link).write("plan", who="ada", **data)
+    assert [story.id for story in stories(world.link)] == ["R4", "R5", "R7", "R6"]
+    assert close_open_runs({"new": world.link}, world.link, "R8").seq == 3
+
+
 def test_unwritable_journal_is_said_before_anything_is_done(world: World) -> None:
     (world.home / ".local").write_text("a file in the way")
     with pytest.raises(JournalError, match="nothing is done") as refused:
@@ -212,11 +232,11 @@ def test_next_run_finds_out_what_became_of_a_step(world: World, files: dict[str,
     for name, text in files.items():
         (folder(world, "R1") / name).write_text(text + "\n")
     links = {"new": LocalLink()}
-    notes = close_open_runs(links, links["new"], "R2")
+    notes = close_open_runs(links, links["new"], "R2").notes
     assert len(notes) == 1
     assert "run R1 of an officer ended without an end" in notes[0]
     assert words in notes[0]
-    assert close_open_runs(links, links["new"], "R3") == [], "it is closed now"
+    assert close_open_runs(links, links["new"], "R3").notes == (), "it is closed now"
 
 
 def test_next_run_does_not_go_on_beside_a_step_that_still_acts(world: World) -> None:

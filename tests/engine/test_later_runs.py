@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from converge.back import JournalDamaged, LaterRunStands
+from converge.back import JournalDamaged, LaterRunStands, SiteRestsOnIt
 from converge.errors import Exit
 from converge.journal import line, stories
+from converge.recovery import close_open_runs
 from converge.shell import Rc
 from converge.steps import Condition, Needless, RemedyContext, Run, Step, Unit, Write
+from converge.whose import OtherTarget
 from hosts.schema import Inventory
 from tests.engine.backwards import back, commanded, damaged, noted, typed
 from tests.engine.stage import Severed, Stage, build_stage
@@ -89,6 +92,79 @@ def test_a_later_cutover_that_stays_is_taken_back_by_a_person_first(stage: Stage
     assert unit_file(stage) == "ConditionHost=old"
 
 
+def sited(at: Stage, run: str, **site: str) -> None:
+    """The run's journal says of its site that this is other than it was; without words nothing of it, and another target."""
+    file = at.world.home / f".local/state/hkn-migration/runs/{run}/journal.jsonl"
+    first, rest = file.read_text().split("\n", 1)
+    plan = json.loads(first)
+    plan |= {"target": "other", "site": {**plan["site"], **site} if site else None}
+    file.write_text(f"{json.dumps(plan)}\n{rest}")
+
+
+def runs_by_clocks_apart(stage: Stage) -> None:
+    """R8, of a laptop whose clock is ahead, writes the unit's file; R3 hands the site over after it."""
+    (stage.world.root / "unit").write_text("ConditionHost=old")
+    stage.add("A", partial(base, stage=stage))
+    stage.go("R8")
+    stage.add("B", serving(stage))
+    stage.go("R3")
+
+
+def test_a_later_run_is_the_one_that_began_later_whatever_the_laptops_clocks_said(stage: Stage) -> None:
+    runs_by_clocks_apart(stage)
+    assert [(story.id, story.seq) for story in stories(stage.link)] == [("R8", 1), ("R3", 2)]
+    with pytest.raises(LaterRunStands, match=r"run R8 is not taken back: .* rollback R3; of a step"):
+        back(stage, run="R8", mine="R2")
+    assert unit_file(stage) == "ConditionHost=new"
+    assert back(stage, run="R3", mine="R2") is Exit.HOLDS
+    assert back(stage, run="R8", mine="R1") is Exit.HOLDS
+    assert unit_file(stage) == "ConditionHost=old"
+    assert [story.id for story in stories(stage.link)] == ["R8", "R3", "R2", "R1"]
+
+
+def test_a_damaged_run_whose_number_is_lost_counts_as_a_later_one(stage: Stage) -> None:
+    runs_by_clocks_apart(stage)
+    damaged(stage, "R3", '"seq"', kind="plan")
+    assert close_open_runs({"new": stage.link}, stage.link, "R2").seq == 3, "the number that was R3's is left free"
+    with pytest.raises(JournalDamaged, match="run R8 is not taken back: the journal of run R3, which came after it"):
+        back(stage, run="R8", mine="R2")
+    assert unit_file(stage) == "ConditionHost=new"
+
+
+@pytest.mark.parametrize("web", [{"listen": "/srv/apps/new.sock"}, {"server_name": "new.example"}], ids=["listen", "name"])
+def test_an_inventory_that_was_corrected_since_hides_no_later_run(stage: Stage, web: dict[str, str]) -> None:
+    """R2 is of the corrected inventory; the one before is fetched from git to take R1 back."""
+    (stage.world.root / "unit").write_text("ConditionHost=old")
+    stage.add("A", partial(base, stage=stage))
+    stage.go("R1")
+    before = stage.world.inv
+    stage.world.inv = before.changed({"web": before.web.changed(web)})
+    stage.add("B", serving(stage))
+    stage.go("R2")
+    with pytest.raises(OtherTarget, match="the inventory as it was then"):
+        back(stage, mine="R3")
+    stage.world.inv = before
+    with pytest.raises(LaterRunStands, match="of run R2: step 1 "):
+        back(stage, mine="R3")
+    assert unit_file(stage) == "ConditionHost=new"
+
+
+@pytest.mark.parametrize("site", [{"server_name": "new.example", "stage": "/home/new", "listen": "/srv/new.sock"}, {}])
+def test_a_later_run_that_shares_a_unit_or_does_not_say_what_is_its_is_in_the_way(
+    stage: Stage, site: dict[str, str]
+) -> None:
+    two_runs(stage)
+    sited(stage, "R2", **site)
+    with pytest.raises(LaterRunStands, match="of run R2: step 1 "):
+        back(stage, mine="R3")
+
+
+def test_a_later_run_of_another_site_of_the_account_is_not_in_the_way(stage: Stage) -> None:
+    two_runs(stage)
+    sited(stage, "R2", server_name="blog.example", unit="blog.service", stage="/home/blog", listen="/srv/blog.sock")
+    assert back(stage, mine="R3") is Exit.HOLDS
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -110,10 +186,15 @@ def test_a_later_cutover_that_its_host_put_back_keeps_no_run_from_being_taken_ba
     assert back(stage, mine="R3") is Exit.HOLDS
 
 
-def enabled_later(stage: Stage) -> None:
+def sole(_: RemedyContext) -> Iterator[Step]:
+    """A cutover from what was started by hand, and nothing else."""
+    yield Step("S/serve", "new", "let it serve", (Run("true"),), undo="it was started by hand", serves=True)
+
+
+def enabled_later(stage: Stage, **changes: Any) -> None:
     """R1 writes the unit's file and hands the site over; R2 enables it and moves the old unit away."""
     stage.add("A", partial(base, stage=stage))
-    stage.add("S", serving(stage, confirm=None))
+    stage.add("S", serving(stage, confirm=None, **changes))
     stage.statements["S"] = replace(stage.statements["S"], needs=("A",))
 
     def later(_: RemedyContext) -> Iterator[Step]:
@@ -124,6 +205,29 @@ def enabled_later(stage: Stage) -> None:
     (stage.world.root / "S").write_text("x")
     stage.add("C", later)
     stage.go("R2")
+
+
+def test_later_runs_are_named_before_a_step_that_a_person_is_to_take_back(stage: Stage) -> None:
+    stage.world.link.exec("systemctl --user enable app-old.service", limit=9)
+    enabled_later(stage, undo="what served was started by hand")
+    with pytest.raises(LaterRunStands, match=r"of run R2: step 2 .*, step 1 "):
+        back(stage, mine="R3")
+    assert back(stage, run="R2", mine="R3") is Exit.HOLDS
+    with pytest.raises(SiteRestsOnIt, match="--by-hand 2"):
+        back(stage, mine="R4")
+
+
+def test_later_runs_are_named_though_nothing_is_left_but_what_a_person_is_to_take_back(stage: Stage) -> None:
+    stage.add("S", sole)
+    stage.go("R1")
+    (stage.world.root / "S").write_text("x")
+    stage.add("A", partial(base, stage=stage))
+    stage.go("R2")
+    with pytest.raises(LaterRunStands, match="of run R2: step 1 "):
+        back(stage, mine="R3")
+    assert back(stage, run="R2", mine="R3") is Exit.HOLDS
+    with pytest.raises(SiteRestsOnIt, match="--by-hand 1"):
+        back(stage, mine="R4")
 
 
 def test_a_cutover_is_not_taken_back_beneath_what_a_later_run_did_because_of_it(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from converge import machine, runner
 from converge.edits import as_read
 from converge.errors import ConnectionLost, Exit, LockHeld, StateMoved, Unobservable
 from converge.guards import GuardFailed, Tree
-from converge.journal import JournalError, Story, line, parse, stories
+from converge.journal import JournalError, line, parse, stories
 from converge.lock import Lock, holder
 from converge.machine import this_machine, was_here
 from converge.mending import StaleProof
@@ -26,6 +26,7 @@ from converge.recovery import fate
 from converge.rollback import roll_back
 from converge.statements import Outcome
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Run, Step, Write
+from converge.story import Story
 from converge.transport import LocalLink
 from hosts.schema import Inventory
 from tests.engine.stage import Severed, Stage, build_stage, results

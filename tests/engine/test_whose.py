@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from converge.journal import Entry, Story
+from converge.story import Entry, Story
 from converge.whose import OtherTarget, owner, refuse_other, stays_for
 from hosts.schema import Inventory
 
@@ -33,6 +33,17 @@ def test_run_of_another_site_is_not_taken_back(inventory: Inventory) -> None:
     )
     with pytest.raises(OtherTarget, match=said):
         refuse_other(story_of(**owner(inventory)), inv)
+
+
+def test_run_of_this_inventory_as_it_was_before_it_was_edited_names_that_one(inventory: Inventory) -> None:
+    edited = inventory.changed({"file": "hosts/demo.toml", "web": inventory.web.changed({"listen": "/srv/other.sock"})})
+    said = (
+        r"run R1 is of the target demo, and hosts/demo\.toml is of another site \(listen .*, not /srv/other\.sock\): "
+        r"nothing was done, .*\. It was edited since: use the inventory as it was then \(git log -p hosts/demo\.toml\), as "
+        r"a file of its own: --target PATH"
+    )
+    with pytest.raises(OtherTarget, match=said):
+        refuse_other(story_of(**owner(inventory)), edited)
 
 
 def test_inventory_that_was_renamed_takes_its_run_back_and_purges_nothing(inventory: Inventory) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 
-from converge import attic, back, detached, guards, journal, launch, lock, notices, room, shell
+from converge import attic, back, detached, guards, journal, launch, lock, notices, recovery, room, shell
 from converge.readings import Reading, batch
 from facts.application import READINGS
 from facts.prelude import prelude
@@ -141,7 +141,7 @@ ACTS = {
     "lock": lock.holding_script("{}", "R1"),
     "outcome": detached.outcome_script("R1", 1, 9.0),
     "journals": journal.STORIES,
-    "fate": journal.fate_script("R1", 1),
+    "fate": recovery.fate_script("R1", 1),
     "way back": back.way_script("R1", 1),
     "notices": notices.ALOUD,
     "nobody deploys": guards.DEPLOYING,
