@@ -105,9 +105,10 @@ class Cache:
                 text=True,
                 check=False,
             )
-            if mounted.returncode == 0:
-                subprocess.run(["umount", probe / "root"], check=True)
         finally:
+            # Asked of the kernel: a signal may come when it is mounted, before anybody here knows.
+            for point in mounts_below(probe):
+                subprocess.run(["umount", point], check=True)
             remove_tree(probe)
         if mounted.returncode != 0:
             raise CacheUnfit(

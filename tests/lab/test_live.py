@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab import layers, supervisor
+from lab.cache import Cache, default_root
 from lab.errors import Busy, CommandFailed, NotRunning
 from lab.lab import Lab
 from lab.layers import BARE, State
@@ -227,6 +229,24 @@ def test_a_killed_nspawn_is_found_and_cleaned(lab: Lab) -> None:
     assert lab.up("bare") is True
     with socket.create_connection((lab.app.address, 22), timeout=5):
         pass
+
+
+def test_an_interrupted_look_at_the_file_system_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.run
+
+    def interrupted(words: Sequence[str | Path], **how: Any) -> subprocess.CompletedProcess[str]:
+        done = real(words, **how)
+        if words[0] == "mount":
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    # The cache of the lab lies where overlays can; a folder for temporary files may not.
+    folder = default_root() / f".look-{os.getpid()}"
+    with pytest.raises(KeyboardInterrupt):
+        Cache(folder).check_fit()
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
 
 
 @pytest.mark.parametrize("moment", [0.4, 0.7, 1.0, 1.4])
