@@ -11,7 +11,6 @@ from converge.errors import Exit, StateMoved, UsageError
 from converge.executor import Executor
 from converge.journal import Journal, append_script, line, stories
 from converge.lock import Lock
-from converge.machine import this_machine
 from converge.recovery import close_open_runs, without_result
 from converge.transport import Link
 from converge.whose import owner
@@ -115,8 +114,7 @@ def purge(
         _refuse_moved(runs, anew())
         journal = Journal(mine, app)
         executor = Executor(inv, links, "", journal, lock, reports / mine)
-        whose = {"who": who, "machine": this_machine(), **owner(inv)}
-        journal.write("plan", seq=past.seq, **whose, purge=[each.run for each, _ in scripts], steps=[])
+        journal.write("plan", seq=past.seq, **owner(inv, who), purge=[each.run for each, _ in scripts], steps=[])
         code, reason = Exit.HOLDS, f"what was kept of {len(scripts)} runs is gone"
         for each, script in scripts:
             label = f"delete what is kept of run {each.run} ({size(each.kib)})"

@@ -16,7 +16,6 @@ from converge.interrupts import first_interrupt
 from converge.journal import Journal, stories
 from converge.lock import Lock
 from converge.losses import losses, overran, told
-from converge.machine import this_machine
 from converge.prober import Prober
 from converge.record import StepRecord
 from converge.recovery import close_open_runs, without_result
@@ -105,20 +104,24 @@ def roll_back(
         before = guards.tree_if_readable(app, inv)
         journal = Journal(mine, app)
         journal.make(here)
-        looking = partial(outside.look, prober)
-        executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), looking)
-        whose = {"who": who, "machine": this_machine(), **owner(inv)}
-        journal.write("plan", seq=past.seq, **whose, rollback=run, steps=[b.step for b in backs])
+        executor = Executor(inv, links, "", journal, lock, here, partial(dial, inv), partial(outside.look, prober))
+        journal.write("plan", seq=past.seq, **owner(inv, who), rollback=run, steps=[b.step for b in backs])
         for n in by_hand:
             Journal(run, app).write("undone", n=n, by=f"{who}, by hand")
-        code, reason, records = _watched(executor, run, backs, say, prober, before)
-        if executor.lost:
-            say(without_result(executor.lost))
-        else:
-            journal.write("end", exit_code=int(code), reason=reason)
-        return code, records
+        return _closed(executor, say, *_watched(executor, run, backs, say, prober, before))
     finally:
         lock.release()
+
+
+def _closed(
+    executor: Executor, say: Callable[[str], None], code: Exit, reason: str, records: list[StepRecord]
+) -> tuple[Exit, list[StepRecord]]:
+    """How it ended, with its journal closed, unless a step left no result: then the next run looks what became of that."""
+    if executor.lost:
+        say(without_result(executor.lost))
+    else:
+        executor.journal.write("end", exit_code=int(code), reason=reason)
+    return code, records
 
 
 def _checked(inv: Inventory, links: Mapping[str, Link], run: str, by_hand: Collection[int]) -> list[Back]:

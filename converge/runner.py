@@ -15,7 +15,6 @@ from converge.journal import Journal, stories
 from converge.launch import CONTROL
 from converge.lock import Lock, holder
 from converge.losses import Loss, losses
-from converge.machine import this_machine
 from converge.mending import Mender, Prove
 from converge.plan import Failing, Plan, block, fill, sketch
 from converge.prober import Prober
@@ -124,7 +123,7 @@ class Runner:
             self.record.notes += past.notes
             self._guards_before(plan)
             steps = [{"id": s.id, "host": s.host, "sentence": s.sentence} for s in plan.steps]
-            whose = {"who": self.who, "machine": this_machine(), "version": self.record.version, **owner(self.inv)}
+            whose = {"version": self.record.version, **owner(self.inv, self.who)}
             self.journal.write("plan", seq=past.seq, **whose, steps=steps)
         except BaseException:
             self.lock.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from converge.errors import UsageError
+from converge.machine import this_machine
 from converge.story import Story
 from hosts.schema import Inventory
 
@@ -21,9 +22,9 @@ def site_of(inv: Inventory) -> dict[str, str]:
     return {"server_name": inv.web.server_name, "unit": inv.app.unit, "stage": inv.stage, "listen": inv.web.listen}
 
 
-def owner(inv: Inventory) -> dict[str, Any]:
-    """What the plan of a run says of its target, for its journal."""
-    return {"target": inv.name, "site": site_of(inv)}
+def owner(inv: Inventory, who: str) -> dict[str, Any]:
+    """What the plan of a run says of whose it is, for its journal: person, control machine and target."""
+    return {"who": who, "machine": this_machine(), "target": inv.name, "site": site_of(inv)}
 
 
 def differs(story: Story, inv: Inventory) -> str:

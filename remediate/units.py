@@ -9,7 +9,7 @@ from converge.edits import as_read
 from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
 from facts import repo, units
 from facts.processes import Process
-from facts.units import GATE, GRACEFUL, SIGQUIT, UnitFile, UnitsDir
+from facts.units import GRACEFUL, SIGQUIT, UnitFile, UnitsDir
 from remediate.cutover import NOT_AGAIN, handover_step, is_still, same_main, serving_strays, strays
 
 
@@ -53,8 +53,7 @@ def install(ctx: RemedyContext) -> Iterator[Step]:
     ours = ctx.read(units.our_units)
     name = ctx.inv.app.unit
     yield write_from_repository(ctx, name, "UNIT-1/write", _after_patch(ctx))
-    gate = ours.drop_in(name, GATE)
-    extra = [path for path in ours.app.drop_ins if path != gate or ours.app.active == "active"]
+    extra = [path for path in ours.app.drop_ins if path != ours.gate or ours.app.active == "active"]
     for number, path in enumerate(extra, 1):
         yield Step(f"UNIT-1/drop-in-{number}", ours.host, f"move the drop-in {path} aside", (Aside(path),))
     yield from reload_steps(ctx, "UNIT-1/reload")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from converge.statements import Severity, require, statement
 from facts.repo import Repository, unit_file
-from facts.units import GATE, SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitFile, UnitsDir, UnitState
+from facts.units import SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitFile, UnitsDir, UnitState
 from hosts.schema import Host, Inventory
 
 
@@ -46,8 +46,7 @@ def test_app_unit_is_the_repositorys(
 
 def surprising_drop_ins(units: OurUnits) -> list[str]:
     """Drop-ins of the app's unit; a closed gate counts only where it could stop a unit that runs."""
-    gate = units.drop_in(units.app.name, GATE)
-    return [path for path in units.app.drop_ins if path != gate or units.app.active == "active"]
+    return [path for path in units.app.drop_ins if path != units.gate or units.app.active == "active"]
 
 
 def difference(here: str, wanted: str) -> str:
@@ -161,7 +160,7 @@ def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
 
 def held_back(units: OurUnits) -> str:
     """That the gate of a run holds the app's unit back, and how it is opened; empty if it does not."""
-    gate = units.drop_in(units.app.name, GATE)
+    gate = units.gate
     if gate not in units.app.drop_ins:
         return ""
     return (

@@ -10,7 +10,7 @@ from converge.steps import Condition, Needless, RemedyContext, Run, Step
 from facts import sockets, units
 from facts.processes import Process
 from facts.room import room
-from facts.units import GATE, STABLE, UnitState
+from facts.units import STABLE, UnitState
 from remediate.cutover import brief, choice, seamless
 from remediate.cutover.guarded import HOLD
 from remediate.cutover.owners import (
@@ -136,9 +136,9 @@ def _cutover(ctx: RemedyContext, id: str, old: Former) -> Step:
 
 
 def _variables(ctx: RemedyContext, old: Former) -> str:
-    inv, app = ctx.inv, ctx.read(units.our_units).app
+    inv, ours = ctx.inv, ctx.read(units.our_units)
     # Beside what was started by hand there need be no gate; one that there is not is not closed when all is put back.
-    gated = old.units or any(path.endswith(f"/{GATE}") for path in app.drop_ins)
+    gated = old.units or ours.gate in ours.app.drop_ins
     return by_hand(old.strays) + settings(
         inv,
         OLDS=old.names,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from converge import machine, runner
+from converge import machine, whose
 from converge.edits import as_read
 from converge.errors import ConnectionLost, Exit, LockHeld, StateMoved, Unobservable
 from converge.guards import GuardFailed, Tree
@@ -19,7 +19,7 @@ from converge.journal import JournalError, line, parse, stories
 from converge.lock import Lock, holder
 from converge.machine import this_machine, was_here
 from converge.mending import StaleProof
-from converge.plan import Failing
+from converge.plan import Failing, Plan
 from converge.purge import purge
 from converge.record import Verdict
 from converge.recovery import fate
@@ -189,15 +189,21 @@ def test_manual_step_is_known_in_the_plan(stage: Stage) -> None:
     assert "type" in plan.manual["A"]
 
 
-def test_second_run_tells_what_became_of_the_first(stage: Stage) -> None:
-    stage.add("A", stage.writer("A"))
-    stage.link.at = "A/write"
+def cut_off(stage: Stage) -> Plan:
+    """A run whose connection is lost in a step, and whose lock the kernel frees."""
     made = stage.runner()
     plan = made.plan([Failing("A", "new")], {"A"}, {})
     made.start(plan)
     with pytest.raises(ConnectionLost):
         made.execute(plan)
     made.lock.release()
+    return plan
+
+
+def test_second_run_tells_what_became_of_the_first(stage: Stage) -> None:
+    stage.add("A", stage.writer("A"))
+    stage.link.at = "A/write"
+    plan = cut_off(stage)
     stage.link.at = ""
     assert plan.steps[0].result == "unknown"
     stage.add("B", stage.writer("B"))
@@ -212,12 +218,7 @@ def test_steps_behind_the_one_in_which_the_connection_was_lost_are_told_as_not_r
 
     stage.add("A", remedy)
     stage.link.at = "A/first"
-    made = stage.runner()
-    plan = made.plan([Failing("A", "new")], {"A"}, {})
-    made.start(plan)
-    with pytest.raises(ConnectionLost):
-        made.execute(plan)
-    made.lock.release()
+    plan = cut_off(stage)
     assert results(plan) == {"A/first": "unknown", "A/second": "not reached"}
 
 
@@ -266,7 +267,7 @@ def test_step_that_left_no_result_keeps_its_journal_open_and_the_next_run_looks(
     stage.add("A", two)
     stage.world.kill_steps()
     monkeypatch.setattr(machine, "this_machine", lambda: "mine")
-    monkeypatch.setattr(runner, "this_machine", lambda: "mine")
+    monkeypatch.setattr(whose, "this_machine", lambda: "mine")
     made, plan, demanded = stage.go()
     stage.world.kill_steps(False)
     assert demanded is Exit.UNKNOWN

@@ -20,7 +20,7 @@ def elsewhere(inventory: Inventory, **web: str) -> Inventory:
 
 
 def test_own_run_is_ours(inventory: Inventory) -> None:
-    story = story_of(**owner(inventory))
+    story = story_of(**owner(inventory, "ada"))
     assert refuse_other(story, inventory) is story
     assert stays_for(story, inventory) == ""
 
@@ -32,7 +32,7 @@ def test_run_of_another_site_is_not_taken_back(inventory: Inventory) -> None:
         r"other\.example, listen .*, not /srv/other\.sock\): nothing was done, .*the inventory of that run: --target demo"
     )
     with pytest.raises(OtherTarget, match=said):
-        refuse_other(story_of(**owner(inventory)), inv)
+        refuse_other(story_of(**owner(inventory, "ada")), inv)
 
 
 def test_run_of_this_inventory_as_it_was_before_it_was_edited_names_that_one(inventory: Inventory) -> None:
@@ -43,11 +43,11 @@ def test_run_of_this_inventory_as_it_was_before_it_was_edited_names_that_one(inv
         r"a file of its own: --target PATH"
     )
     with pytest.raises(OtherTarget, match=said):
-        refuse_other(story_of(**owner(inventory)), edited)
+        refuse_other(story_of(**owner(inventory, "ada")), edited)
 
 
 def test_inventory_that_was_renamed_takes_its_run_back_and_purges_nothing(inventory: Inventory) -> None:
-    story = story_of(**owner(inventory))
+    story = story_of(**owner(inventory, "ada"))
     renamed = inventory.changed({"name": "renamed", "soak_days": 0})
     assert refuse_other(story, renamed) is story
     assert stays_for(story, renamed) == "it is of the target demo: only that one's inventory purges it"
@@ -56,7 +56,7 @@ def test_inventory_that_was_renamed_takes_its_run_back_and_purges_nothing(invent
 def test_app_host_that_was_replaced_makes_no_other_target(inventory: Inventory) -> None:
     host = inventory.app_host.changed({"address": "newer.example", "hostname": "newer"})
     moved = inventory.changed({"hosts": {**inventory.hosts, inventory.app_host.name: host}})
-    assert stays_for(story_of(**owner(inventory)), moved) == ""
+    assert stays_for(story_of(**owner(inventory, "ada")), moved) == ""
 
 
 def test_journal_of_an_earlier_version_has_the_name_alone(inventory: Inventory) -> None:
