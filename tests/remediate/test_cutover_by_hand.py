@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -183,14 +184,29 @@ def test_a_unit_that_does_not_come_up_in_its_place_is_left_to_the_manager_and_it
 
 
 @needs_tools
-def test_one_that_is_stopped_between_lets_the_unit_start_all_the_same(make: Make) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_one_that_is_stopped_or_killed_between_lets_the_unit_start_all_the_same(make: Make, how: signal.Signals) -> None:
     site = make("rename")
-    site.env["BOOT"] = "1"
     site.begin("start")
     site.until(lambda: not site.lives)
-    site.signal(signal.SIGTERM)
+    site.signal(how)
     site.end()
+    put_back = site.after()
     site.until(lambda: site.ask() == "new")
+    assert put_back == (70 if how is signal.SIGKILL else 0), site.log()
+    assert site.phase() == ""
+    assert site.systemctl("show", "rotation.timer", "-p", "ActiveState") == "ActiveState=active"
+
+
+@needs_tools
+def test_one_that_was_killed_before_it_told_what_serves_to_end_leaves_that_alone(make: Make) -> None:
+    site = make("rename")
+    text = re.sub(r"STOP_TIMEOUT=\d+", "STOP_TIMEOUT=1", site.program("start"))
+    (site.top / "1.sh").write_text(text)
+    (site.top / "run/hkn-migration-R1-1.phase").write_text("active y\n")
+    assert site.after() == 70, site.log()
+    assert (site.ask(), site.lives, site.main(NEW)) == ("old", True, 0)
+    assert "it was killed\n" in site.err()
 
 
 @needs_tools
