@@ -15,7 +15,7 @@ from converge.compile import Fence, compile_step, compile_undo, render
 from converge.detached import Confirmation, RolledBack, outcome_script
 from converge.errors import ConnectionLost, UsageError
 from converge.journal import Journal, JournalError, line
-from converge.launch import CONTROL, GRACE, Attempt, launch_script, settle
+from converge.launch import CONTROL, GRACE, Attempt, is_unheard, launch_script, settle
 from converge.lock import Lock, mine_script
 from converge.record import StepRecord
 from converge.shell import Rc
@@ -306,10 +306,19 @@ class Executor:
     def _heard(self, attempt: Attempt, record: StepRecord, script: str) -> Completed:
         """The step's end, for which `script` waits; a step that wants to be confirmed is answered meanwhile."""
         if not attempt.confirm:
-            return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+            return self._waited(attempt, script)
         with self._confirmation(attempt) as answered:
-            done = self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+            done = self._waited(attempt, script)
         record.confirmed = answered.note
+        return done
+
+    def _waited(self, attempt: Attempt, script: str) -> Completed:
+        link, limit = self.links[attempt.host], attempt.limit + GRACE
+        done = link.exec(script, limit=limit)
+        if attempt.in_unit and is_unheard(done):
+            # Whoever killed all of it has spared what puts back.
+            later = link.exec(outcome_script(self.journal.run, attempt.n, limit), limit=limit)
+            done = replace(later, seconds=done.seconds + later.seconds)
         return done
 
 

@@ -18,6 +18,7 @@ from converge.masking import mask
 from converge.record import StepRecord
 from converge.shell import MARK, NICED, Rc
 from converge.transport import Completed
+from converge.transport.link import TIMED_OUT
 
 CONTROL = "control"
 PUT_BACK = 180.0
@@ -167,6 +168,11 @@ rc=
 """
 
 
+def is_unheard(done: Completed) -> bool:
+    """Whether it was killed on its host, or has ended without a word, who waited there for the end of a step."""
+    return done.rc > Rc.ROLLED_BACK and done.rc != TIMED_OUT
+
+
 LEADS = re.compile(rf"^{MARK}leads: ([\d.]+) (.+)\n?", re.MULTILINE)
 NOW = re.compile(rf"^{MARK}now: ([\d.]+)\n?", re.MULTILINE)
 
@@ -232,6 +238,8 @@ def settle(record: StepRecord, done: Completed, limit: float, laid: float | None
     elif done.rc < Rc.BUSY:
         # A shell's own, of a script that it could not read to its end or that it could not write for.
         record.result, record.reason = "failed", f"{_why(said, err)} (status {done.rc})"
+    elif done.rc == TIMED_OUT:
+        record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s"
     else:
-        record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s (status {done.rc})"
+        record.result, record.reason = "unknown", f"who waited for its end on its host was killed (status {done.rc})"
     return record

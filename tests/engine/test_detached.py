@@ -90,6 +90,16 @@ class Cut(LocalLink):
         return done
 
 
+class Deaf(LocalLink):
+    """A link on which whoever waits on the host for the step's end is killed; the step itself is not."""
+
+    def exec(self, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
+        if ".begun" not in script:
+            return super().exec(script, limit=limit, stdin=stdin)
+        threading.Thread(target=super().exec, args=(script,), kwargs={"limit": limit}, daemon=True).start()
+        return Completed(137, b"", b"", 0.1)
+
+
 class Dialled(LocalLink):
     """New connections, counted."""
 
@@ -228,6 +238,24 @@ def test_what_a_killed_step_did_is_put_back(
     assert record.seconds < 30
     if manager:
         assert "TimeoutStopSec" in (world.home / "unit").read_text()
+
+
+@pytest.mark.parametrize(("program", "result"), [("sleep 2; echo well", "done"), ("sleep 2; exit 5", "failed")])
+def test_the_end_of_a_step_is_heard_of_where_who_waited_for_it_was_killed(
+    make: Callable[..., Executor], program: str, result: str
+) -> None:
+    step = Step("A/1", "new", "move it", (Run(program),), limit=50.0, puts_back=True)
+    record = make(Deaf()).run_step(step, "r", ["A"])
+    assert record.result == result
+
+
+def test_where_its_end_is_not_heard_of_a_step_of_no_unit_says_that_who_waited_was_killed(
+    make: Callable[..., Executor],
+) -> None:
+    executor = make(Deaf())
+    record = executor.run_step(Step("A/1", "new", "write .begun", (Run("true # .begun"),)), "r", ["A"])
+    assert (record.result, record.reason) == ("unknown", "who waited for its end on its host was killed (status 137)")
+    assert executor.lost == {1: record}
 
 
 @pytest.mark.parametrize(
