@@ -23,9 +23,10 @@ class Back:
     """One step to take back, or the reason why it stays as it is.
 
     Its way back has `limit` seconds, and is confirmed from outside if the step was (`confirm`): the way back of a cutover is
-    a cutover. It may cost the site what the step was expected to (`interrupts`). `needless` is one that stays and does no
-    harm. What serves the site rests on one that `carries`: on that, what came before it; and what came after it (enabled,
-    the old unit moved away) was done because of it. One that is `sure` was done: its host need not be asked whether it was.
+    a cutover. If it is killed it is put back if the step would have been (`puts_back`). It may cost the site what the step
+    was expected to (`interrupts`). `needless` is one that stays and does no harm. What serves the site rests on one that
+    `carries`: on that, what came before it; and what came after it (enabled, the old unit moved away) was done because of
+    it. One that is `sure` was done: its host need not be asked whether it was.
     """
 
     n: int
@@ -41,6 +42,7 @@ class Back:
     sure: bool = False
     script: str = ""
     interrupts: float | None = None
+    puts_back: bool = False
 
 
 class JournalDamaged(UsageError):
@@ -82,7 +84,8 @@ def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
         sure = rc == Rc.DONE or bool(intent.get("by_hand"))
         step, host, sentence = (str(intent.get(key, "")) for key in ("step", "host", "sentence"))
         cost = intent.get("interrupts")
-        found.append(Back(n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure, interrupts=cost))
+        told = (n, step, host, sentence, way, stays, limit, confirm, carries, needless, sure)
+        found.append(Back(*told, interrupts=cost, puts_back=bool(intent.get("puts_back"))))
     return found
 
 

@@ -51,7 +51,7 @@ def compile_step(step: Step, prelude: str, fence: Fence, key: str) -> str:
     for condition in step.when:
         refusal = shlex.quote(f"not so any more: {condition.sentence}")
         # A step that is run again after it was killed only puts back, whatever moved meanwhile.
-        again = '[ -n "${CV_AFTER:-}" ] || ' if step.confirm is not None else ""
+        again = '[ -n "${CV_AFTER:-}" ] || ' if step.in_unit else ""
         parts.append(f"{again}(\n{condition.test}\n) >/dev/null 2>&1 </dev/null || cv_moved {refusal}")
     parts += [_guarded(number, act, fence) for number, act in enumerate(step.acts, 1)]
     return "\n".join([*parts, "exit 0\n"])

@@ -15,7 +15,7 @@ from converge.compile import Fence, compile_step, compile_undo, render
 from converge.detached import Confirmation, RolledBack, outcome_script
 from converge.errors import ConnectionLost, UsageError
 from converge.journal import Journal, JournalError, line
-from converge.launch import CONTROL, GRACE, Attempt, launch_script, settle
+from converge.launch import CONTROL, GRACE, Attempt, is_unheard, launch_script, settle
 from converge.lock import Lock, mine_script
 from converge.record import StepRecord
 from converge.shell import Rc
@@ -206,25 +206,37 @@ class Executor:
         return host_fence(self.inv, host, self.journal.run)
 
     def run_undo(
-        self, n: int, host: str, script: str, label: str, limit: float, *, confirm: bool, interrupts: float | None = None
+        self,
+        n: int,
+        host: str,
+        script: str,
+        label: str,
+        limit: float,
+        *,
+        confirm: bool,
+        puts_back: bool = False,
+        interrupts: float | None = None,
     ) -> StepRecord:
         """Run a recorded way back, once, as a step of this run that takes step `n` of another one back.
 
-        It is expected to cost the site what that step did (`interrupts`).
+        It is run as that was (`confirm`, `puts_back`), and is expected to cost the site what that did (`interrupts`).
 
         Raises:
             ConnectionLost, RolledBack, JournalError: as of ``run_step``.
         """
         record = StepRecord(f"undo-{n}", "", [], host, label, "", [], "none: it is an undo itself", interrupts)
-        return self._scripted(record, script, limit, confirm=confirm)
+        return self._scripted(record, script, limit, confirm=confirm, puts_back=puts_back)
 
     def run_script(self, id: str, host: str, script: str, label: str, undo: str, limit: float = 300.0) -> StepRecord:
         """Run a script that guards itself, once, as a step of this run that has no way back; `undo` says why."""
-        return self._scripted(StepRecord(id, "", [], host, label, "", [], undo, None), script, limit, confirm=False)
+        return self._scripted(StepRecord(id, "", [], host, label, "", [], undo, None), script, limit)
 
-    def _scripted(self, record: StepRecord, script: str, limit: float, *, confirm: bool) -> StepRecord:
+    def _scripted(
+        self, record: StepRecord, script: str, limit: float, *, confirm: bool = False, puts_back: bool = False
+    ) -> StepRecord:
         self.count += 1
-        attempt = Attempt(self.count, record.host, script, None, limit, record.sentence, confirm, self.lock.who)
+        words = (limit, record.sentence, confirm, self.lock.who)
+        attempt = Attempt(self.count, record.host, script, None, *words, puts_back=puts_back)
         return self._carried(attempt, record, self._perform)
 
     def check(self, step: Step) -> None:
@@ -243,9 +255,8 @@ class Executor:
         script = compile_step(step, self.prelude, fence, key)
         undo = compile_undo(step, self.prelude, fence, key)
         self.count += 1
-        confirm = step.confirm is not None
-        words = (step.limit, step.sentence, confirm, self.lock.who, *_nature(step))
-        return Attempt(self.count, step.host, script, undo, *words)
+        words = (step.limit, step.sentence, step.confirm is not None, self.lock.who, *_nature(step))
+        return Attempt(self.count, step.host, script, undo, *words, puts_back=step.puts_back)
 
     def _aloud(self, attempt: Attempt, words: str) -> str:
         """Shell for the app host that says of a step on this machine what steps on a host say there themselves."""
@@ -295,10 +306,19 @@ class Executor:
     def _heard(self, attempt: Attempt, record: StepRecord, script: str) -> Completed:
         """The step's end, for which `script` waits; a step that wants to be confirmed is answered meanwhile."""
         if not attempt.confirm:
-            return self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+            return self._waited(attempt, script)
         with self._confirmation(attempt) as answered:
-            done = self.links[attempt.host].exec(script, limit=attempt.limit + GRACE)
+            done = self._waited(attempt, script)
         record.confirmed = answered.note
+        return done
+
+    def _waited(self, attempt: Attempt, script: str) -> Completed:
+        link, limit = self.links[attempt.host], attempt.limit + GRACE
+        done = link.exec(script, limit=limit)
+        if attempt.in_unit and is_unheard(done):
+            # Whoever killed all of it has spared what puts back.
+            later = link.exec(outcome_script(self.journal.run, attempt.n, limit), limit=limit)
+            done = replace(later, seconds=done.seconds + later.seconds)
         return done
 
 
@@ -322,6 +342,7 @@ def facts_of(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
         "carries": attempt.carries,
         "limit": attempt.limit,
         "confirm": attempt.confirm,
+        "puts_back": attempt.puts_back,
         "interrupts": record.interrupts,
     }
 

@@ -18,6 +18,7 @@ from converge.masking import mask
 from converge.record import StepRecord
 from converge.shell import MARK, NICED, Rc
 from converge.transport import Completed
+from converge.transport.link import TIMED_OUT
 
 CONTROL = "control"
 PUT_BACK = 180.0
@@ -32,7 +33,8 @@ SHOWN = 200_000
 class Attempt:
     """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
 
-    With `confirm` it runs in a unit of its own, and is taken back unless it is confirmed. `who` is whose run it is.
+    One that `puts_back` runs in a unit of its own, and is run again for that if it is killed; so does one with `confirm`,
+    which is taken back unless it is confirmed. `who` is whose run it is.
     `carries` says that the site rests on it, `needless` that it need not be taken back. `laid` is when it was laid ready
     for a person, who may begin it at any time since; None if it was not.
     """
@@ -48,6 +50,12 @@ class Attempt:
     carries: bool = False
     needless: bool = False
     laid: float | None = None
+    puts_back: bool = False
+
+    @property
+    def in_unit(self) -> bool:
+        """Whether it runs in a transient unit of its own."""
+        return self.confirm or self.puts_back
 
     @property
     def is_on_a_host(self) -> bool:
@@ -66,7 +74,7 @@ def launch_script(run: str, attempt: Attempt, intent: str, *, typed: bool = Fals
     body = _detached(run, attempt, bool(intent))
     session = f"setsid /bin/sh -c {shlex.quote(body)} </dev/null >/dev/null 2>&1 &\nwait $!"
     after = _after(run, attempt, bool(intent))
-    start = unit_script(run, n, attempt.label, attempt.limit, body, after) if attempt.confirm else session
+    start = unit_script(run, n, attempt.label, attempt.limit, body, after) if attempt.in_unit else session
     return f"""{RUNTIME}
 {append_script(run, [intent] if intent else [])}
 [ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
@@ -100,7 +108,7 @@ umask 077
 # Whoever stops us stops the script; we wait for what it puts back, and keep the lock meanwhile.
 trap : TERM HUP INT
 {notebook(n)}
-{environment(run, n) if attempt.confirm else ""}
+{environment(run, n) if attempt.in_unit else ""}
 {notices.ALOUD if attempt.is_on_a_host else "aloud() { :; }"}
 end() {{
   rc=$1
@@ -117,9 +125,9 @@ def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
     """What goes on when we are gone: holds the acts' lock, ends the script at its limit, writes what became of it."""
     n = attempt.n
     title = notices.title(run, n, attempt.who, attempt.label)
-    state = notices.state(run, n, attempt.who, attempt.label, puts_back=attempt.confirm, undoable=attempt.undo is not None)
+    state = notices.state(run, n, attempt.who, attempt.label, puts_back=attempt.in_unit, undoable=attempt.undo is not None)
     program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
-    if attempt.confirm:
+    if attempt.in_unit:
         program = f'(flock 9; exec {program}) 9>>"$CV_PHASE.lock"'
     return f"""{_ending(run, attempt, journalled)}
 : >"$J/{n}.out"; : >"$J/{n}.err"
@@ -133,7 +141,7 @@ printf '%s\\n' {shlex.quote(state)} >"$J/{n}.state"
 aloud {shlex.quote(f"{title}: begins")}
 {program}
 rc=$?
-{aftermath(n) if attempt.confirm else ""}
+{aftermath(n) if attempt.in_unit else ""}
 case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
 sync "$J/{n}.out" "$J/{n}.err"
 end $rc
@@ -158,6 +166,11 @@ rc=
 [ -n "$rc" ] || ! grep -q '^{MARK}rolled-back: ' "$J/{n}.err" || rc={Rc.ROLLED_BACK.value}
 [ -z "$rc" ] || end "$rc"
 """
+
+
+def is_unheard(done: Completed) -> bool:
+    """Whether it was killed on its host, or has ended without a word, who waited there for the end of a step."""
+    return done.rc > Rc.ROLLED_BACK and done.rc != TIMED_OUT
 
 
 LEADS = re.compile(rf"^{MARK}leads: ([\d.]+) (.+)\n?", re.MULTILINE)
@@ -225,6 +238,8 @@ def settle(record: StepRecord, done: Completed, limit: float, laid: float | None
     elif done.rc < Rc.BUSY:
         # A shell's own, of a script that it could not read to its end or that it could not write for.
         record.result, record.reason = "failed", f"{_why(said, err)} (status {done.rc})"
+    elif done.rc == TIMED_OUT:
+        record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s"
     else:
-        record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s (status {done.rc})"
+        record.result, record.reason = "unknown", f"who waited for its end on its host was killed (status {done.rc})"
     return record

@@ -28,5 +28,5 @@ def state(run: str, n: int, who: str, sentence: str, *, puts_back: bool, undoabl
     way = f", and {n}.undo.sh beside this file takes back what it did" if undoable else ""
     stop = f"the step ends where it is{way}; nothing it did is lost; the next run looks what became of it"
     if puts_back:
-        stop = "it puts back what served before"
+        stop = "it puts back by itself what it interrupted"
     return f"{' '.join(f'step {n} of run {run}, by {who}: {sentence}'.split())}; stopping it: {stop}"

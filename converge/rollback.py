@@ -206,9 +206,8 @@ def _each(
 def _take(executor: Executor, run: str, back: Back, say: Callable[[str], None]) -> StepRecord:
     """Take one step back, and write down in the journal of its run that it was, or that it was changed since."""
     label = f"take back step {back.n} of run {run}: {back.sentence}"
-    record = executor.run_undo(
-        back.n, back.host, back.script, label, back.limit, confirm=back.confirm, interrupts=back.interrupts
-    )
+    nature = {"confirm": back.confirm, "puts_back": back.puts_back}
+    record = executor.run_undo(back.n, back.host, back.script, label, back.limit, interrupts=back.interrupts, **nature)
     say(f"step {back.n}, {back.sentence}: {'taken back' if record.result == 'done' else record.reason}")
     theirs = Journal(run, executor.journal.link, begun=True)
     if record.result == "done":

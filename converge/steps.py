@@ -134,8 +134,9 @@ class Step:
     and saves alone. `may` names the inventory's permission without which it is left to a person; `person` says why it always
     is. `typed` is the line that a person types then (empty: the step is laid ready on its host as one), and `sign` tells
     that it was done, also in another way than by that line. `serves` says that the site is served since. `after` says what
-    it depends on that only an earlier step will produce. `confirm` is the seconds within which its program must hear from
-    outside, over a new connection, that all is well; it runs in a unit of its own.
+    it depends on that only an earlier step will produce. A program that `puts_back` what it interrupted, unless it comes to
+    its end, does so when it is killed, too: it runs in a unit of its own, and keeps in ``CV_PHASE`` what it would put back.
+    `confirm` is the seconds within which such a program must hear from outside, over a new connection, that all is well.
     """
 
     id: str
@@ -153,7 +154,13 @@ class Step:
     sign: Sign | None = None
     serves: bool = False
     after: str = ""
+    puts_back: bool = False
     confirm: float | None = None
+
+    @property
+    def in_unit(self) -> bool:
+        """Whether it runs in a transient unit of its own, and is run again (``CV_AFTER``) to put back when it was killed."""
+        return self.puts_back or self.confirm is not None
 
     @property
     def carries_the_site(self) -> bool:

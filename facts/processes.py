@@ -29,6 +29,12 @@ class Process:
         last = self.cgroup.rsplit("/", 1)[-1]
         return last if last.endswith((".service", ".scope")) else ""
 
+    @property
+    def service(self) -> str:
+        """The service of the account's own manager in which it is; empty for none, as of what was started by hand."""
+        below = self.cgroup.partition("/user@")[2].split("/")[1:]
+        return next((name for name in reversed(below) if name.endswith(".service")), "")
+
 
 ABOUT = r"""
 about() {

@@ -72,6 +72,7 @@ def move_step(ctx: RemedyContext, id: str, release: str, former: Process, after:
         search_gap=search_gap(inv),
         may="restart",
         after=after,
+        puts_back=True,
     )
 
 

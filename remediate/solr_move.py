@@ -1,9 +1,9 @@
 """The step in which Solr's port changes hands: one program on the host, so that the gap is as long as a start and no longer.
 
 The Solr that listens is ended, the next one is started, and the program waits until that tells of its core. It goes on when
-the connection is lost. If the next one does not come, or somebody stops the program, the former one is started again, by
-the words with which it ran: they are kept in the step's folder before it ends. Taking the step back is the same program the
-other way round.
+the connection is lost. If the next one does not come, or somebody stops or kills the program, the former one is started
+again, by the words with which it ran: they are kept in the step's folder before it ends. A program that is killed is run
+again for that (``CV_AFTER``), by the phase that it kept. Taking the step back is the same program the other way round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ in_service() {
 begun() { [ -e "$said" ]; }
 in_service --collect --description="hkn-migration: Solr, started by run $CV_RUN; it stays" \
   -p GuessMainPID=no -p TimeoutStartSec=100 ||
-  { ! begun && in_service; } || { ! begun && systemd-run --user --scope --quiet -- COMMAND; }
+  { ! begun && in_service; } || { ! begun && systemd-run --user --scope --quiet -- COMMAND 9>&-; }
 rc=$?
 cat "$said" 2>/dev/null
 exit $rc
@@ -77,33 +77,67 @@ by_rake() { (start_by_rake) || { why="Solr could not be started from $RELEASE"; 
 """
 
 _RUN = r"""
+: "${CV_STATE:=}" "${CV_PHASE:=}" "${CV_AFTER:=}"
 phase=before why='a part of it could not be done'
 fail() { why=$1; exit 1; }
-end_next() { # it may boot still, and would take the port later
-  systemctl --user stop "$NEXT_UNIT.service" 2>/dev/null
-  for p in $(listener) $(javas "$NEXT_HOME"); do (cv_signal "$p" TERM "$(started "$p")" start.jar '' ''); done
+keep_phase() { # that the former one may have ended, for whoever comes after us if we are killed
+  [ -n "$CV_PHASE" ] || return 0
+  echo ending >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE" ||
+    fail "what is to be put back could not be kept in $CV_PHASE"
+}
+settled() { phase=done; [ -z "$CV_PHASE" ] || : >"$CV_PHASE"; } # nothing is to be put back any more
+tell() { [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
+finish() { settled; tell "$1"; cv_end failed "$1" 70; }
+quits() { # whether the former one lets go of the port
+  t=$(($(up) + FREE_WAIT))
+  while [ "$(up)" -le "$t" ]; do
+    [ "$(listener)" = "$pid" ] && [ "$(started "$pid")" = "$tick" ] || return 0
+    sleep 0.25
+  done
+  return 1
+}
+vacated() { # who was ended may still write to what the next one reads
+  freed || return 1
+  t=$(($(up) + FREE_WAIT))
+  while [ -n "$(javas "$LAST_HOME")" ]; do
+    [ "$(up)" -le "$t" ] || { why="a Solr with home $LAST_HOME does not end"; return 1; }
+    sleep 0.25
+  done
+}
+end_next() { # it may boot still, and would take the port later; so may a former one that was started again by one of us
+  systemctl --user stop "$NEXT_UNIT.service" "$LAST_UNIT.service" 2>/dev/null
+  for p in $(listener) $(javas "$NEXT_HOME") $(javas "$LAST_HOME"); do
+    (cv_signal "$p" TERM "$(started "$p")" start.jar '' '')
+  done
 }
 back() {
   trap '' TERM INT HUP; trap - EXIT
   case "$phase" in
     done) return 0 ;;
-    before) [ -s "$CV_STEP/ended" ] || cv_end failed "$why" 70; return 0 ;;
+    before) settled; [ -s "$CV_STEP/ended" ] || cv_end failed "$why" 70; return 0 ;;
     # Refused: it was not the process that the plan saw, and nothing has ended.
-    ending) [ ! -s "$CV_STEP/ended" ] || return 0 ;;
+    ending) [ ! -s "$CV_STEP/ended" ] || { settled; return 0; } ;;
   esac
   first=$why
   [ -n "$FORMER" ] || cv_end failed "$first" 70
+  tell "starting the former Solr again: $first"
   end_next
-  if freed && (free_pid_file) && former; then
-    cv_end failed "$first; the former Solr was started again, with home $LAST_HOME, and answers" 70
+  [ ! -e "$CV_STEP/solr.next" ] || mv -T "$CV_STEP/solr.next" "$CV_STEP/solr.ended" # nothing of it is to be taken back
+  if vacated && (free_pid_file) && former; then
+    finish "$first; the former Solr was started again, with home $LAST_HOME, and answers"
   fi
-  cv_end failed "$first; the former Solr does not answer either ($why): when port $SOLR_PORT is free, type on $(uname -n):\
- $FORMER" 70
+  finish "$first; the former Solr does not answer either ($why): when port $SOLR_PORT is free, type on $(uname -n): $FORMER"
 }
 trap back EXIT
 # `timeout` signals the whole group, and a shell in its EXIT trap has forgotten that trap.
 trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; back; exit 0' TERM INT HUP
-keep || exit 1
+if [ -n "$CV_AFTER" ]; then # run again in the place of one that was killed: only what it would have put back is done
+  # It may have been killed before it gave the signal that it had written down.
+  quits || fail "it was killed; the former Solr, process $pid, goes on"
+  phase=over
+  fail "it was killed"
+fi
+keep && keep_phase || exit 1
 phase=ending
 quit || exit 1
 phase=over
@@ -112,7 +146,8 @@ free_pid_file || exit 1
 next || exit 1
 p=$(listener)
 printf '%s %s\n' "$p" "$(started "$p")" >"$CV_STEP/solr.next" || echo "its number could not be kept: no way leads back"
-phase=done
+settled
+tell "Solr answers, with home $NEXT_HOME"
 echo "Solr answers, with home $NEXT_HOME"
 """
 
@@ -147,23 +182,23 @@ def home_in(release: str) -> str:
 
 def start_program(release: str, pid_file: str) -> Run:
     """Starts Solr from a release where none listens; nothing is put back."""
-    nobody = "FORMER= LAST_HOME=\nkeep() { :; }\nquit() { :; }\nnext() { by_rake; }\n"
+    nobody = "FORMER= LAST_HOME= LAST_UNIT=\nkeep() { :; }\nquit() { :; }\nnext() { by_rake; }\n"
     return Run(_settings(release, pid_file) + nobody + _program(release))
 
 
 def move_program(release: str, pid_file: str, former: Process, home: str) -> Run:
     """Ends the Solr `former`, whose home is `home`, and starts one from a release in its place."""
-    seen = [str(former.pid), "TERM", str(former.started), "start.jar", "", former.cgroup]
     return Run(
         _settings(release, pid_file, home)
         + f"""LAST_HOME=$FORMER_HOME FORMER="sh '$CV_STEP/former.sh'" folder=$CV_STEP
+LAST_UNIT=$NEXT_UNIT-former pid={former.pid} tick={former.started}
 keep() {{
   cat /proc/{former.pid}/cmdline >"$CV_STEP/former.words" && [ -s "$CV_STEP/former.words" ] &&
     readlink /proc/{former.pid}/exe | sed 's/ (deleted)$//' >"$CV_STEP/former.exe" &&
     readlink /proc/{former.pid}/cwd >"$CV_STEP/former.cwd" &&
     printf '%s' {shlex.quote(_KEPT)} >"$CV_STEP/former.sh" || fail "how process {former.pid} was started could not be kept"
 }}
-quit() {{ cv_signal {" ".join(shlex.quote(word) for word in seen)}; }}
+quit() {{ cv_signal "$pid" TERM "$tick" start.jar '' {shlex.quote(former.cgroup)}; }}
 next() {{ by_rake; }}
 former() {{ by_words; }}
 """
@@ -178,13 +213,11 @@ def back_program(release: str, pid_file: str, home: str) -> Run:
         f"# Solr's port goes back to the one with home {home}\n"
         + _settings(release, pid_file, home)
         + f"""folder=${{CV_STEP%-undo}} FORMER={shlex.quote(again)} LAST_HOME=$NEXT_HOME NEXT_HOME=$FORMER_HOME
-NEXT_UNIT=$NEXT_UNIT-former
+LAST_UNIT=$NEXT_UNIT-back NEXT_UNIT=$NEXT_UNIT-former
 [ -e "$folder/solr.next" ] || {{ echo "no Solr was left behind by it: there is nothing to take back"; exit 0; }}
 [ -s "$folder/solr.next" ] || cv_moved "which Solr it started could not be kept (disk full?): Solr stays as it is"
-keep() {{
-  [ -d "$FORMER_HOME" ] || cv_moved "$FORMER_HOME is not there any more: Solr stays as it is"
-  read -r pid tick <"$folder/solr.next"
-}}
+read -r pid tick <"$folder/solr.next"
+keep() {{ [ -d "$FORMER_HOME" ] || cv_moved "$FORMER_HOME is not there any more: Solr stays as it is"; }}
 quit() {{ cv_signal "$pid" TERM "$tick" start.jar '' ''; }}
 next() {{ by_words; }}
 former() {{ by_rake; }}
@@ -203,4 +236,5 @@ def _program(release: str, suffix: str = "") -> str:
     """The common part; `suffix` tells the service of a start by rake from an earlier one of the same step."""
     by_words = service('/bin/sh "$folder/former.sh"', "-former")
     starts = f"start_by_rake() {{\n{start_script(release, suffix)}\n}}\nstart_by_words() {{\n{by_words}\n}}\n"
-    return _WORDS.replace("CORE_WAIT", f"{CORE_WAIT:g}").replace("FREE_WAIT", f"{FREE_WAIT:g}") + starts + _RUN
+    words = f"{_WORDS}{starts}{_RUN}"
+    return words.replace("CORE_WAIT", f"{CORE_WAIT:g}").replace("FREE_WAIT", f"{FREE_WAIT:g}")

@@ -158,13 +158,19 @@ def _stop_legacy(ctx: RemedyContext, host: str) -> Iterator[Step]:
             )
     # What serves the site is UNIT-5's: it ends when the app's unit serves in its place.
     serving = {stray.pid for stray in serving_strays(ctx)} if host == ctx.inv.app_host.name else set[int]()
+    known = {ours.app.name, *(unit.name for unit in ours.legacy if unit.runs)}
+    managed = list[str]()
     for stray in ctx.read(units.masters, host).all:
-        if stray.pid in serving:
+        if stray.pid in serving or stray.unit in known or " master" not in stray.cmdline:
             continue
-        if any(stray.cwd.startswith(f"{tree}/") for tree in ctx.inv.legacy_stages) and " master" in stray.cmdline:
-            known = stray.unit in {unit.name for unit in ours.legacy if unit.runs}
-            if not known and stray.unit != ours.app.name:
-                yield end_stray(ctx, stray, "UNIT-4", host)
+        if not any(stray.cwd.startswith(f"{tree}/") for tree in ctx.inv.legacy_stages):
+            continue
+        if stray.service and stray.service not in {unit.name for unit in ours.all}:
+            managed.append(f"process {stray.pid} in {stray.cwd} on {host} belongs to {stray.service}")
+            continue
+        yield end_stray(ctx, stray, "UNIT-4", host)
+    if managed:
+        raise ByHand(f"{'; '.join(managed)}: its manager may start it again, so stop and disable that unit yourself")
 
 
 def _graceful(ctx: RemedyContext, unit: str) -> str:

@@ -39,18 +39,36 @@ BRIEF = COMMON + GUARDED + _BRIEF + REST
 START = (
     COMMON
     + r"""
-left= # what a person types when what was started by hand has ended, and the unit does not serve in its place
+: "${CV_STATE:=}" "${CV_PHASE:=}" "${CV_AFTER:=}"
+told= left= # what a person types when what was started by hand has ended, and the unit does not serve in its place
+keep() { # for whoever comes after us if we are killed: the timer's state, and whether what served may have ended
+  [ -n "$CV_PHASE" ] || return 0
+  printf '%s %s\n' "${timer:-unknown}" "$told" >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE"
+}
+tell() { [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 fail() {
   echo "$1${left:+; mend that, and $NEW serves; or let serve again what did, and type on $(uname -n): $left}" >&2
   exit 1
 }
-last() { # also of one that is stopped in the middle
+last() { # also of one that is stopped, or was killed, in the middle
   trap '' TERM INT HUP
   [ -z "$left" ] || [ "$(state "$NEW")" = active ] || (unit start "$NEW")
-  [ "$timer" != active ] || unit start "$LOGROTATE_TIMER"
+  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
+  [ -z "$CV_PHASE" ] || : >"$CV_PHASE"
 }
+if [ -n "$CV_AFTER" ]; then
+  read -r timer told <"$CV_PHASE"
+  # One that was killed before it told them to end has left them alone.
+  for u in ${told:+$OLDS}; do within "$STOP_TIMEOUT" has_ended "$u" || told=; done
+  [ -z "$told" ] || left=$(start_again)
+  trap last EXIT
+  fail "it was killed${told:+; $NEW is started}"
+fi
 timer=$(state "$LOGROTATE_TIMER") app=$(state "$NEW")
 note
+unkept="what is to be put back could not be kept in $CV_PHASE"
+keep || fail "$unkept"
+tell "${OLDS:+$OLDS is ended, then }$NEW is started; stopping this starts it all the same"
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
 trap last EXIT
 trap 'exit 143' TERM INT HUP
@@ -58,11 +76,11 @@ gate=$(drop_in "$NEW" "$GATE")
 [ ! -e "$gate" ] || aside "$gate" || exit 1
 unit daemon-reload || exit 1
 unit reset-failed "$NEW"
-told=
 for u in ${OLDS:-}; do
+  first=$told told=y
+  keep || { told=$first; fail "$unkept"; }
   left=$(start_again)
-  quit_old "$u" || { [ -n "$told" ] || left=; exit 1; }
-  told=y
+  quit_old "$u" || { [ -n "$first" ] || left=; exit 1; }
   leads_to nobody
   within "$STOP_TIMEOUT" has_ended "$u" || fail "$u was told to end $STOP_TIMEOUT s ago, and has not"
 done

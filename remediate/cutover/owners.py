@@ -65,12 +65,16 @@ def same_units(ctx: RemedyContext, names: Sequence[str]) -> tuple[Condition, ...
 
 
 def strays(ctx: RemedyContext) -> list[Process]:
-    """Masters that work below the stages' root on the app host, but that none of the target's units runs."""
+    """Masters that work below the stages' root on the app host, and that no unit runs: they were started by hand.
+
+    One in another service of the account is none: the manager may start that again as soon as it is ended.
+    """
     ours = ctx.read(units.our_units)
     names = {unit.name for unit in ours.all}
     root = f"{ctx.inv.stages.root}/"
     found = ctx.read(units.masters).all
-    return [p for p in found if p.unit not in names and p.cwd.startswith(root) and " master" in p.cmdline]
+    alone = [p for p in found if p.unit not in names and not p.service]
+    return [p for p in alone if p.cwd.startswith(root) and " master" in p.cmdline]
 
 
 def serving_strays(ctx: RemedyContext) -> list[Process]:

@@ -104,6 +104,7 @@ def _start(ctx: RemedyContext, id: str, old: Former) -> Step:
         interrupts=BRIEF_COST if restarts or old.strays else None,
         may="restart",
         serves=True,
+        puts_back=True,
     )
 
 

@@ -90,6 +90,16 @@ class Cut(LocalLink):
         return done
 
 
+class Deaf(LocalLink):
+    """A link on which whoever waits on the host for the step's end is killed; the step itself is not."""
+
+    def exec(self, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
+        if ".begun" not in script:
+            return super().exec(script, limit=limit, stdin=stdin)
+        threading.Thread(target=super().exec, args=(script,), kwargs={"limit": limit}, daemon=True).start()
+        return Completed(137, b"", b"", 0.1)
+
+
 class Dialled(LocalLink):
     """New connections, counted."""
 
@@ -134,7 +144,7 @@ def test_what_is_confirmed_over_a_new_connection_stays(world: World, make: Calla
 def test_state_is_the_programs_own_once_it_has_something_to_say(world: World, make: Callable[..., Executor]) -> None:
     record = make(LocalLink(), dial=Dialled()).run_step(STEP, "r", ["A"])
     assert record.out.startswith(
-        "step 1 of run R1, by ada: hand it over; stopping it: it puts back what served before\n"
+        "step 1 of run R1, by ada: hand it over; stopping it: it puts back by itself what it interrupted\n"
     )
     state = world.home / ".local/state/hkn-migration/runs/R1/1.state"
     assert state.read_text() == "what it does now\nended with status 0\n"
@@ -199,8 +209,9 @@ def session(pid: int) -> int:
 
 @pytest.mark.parametrize("manager", [SYSTEMD_RUN, HARD, ""], ids=["manager", "hard manager", "no manager"])
 @pytest.mark.parametrize("whole", [True, False], ids=["all", "program"])
+@pytest.mark.parametrize("confirm", [5.0, None], ids=["to be confirmed", "by itself"])
 def test_what_a_killed_step_did_is_put_back(
-    world: World, make: Callable[..., Executor], manager: str, whole: bool
+    world: World, make: Callable[..., Executor], manager: str, whole: bool, confirm: float | None
 ) -> None:
     fake = world.top / "bin/systemd-run"
     fake.write_text(manager or "#!/bin/sh\nexit 1\n")
@@ -219,14 +230,32 @@ def test_what_a_killed_step_did_is_put_back(
     killer = threading.Thread(target=kill)
     killer.start()
     never = Condition("nothing was changed", '[ ! -e "$HOME/site" ]')
-    step = Step("A/1", "new", "hand it over", (Run(KEEPING),), when=(never,), limit=50.0, confirm=5.0)
-    record = make(LocalLink(), dial=Dialled()).run_step(step, "r", ["A"])
+    step = Step("A/1", "new", "hand it over", (Run(KEEPING),), when=(never,), limit=50.0, puts_back=True, confirm=confirm)
+    record = make(LocalLink(), dial=Dialled() if confirm else None).run_step(step, "r", ["A"])
     killer.join()
     assert (record.result, record.reason) == ("rolled back", "it was killed")
     assert site.read_text() == "as before\n"
     assert record.seconds < 30
     if manager:
         assert "TimeoutStopSec" in (world.home / "unit").read_text()
+
+
+@pytest.mark.parametrize(("program", "result"), [("sleep 2; echo well", "done"), ("sleep 2; exit 5", "failed")])
+def test_the_end_of_a_step_is_heard_of_where_who_waited_for_it_was_killed(
+    make: Callable[..., Executor], program: str, result: str
+) -> None:
+    step = Step("A/1", "new", "move it", (Run(program),), limit=50.0, puts_back=True)
+    record = make(Deaf()).run_step(step, "r", ["A"])
+    assert record.result == result
+
+
+def test_where_its_end_is_not_heard_of_a_step_of_no_unit_says_that_who_waited_was_killed(
+    make: Callable[..., Executor],
+) -> None:
+    executor = make(Deaf())
+    record = executor.run_step(Step("A/1", "new", "write .begun", (Run("true # .begun"),)), "r", ["A"])
+    assert (record.result, record.reason) == ("unknown", "who waited for its end on its host was killed (status 137)")
+    assert executor.lost == {1: record}
 
 
 @pytest.mark.parametrize(

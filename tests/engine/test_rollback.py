@@ -325,6 +325,16 @@ def test_the_way_back_of_a_confirmed_step_is_confirmed_too(stage: Stage, monkeyp
     assert any("downtime" in text for text in stage.said)
 
 
+def test_the_way_back_of_a_step_that_puts_back_when_it_is_killed_does_so_too(stage: Stage) -> None:
+    stage.add("A", stage.writer("A", puts_back=True))
+    stage.go()
+    (planned,) = plan_rollback(stories(stage.link)[0])
+    assert (planned.confirm, planned.puts_back) == (False, True)
+    assert back(stage) is Exit.HOLDS
+    intents = [intent for story in stories(stage.link) for intent in story.intents()]
+    assert [(intent["confirm"], intent["puts_back"]) for intent in intents] == [(False, True)] * 2
+
+
 def test_a_way_back_that_looks_wrong_from_outside_is_put_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     handed_over(stage, monkeypatch)
     monkeypatch.setattr(Prober, "look", lambda _: Sample(0, 0, 502))

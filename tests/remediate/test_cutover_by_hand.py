@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from converge.compile import compile_step
 from converge.executor import host_fence
 from converge.room import Room
-from converge.steps import RemedyContext, Run, Signal, Step
+from converge.steps import ByHand, RemedyContext, Run, Signal, Step
 from facts import room, units
 from facts.prelude import prelude
 from facts.processes import Process
@@ -35,10 +36,10 @@ needs_tools = pytest.mark.skipif(
     not all(shutil.which(name) for name in ("ss", "curl", "flock", "setsid")), reason="needs ss, curl, flock and setsid"
 )
 
-Make = Callable[..., "ByHand"]
+Make = Callable[..., "StartedByHand"]
 
 
-class ByHand(Site):
+class StartedByHand(Site):
     """The old application was started from a login; no unit knows it."""
 
     hand: subprocess.Popen[bytes]
@@ -77,10 +78,10 @@ class ByHand(Site):
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[ByHand] = []
+    made: list[StartedByHand] = []
 
-    def build(way: str, cmdline: str = "unicorn_rails", **settings: float) -> ByHand:
-        site = ByHand(tmp_path, way == "switch", **settings)  # type: ignore[arg-type]  # only numbers are given
+    def build(way: str, cmdline: str = "unicorn_rails", **settings: float) -> StartedByHand:
+        site = StartedByHand(tmp_path, way == "switch", **settings)  # type: ignore[arg-type]  # only numbers are given
         made.append(site)
         site.serve(cmdline)
         return site
@@ -183,14 +184,29 @@ def test_a_unit_that_does_not_come_up_in_its_place_is_left_to_the_manager_and_it
 
 
 @needs_tools
-def test_one_that_is_stopped_between_lets_the_unit_start_all_the_same(make: Make) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_one_that_is_stopped_or_killed_between_lets_the_unit_start_all_the_same(make: Make, how: signal.Signals) -> None:
     site = make("rename")
-    site.env["BOOT"] = "1"
     site.begin("start")
     site.until(lambda: not site.lives)
-    site.signal(signal.SIGTERM)
+    site.signal(how)
     site.end()
+    put_back = site.after()
     site.until(lambda: site.ask() == "new")
+    assert put_back == (70 if how is signal.SIGKILL else 0), site.log()
+    assert site.phase() == ""
+    assert site.systemctl("show", "rotation.timer", "-p", "ActiveState") == "ActiveState=active"
+
+
+@needs_tools
+def test_one_that_was_killed_before_it_told_what_serves_to_end_leaves_that_alone(make: Make) -> None:
+    site = make("rename")
+    text = re.sub(r"STOP_TIMEOUT=\d+", "STOP_TIMEOUT=1", site.program("start"))
+    (site.top / "1.sh").write_text(text)
+    (site.top / "run/hkn-migration-R1-1.phase").write_text("active y\n")
+    assert site.after() == 70, site.log()
+    assert (site.ask(), site.lives, site.main(NEW)) == ("old", True, 0)
+    assert "it was killed\n" in site.err()
 
 
 @needs_tools
@@ -201,7 +217,7 @@ def test_one_that_is_not_as_planned_is_left_and_the_unit_does_not_start(make: Ma
     assert (site.ask(), site.lives, site.main(NEW)) == ("old", True, 0)
 
 
-def typed(site: ByHand, after: str) -> None:
+def typed(site: StartedByHand, after: str) -> None:
     """What a person is told to type makes the old application serve."""
     line = site.err().partition(after)[2].partition(": ")[2].splitlines()[0]
     assert line.endswith(" 2>&1 &")
@@ -297,6 +313,23 @@ def test_one_that_serves_nobody_ends_by_itself(tmp_path: Path) -> None:
     assert found[0].acts == (Signal(77, "QUIT", STRAY.started, STRAY.cmdline, STRAY.cwd, STRAY.cgroup),)
     assert found[0].interrupts is None
     assert [step.carries_the_site for step in found] == [False, True], "nothing rests on a stray that has ended"
+
+
+MANAGED = replace(STRAY, cgroup="/user.slice/user-5000.slice/user@5000.service/app.slice/other.service")
+"""Runs the application as well, and another unit of the account starts it."""
+
+
+def test_what_another_unit_of_the_account_runs_was_not_started_by_hand(tmp_path: Path) -> None:
+    assert (MANAGED.service, STRAY.service) == ("other.service", "")
+    of_cron = replace(STRAY, cgroup="/system.slice/cron.service")
+    assert (of_cron.unit, of_cron.service) == ("cron.service", "")
+    found = steps(mend_units.cutover, tmp_path, masters=replace(MASTERS, all=(MANAGED,)))
+    assert [step.id for step in found] == ["UNIT-5/cutover"]
+    with pytest.raises(ByHand, match=r"process 77 .* of other\.service in .*: no tool may end what it does not know"):
+        steps(mend_units.cutover, tmp_path, **beside_its_unit(MANAGED))
+    left = replace(MANAGED, cwd=f"{INV.legacy_stages[0]}/releases/1")
+    with pytest.raises(ByHand, match=r"process 77 in .* belongs to other\.service: .* stop and disable that unit yourself"):
+        steps(mend_units.retire_legacy, tmp_path, masters=replace(MASTERS, all=(left,)))
 
 
 def test_what_serves_from_a_legacy_tree_is_not_ended_before_the_unit_serves(tmp_path: Path) -> None:

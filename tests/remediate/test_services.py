@@ -110,7 +110,8 @@ def test_solr_moves_in_one_step_that_says_for_how_long_searches_do_without(
     assert move.search_gap == INV.solr.start_seconds + 0.5
     assert f"searches and saves do without it, or fail, for about {move.search_gap:g} s" in move.sentence
     script = compile_step(move, prelude(INV), host_fence(INV, move.host, "run"), "1")
-    assert script.index(f"cv_signal {SOLR.java[0].pid} TERM") < script.index("sunspot:solr:start")
+    assert f" pid={SOLR.java[0].pid} tick={SOLR.java[0].started}\n" in script
+    assert move.puts_back, "also when it is killed"
     assert [step.search_gap for step in rest] == [None] * len(rest), "it is one gap, told once"
     assert "Solr's port goes back to the one with home" in undo_described(move)
 

@@ -88,6 +88,7 @@ class Host:
         (top / "app/prod/current").symlink_to(self.new)
         self.inv = self.target()
         self.env = {**os.environ, "PATH": f"{top}/bin:{os.environ['PATH']}", "HOME": str(top), "PORT": str(self.port)}
+        self.env |= {"CV_PHASE": str(top / "phase")}
 
     def release(self, name: str) -> Path:
         made = self.top / "app/prod/releases" / name
@@ -136,6 +137,17 @@ class Host:
             ["timeout", "-k", "60", "60", "/bin/sh", "-c", script], env=self.env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+
+    @property
+    def phase(self) -> Path:
+        """Where the step keeps that it has something to put back."""
+        return self.top / "phase"
+
+    def after(self, script: str) -> tuple[int, str]:
+        """What is run when a step was killed, if it has something to put back."""
+        if not self.phase.exists() or not self.phase.read_text():
+            return 0, "nothing is to be put back"
+        return self.run("export CV_AFTER=yes\n" + script)
 
     def run(self, script: str) -> tuple[int, str]:
         process = self.begin(script)
@@ -203,12 +215,86 @@ def test_a_step_that_is_stopped_in_the_middle_starts_the_former_one_again(host: 
     assert host.home() == f"{host.old}/solr"
 
 
+def test_what_a_killed_step_has_ended_is_started_again(host: Host) -> None:
+    step = host.step()
+    (host.new / "slow").write_text("")
+    script = host.script(step)
+    process = host.begin(script)
+    host.until(lambda: host.home() == "" and len((host.top / "rakes").read_text().split()) == 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    rc, said = host.after(script)
+    assert (rc, host.home()) == (Rc.FAILED, f"{host.old}/solr"), said
+    assert f"it was killed; the former Solr was started again, with home {host.old}/solr, and answers" in said
+    assert host.seen().pid_is_true
+    assert host.after(script) == (0, "nothing is to be put back")
+    assert host.run(host.script(step, undo=True))[0] == 0
+    assert host.home() == f"{host.old}/solr"
+
+
+def test_a_step_that_is_killed_while_it_puts_back_is_put_back_once_more(host: Host) -> None:
+    script = host.script(host.step())
+    former = [p.pid for p in host.seen().java]
+    (host.new / "solr/broken").write_text("")
+    (host.old / "solr/mute").write_text("")
+    process = host.begin(script)
+    host.until(lambda: any(home_of(p) == f"{host.old}/solr" and p.pid not in former for p in host.seen().java))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (host.old / "solr/mute").unlink()
+    rc, said = host.after(script)
+    assert (rc, host.home()) == (Rc.FAILED, f"{host.old}/solr"), said
+    assert len(host.seen().java) == 1, "the one that the killed one had started is not left to take the port"
+
+
+def test_one_that_was_killed_as_the_next_answered_leaves_the_former_one_and_nothing_to_take_back(host: Host) -> None:
+    step = host.step()
+    script = host.script(step)
+    assert host.run(script)[0] == 0
+    assert host.phase.read_text() == "", "nothing is to be put back after its end"
+    host.phase.write_text("ending\n")
+    rc, said = host.after(script)
+    assert (rc, host.home()) == (Rc.FAILED, f"{host.old}/solr"), said
+    rc, said = host.run(host.script(step, undo=True))
+    assert (rc, host.home()) == (0, f"{host.old}/solr"), said
+    assert "there is nothing to take back" in said
+
+
+def test_one_that_was_killed_before_the_former_one_heard_of_it_leaves_that_alone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solr_move, "FREE_WAIT", 1.0)
+    step, before = host.step(), host.seen().ours
+    host.phase.write_text("ending\n")
+    rc, said = host.after(host.script(step))
+    assert rc == Rc.FAILED
+    assert before
+    assert f"it was killed; the former Solr, process {before.pid}, goes on" in said
+    now = host.seen().ours
+    assert now
+    assert (now.pid, now.started) == (before.pid, before.started)
+    assert host.phase.read_text() == ""
+
+
+def test_taking_it_back_is_put_back_too_where_that_is_killed(host: Host) -> None:
+    step = host.step()
+    assert host.run(host.script(step))[0] == 0
+    script = host.script(step, undo=True)
+    (host.old / "solr/mute").write_text("")
+    process = host.begin(script)
+    host.until(lambda: host.phase.read_text() != "" and host.home() != f"{host.new}/solr")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    rc, said = host.after(script)
+    assert (rc, host.home()) == (Rc.FAILED, f"{host.new}/solr"), said
+
+
 def test_the_one_that_the_plan_did_not_see_is_not_ended(host: Host) -> None:
     step = host.step()
     other = replace(step, when=(), acts=(step.acts[0],))
     seen = host.seen().ours
     assert seen
-    rc, said = host.run(host.script(other).replace(f" TERM {seen.started} ", f" TERM {seen.started + 1} "))
+    rc, said = host.run(host.script(other).replace(f"tick={seen.started}\n", f"tick={seen.started + 1}\n"))
     assert rc == Rc.MOVED, said
     now = host.seen().ours
     assert now
