@@ -47,6 +47,8 @@ COURSES = {
         Course("full", "migrated"),
         # One real step, on a unit.
         Course("short", "prod", ("timer-stopped",), ("--id", "UNIT-9")),
+        # The whole migration starts Solr where none is; here its port changes hands.
+        Course("solr", "prod", ("solr-old-home",), ("--id", "SOLR-2")),
     )
 }
 
