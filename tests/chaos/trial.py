@@ -175,11 +175,12 @@ def idle(lab: Lab) -> None:
 
 
 def lost(probe: Probe, windows: Sequence[Window]) -> list[str]:
-    """Pages that were lost, those aside that were asked for between the ends of a window."""
+    """Pages that were lost, those aside that failed between the ends of a window: they may have been asked for before it."""
     found = []
     for outage in probe.outages:
+        noticed = max(outage.start, outage.noticed)
         # Who asked at the end of a window may have waited for a busy application until the limit.
-        if not any(begin - 0.5 <= outage.start and outage.end <= end + TIMEOUT for begin, end in windows):
+        if not any(begin <= noticed and outage.end <= end + TIMEOUT for begin, end in windows):
             found.append(f"{outage.failed} pages lost in {outage.end - outage.start:.2f} s: {outage.first_error}")
     return found
 
