@@ -9,7 +9,8 @@ from converge.readings import Context, Raw, reading
 from facts.processes import ABOUT, processes
 from facts.sockets import LISTENER_PIDS
 from facts.text import every, observed, pairs, sections
-from facts.units import SHOWN, UnitFile, make_sure
+from facts.unit_files import UnitFile
+from facts.units import SHOWN, make_sure
 
 BEFORE = "before the migration"
 MIGRATED = "migrated"

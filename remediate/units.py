@@ -9,7 +9,8 @@ from converge.edits import as_read
 from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
 from facts import repo, units
 from facts.processes import Process
-from facts.units import GRACEFUL, SIGQUIT, UnitFile, UnitsDir
+from facts.unit_files import UnitFile, UnitsDir, unit_files
+from facts.units import GRACEFUL, SIGQUIT
 from remediate.cutover import NOT_AGAIN, handover_step, is_still, same_main, serving_strays, strays
 
 
@@ -36,7 +37,7 @@ def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "
     text = branch.file(source)
     if text is None:
         raise NothingToDo(f"{source} is not on {branch.branch} of {branch.url}: it must be there first")
-    here = ctx.read(units.unit_files).files.get(name)
+    here = ctx.read(unit_files).files.get(name)
     path = f"{ctx.inv.units_dir}/{name}"
     return Step(
         id=id,
@@ -53,8 +54,7 @@ def install(ctx: RemedyContext) -> Iterator[Step]:
     ours = ctx.read(units.our_units)
     name = ctx.inv.app.unit
     yield write_from_repository(ctx, name, "UNIT-1/write", _after_patch(ctx))
-    extra = [path for path in ours.app.drop_ins if path != ours.gate or ours.app.active == "active"]
-    for number, path in enumerate(extra, 1):
+    for number, path in enumerate(ours.surprising_drop_ins, 1):
         yield Step(f"UNIT-1/drop-in-{number}", ours.host, f"move the drop-in {path} aside", (Aside(path),))
     yield from reload_steps(ctx, "UNIT-1/reload")
 
@@ -84,7 +84,7 @@ def reload(ctx: RemedyContext) -> Iterator[Step]:
 
 def enable(ctx: RemedyContext) -> Iterator[Step]:
     """Enable the app's unit; a link of its name that leads elsewhere is moved aside first."""
-    app, folder = ctx.inv.app.unit, ctx.read(units.unit_files)
+    app, folder = ctx.inv.app.unit, ctx.read(unit_files)
     wrong = [link for link in folder.wants(app) if link.resolved != f"{folder.path}/{app}"]
     yield Step(
         id="UNIT-3/enable",
@@ -131,7 +131,7 @@ def retire_legacy(ctx: RemedyContext) -> Iterator[Step]:
     """Stop, disable and move away the legacy units, on every host; the app's unit serves by now."""
     app_host = ctx.inv.app_host.name
     at = ctx.at or app_host
-    folder = ctx.read(units.unit_files)
+    folder = ctx.read(unit_files)
     if at != app_host and any(_files_of(unit, folder) for unit in ctx.inv.app.legacy_units):
         raise NothingToDo(f"the unit files are shared: the steps for {app_host} clear every host")
     for host in ctx.inv.live if at == app_host else [ctx.inv.hosts[at]]:
@@ -219,7 +219,7 @@ def _forget(ctx: RemedyContext, host: str) -> Step:
 
 def disable_extra(ctx: RemedyContext) -> Iterator[Step]:
     """Take away the links by which other units than the app's would start the application after a reboot."""
-    folder, app, root = ctx.read(units.unit_files), ctx.inv.app.unit, f"{ctx.inv.stages.root}/"
+    folder, app, root = ctx.read(unit_files), ctx.inv.app.unit, f"{ctx.inv.stages.root}/"
     extra = [
         file
         for file in folder.files.values()
@@ -243,7 +243,7 @@ def disable_extra(ctx: RemedyContext) -> Iterator[Step]:
 
 def sweep_links(ctx: RemedyContext) -> Iterator[Step]:
     """Move dangling links aside; only those that bear the name of a unit of this application."""
-    dangling = ctx.read(units.unit_files).dangling
+    dangling = ctx.read(unit_files).dangling
     stem = ctx.inv.app.unit.removesuffix(".service")
     names = {ctx.inv.app.unit, *ctx.inv.app.legacy_units, ctx.inv.app.logrotate_unit, ctx.inv.app.logrotate_timer}
     mine = [link for link in dangling if (name := link.path.rsplit("/", 1)[-1]) in names or name.startswith(stem)]
@@ -282,7 +282,7 @@ def start_timer(ctx: RemedyContext) -> Iterator[Step]:
             when=(as_read(seen.config, seen.text),),
         )
     timer = inv.app.logrotate_timer
-    if timer not in ctx.read(units.unit_files).files:
+    if timer not in ctx.read(unit_files).files:
         yield write_from_repository(ctx, timer, "UNIT-9/timer")
         yield from reload_steps(ctx, "UNIT-9/reload")
     yield Step(

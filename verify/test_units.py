@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from converge.statements import Severity, require, statement
 from facts.repo import Repository, unit_file
-from facts.units import SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitFile, UnitsDir, UnitState
+from facts.unit_files import UnitFile, UnitsDir
+from facts.units import SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitState
 from hosts.schema import Host, Inventory
 
 
@@ -40,13 +41,8 @@ def test_app_unit_is_the_repositorys(
         seen=", ".join(here.values("ConditionHost")),
         where=place,
     )
-    strange = surprising_drop_ins(our_units)
+    strange = our_units.surprising_drop_ins
     require(not strange, expected="no drop-in", seen=", ".join(strange), where=f"{our_units.host}, {name}")
-
-
-def surprising_drop_ins(units: OurUnits) -> list[str]:
-    """Drop-ins of the app's unit; a closed gate counts only where it could stop a unit that runs."""
-    return [path for path in units.app.drop_ins if path != units.gate or units.app.active == "active"]
 
 
 def difference(here: str, wanted: str) -> str:

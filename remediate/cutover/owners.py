@@ -10,6 +10,7 @@ from converge.guards import DEPLOYING
 from converge.steps import ByHand, Condition, RemedyContext
 from facts import sockets, units
 from facts.processes import Process
+from facts.unit_files import unit_files
 from facts.units import GATE, UnitState
 
 
@@ -58,7 +59,7 @@ def nobody_deploys() -> Condition:
 
 def same_units(ctx: RemedyContext, names: Sequence[str]) -> tuple[Condition, ...]:
     """The units' files are those that were read, by the manager too: whoever reloads it makes an edit count."""
-    folder = ctx.read(units.unit_files)
+    folder = ctx.read(unit_files)
     found = [as_read(file.path, file.text) for name in names if (file := folder.files.get(name))]
     stale = " && ".join(f'[ "$(prop {shlex.quote(name)} NeedDaemonReload)" != yes ]' for name in names)
     return (*found, Condition(f"the manager knows the files of {' and '.join(names)} as they are", stale))

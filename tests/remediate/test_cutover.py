@@ -22,6 +22,7 @@ from converge.steps import Condition, Needless, NothingToDo
 from facts import room, sockets, units
 from facts.prelude import prelude
 from facts.sockets import Entry, Listener, Sockets
+from facts.unit_files import UnitFile, UnitsDir
 from hosts.schema import Inventory
 from remediate import sockets as mend_sockets
 from remediate import units as mend_units
@@ -130,7 +131,7 @@ def test_a_cutover_is_refused_where_somebody_deploys_or_edited_a_unit(tmp_path: 
         "our_units": replace(OURS, legacy=(LEGACY_RUNS,)),
         "upstream": sockets.Upstream("/etc/x", (PUBLIC,), PUBLIC),
         "sockets": LINKED,
-        "unit_files": units.UnitsDir(str(tmp_path), {LEGACY: units.UnitFile(LEGACY, str(file), text)}, (), {}),
+        "unit_files": UnitsDir(str(tmp_path), {LEGACY: UnitFile(LEGACY, str(file), text)}, (), {}),
     }
     (step,) = steps(mend_units.cutover, tmp_path, **given)
     *_, same, loaded, quiet = step.when

@@ -22,6 +22,7 @@ from facts import logs, repo, room, sockets, solr, units, web
 from facts.prelude import prelude
 from facts.repo import Repository
 from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_dirs, bundles_aside
+from facts.unit_files import unit_files
 from remediate import cutover
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
@@ -44,7 +45,7 @@ SOLR = parse(solr.solr, test_solr.answer())
 SEARCH = web.Search("/search?q=exam", 500, 0, "", "production.log")
 FOLDER = f"{test_units.UNITS}/default.target.wants"
 FILES = parse(
-    units.unit_files,
+    unit_files,
     f"[hkn-rails.service]\n|[Unit]\n\n[{LEGACY}]\n|[Unit]\n\n"
     f"[links]\nlink={FOLDER}/{LEGACY}\t../{LEGACY}\t{test_units.UNITS}/{LEGACY}\nlink={FOLDER}/other.service\tx\t\n",
 )
@@ -56,7 +57,7 @@ INSTALL = ["write", "drop-in-1", "drop-in-2", "reload-vampires", "reload-werewol
 GIVEN: dict[Reading[Any], Any] = {
     units.our_units: OURS,
     units.masters: MASTERS,
-    units.unit_files: FILES,
+    unit_files: FILES,
     sockets.upstream: sockets.Upstream("/etc/x", ("/srv/apps/hkn/hkn.sock",), "/srv/apps/hkn/hkn.sock"),
     sockets.sockets: SOCKETS,
     sockets.unicorn_pid_file: sockets.PidFile(f"{INV.current}/tmp/pids/unicorn.pid", True, "7", 7, False, "", False),
@@ -129,14 +130,14 @@ def test_the_end_of_another_hosts_solr_costs_no_search(tmp_path: Path) -> None:
 
 def test_what_is_left_of_a_legacy_unit_fails_and_is_moved_aside(tmp_path: Path) -> None:
     left = f"{test_units.UNITS}/{LEGACY}.d"
-    folder = parse(units.unit_files, f"[hkn-rails.service]\n|[Unit]\n\n[links]\n[legacy]\nat={LEGACY}\t{left}\n")
+    folder = parse(unit_files, f"[hkn-rails.service]\n|[Unit]\n\n[links]\n[legacy]\nat={LEGACY}\t{left}\n")
     nobody = replace(MASTERS, all=())
     with pytest.raises(Fails, match=re.escape(left)):
         unit_4(OURS, folder, nobody, INV)
     first, *_ = steps(mend_units.retire_legacy, tmp_path, unit_files=folder)
     assert (first.id, first.acts) == (f"UNIT-4/remove-{LEGACY}", (Aside(left),))
     assert first.sentence == f"move {LEGACY}.d aside, which is left of {LEGACY}"
-    elsewhere = replace(context(INV, tmp_path, {**GIVEN, units.unit_files: folder}), at="werewolves")
+    elsewhere = replace(context(INV, tmp_path, {**GIVEN, unit_files: folder}), at="werewolves")
     with pytest.raises(NothingToDo, match="are shared"):
         list(mend_units.retire_legacy(elsewhere))
     unit_4(OURS, replace(folder, legacy={}), nobody, INV)
@@ -145,7 +146,7 @@ def test_what_is_left_of_a_legacy_unit_fails_and_is_moved_aside(tmp_path: Path) 
 def test_a_legacy_unit_file_that_is_a_link_is_moved_once(tmp_path: Path) -> None:
     path = f"{test_units.UNITS}/{LEGACY}"
     found = f"[{LEGACY}]\n|[Unit]\n\n[links]\nlink={path}\t/x/{LEGACY}\t/x/{LEGACY}\n[legacy]\nat={LEGACY}\t{path}\n"
-    first, *_ = steps(mend_units.retire_legacy, tmp_path, unit_files=parse(units.unit_files, found))
+    first, *_ = steps(mend_units.retire_legacy, tmp_path, unit_files=parse(unit_files, found))
     assert first.acts == (Aside(path),)
 
 
