@@ -1,7 +1,8 @@
 """A step that must not depend on us: a transient unit of its own on the host, with a dead man's switch.
 
-Such a step asks to be confirmed when it has done what could still be taken back. We look at the site from here and answer
-over a new connection, which proves that the host can still be reached. Whoever does not hear us puts everything back.
+A cutover asks to be confirmed when it has done what could still be taken back. We look at the site from here and answer
+over a new connection, which proves that the host can still be reached. Whoever does not hear us puts everything back. Other
+steps that put back what they interrupted are in such a unit too, and judge on the host whether they are well.
 
 A shell puts nothing back when it is killed. So its program keeps what is to be put back in a file, ``CV_PHASE``, which is
 empty when nothing is; and when the unit has ended, however it did, the manager runs a second script, which runs the program

@@ -13,7 +13,7 @@ from converge import notices
 from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
 from converge.compile import Fence, compile_step, compile_undo, render
 from converge.detached import Confirmation, RolledBack, outcome_script
-from converge.errors import ConnectionLost, UsageError
+from converge.errors import ConnectionLost, ConvergeError, UsageError
 from converge.journal import Journal, JournalError, line
 from converge.launch import CONTROL, GRACE, Attempt, is_unheard, launch_script, settle
 from converge.lock import Lock, mine_script
@@ -317,9 +317,18 @@ class Executor:
         done = link.exec(script, limit=limit)
         if attempt.in_unit and is_unheard(done):
             # Whoever killed all of it has spared what puts back.
-            later = link.exec(outcome_script(self.journal.run, attempt.n, limit), limit=limit)
-            done = replace(later, seconds=done.seconds + later.seconds)
+            later = self._outcome(link, attempt, limit)
+            done = done if later.out == b"never\n" else replace(later, seconds=done.seconds + later.seconds)
         return done
+
+
+    def _outcome(self, link: Link, attempt: Attempt, limit: float) -> Completed:
+        try:
+            return link.exec(outcome_script(self.journal.run, attempt.n, limit), limit=limit)
+        except ConnectionLost:
+            raise
+        except ConvergeError as problem:
+            raise ConnectionLost(f"{attempt.host}: {problem}") from None
 
 
 def _nature(step: Step) -> tuple[bool, bool]:

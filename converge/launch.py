@@ -110,6 +110,17 @@ trap : TERM HUP INT
 {notebook(n)}
 {environment(run, n) if attempt.in_unit else ""}
 {notices.ALOUD if attempt.is_on_a_host else "aloud() { :; }"}
+status() {{ # how its program ended: killed before its limit is not ended at it, and a shell's own status is no answer
+  case "$1" in
+    124) rc={Rc.TIMED_OUT.value} ;;
+    137) [ "${{spent:-0}}" -lt {int(attempt.limit)} ] || {{ rc={Rc.TIMED_OUT.value}; return; }}
+      printf '%s\\n' '{MARK}failed: its program was killed, at what it was about' >>"$J/{n}.err"; rc={Rc.FAILED.value} ;;
+    *) rc=$1
+      [ "$rc" -le {Rc.ROLLED_BACK.value} ] || {{
+        printf '%s\\n' "{MARK}failed: its program ended with status $rc" >>"$J/{n}.err"; rc={Rc.FAILED.value}
+      }} ;;
+  esac
+}}
 end() {{
   rc=$1
   printf 'ended with status %s\\n' "$rc" >>"$J/{n}.state"
@@ -128,7 +139,9 @@ def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
     state = notices.state(run, n, attempt.who, attempt.label, puts_back=attempt.in_unit, undoable=attempt.undo is not None)
     program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
     if attempt.in_unit:
-        program = f'(flock 9; exec {program}) 9>>"$CV_PHASE.lock"'
+        # Its status is kept for whoever comes after us, too, if we are the only one that is killed.
+        kept = f'trap : TERM HUP INT; flock 9; {program}; s=$?; echo $s >"$J/{n}.status"; exit $s'
+        program = f'({kept}) 9>>"$CV_PHASE.lock"'
     return f"""{_ending(run, attempt, journalled)}
 : >"$J/{n}.out"; : >"$J/{n}.err"
 begin
@@ -139,10 +152,12 @@ if [ -d "$XDG_RUNTIME_DIR" ]; then
 fi
 printf '%s\\n' {shlex.quote(state)} >"$J/{n}.state"
 aloud {shlex.quote(f"{title}: begins")}
+since=$(cut -d. -f1 /proc/uptime)
 {program}
 rc=$?
+spent=$(($(cut -d. -f1 /proc/uptime) - since))
 {aftermath(n) if attempt.in_unit else ""}
-case $rc in 124|137) rc={Rc.TIMED_OUT.value} ;; esac
+status $rc
 sync "$J/{n}.out" "$J/{n}.err"
 end $rc
 """
@@ -164,7 +179,10 @@ begin
 rc=
 {aftermath(n)}
 [ -n "$rc" ] || ! grep -q '^{MARK}rolled-back: ' "$J/{n}.err" || rc={Rc.ROLLED_BACK.value}
-[ -z "$rc" ] || end "$rc"
+[ -n "$rc" ] || [ ! -s "$J/{n}.status" ] || rc=$(cat "$J/{n}.status")
+[ -n "$rc" ] || exit 0
+status "$rc"
+end "$rc"
 """
 
 

@@ -26,7 +26,7 @@ LIMIT = 300.0
 # nobody can take that back. Solr is left behind as a daemon, the PID file names another process than the last one, and it
 # is not to end with its wrapper: so no main process is guessed. What the manager starts it with is not our environment.
 _SERVICE = r"""
-name=hkn-solr-$CV_RUN-${CV_KEY%%-*}SUFFIX said=$CV_STEP/solrSUFFIX.said
+name=hkn-solr-$CV_RUN-${CV_KEY%%-*}SUFFIX said=$CV_STEP/solrSUFFIX.$$.said
 in_service() {
   systemd-run --user --quiet --unit="$name" --service-type=forking --setenv=PATH="$PATH" "$@" \
     /bin/sh -c 'exec >"$0" 2>&1; exec "$@"' "$said" COMMAND
@@ -59,9 +59,9 @@ tells() { # by a clock: a Solr that listens and never answers makes each questio
   done
   why="Solr did not tell of its core $SOLR_CORE within CORE_WAIT s"; return 1
 }
-javas() { # HOME: the account's Solr processes with that home
+javas() { # HOME: the account's Solr processes with that home, for that port: another one's may share the home
   for p in $(pgrep -u "$(id -u)" -f '^[^ ]*java .*start[.]jar'); do
-    ! tr '\0' ' ' <"/proc/$p/cmdline" | grep -qF -- "-Dsolr.solr.home=$1 " || echo "$p"
+    tr '\0' ' ' <"/proc/$p/cmdline" | grep -F -- "-Dsolr.solr.home=$1 " | grep -qF -- "-Djetty.port=$SOLR_PORT " && echo "$p"
   done
 }
 listener() { ss -ltnp "sport = :$SOLR_PORT" | sed -n 's/.*pid=\([0-9]*\),.*/\1/p' | head -n 1; }
@@ -80,12 +80,11 @@ _RUN = r"""
 : "${CV_STATE:=}" "${CV_PHASE:=}" "${CV_AFTER:=}"
 phase=before why='a part of it could not be done'
 fail() { why=$1; exit 1; }
-keep_phase() { # that the former one may have ended, for whoever comes after us if we are killed
-  [ -n "$CV_PHASE" ] || return 0
-  echo ending >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE" ||
+keep_phase() { # PHASE: that the former one may have been told to end, or was, for whoever comes after us if we are killed
+  [ -z "$CV_PHASE" ] || { echo "$1" >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE"; } ||
     fail "what is to be put back could not be kept in $CV_PHASE"
 }
-settled() { phase=done; [ -z "$CV_PHASE" ] || : >"$CV_PHASE"; } # nothing is to be put back any more
+settled() { phase=done; [ -z "$CV_PHASE" ] || true >"$CV_PHASE"; } # nothing is to be put back any more
 tell() { [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 finish() { settled; tell "$1"; cv_end failed "$1" 70; }
 quits() { # whether the former one lets go of the port
@@ -99,13 +98,11 @@ quits() { # whether the former one lets go of the port
 vacated() { # who was ended may still write to what the next one reads
   freed || return 1
   t=$(($(up) + FREE_WAIT))
-  while [ -n "$(javas "$LAST_HOME")" ]; do
-    [ "$(up)" -le "$t" ] || { why="a Solr with home $LAST_HOME does not end"; return 1; }
-    sleep 0.25
-  done
+  while [ -n "$(javas "$LAST_HOME")" ] && [ "$(up)" -le "$t" ]; do sleep 0.25; done
 }
 end_next() { # it may boot still, and would take the port later; so may a former one that was started again by one of us
   systemctl --user stop "$NEXT_UNIT.service" "$LAST_UNIT.service" 2>/dev/null
+  systemctl --user reset-failed "$NEXT_UNIT.service" "$LAST_UNIT.service" 2>/dev/null
   for p in $(listener) $(javas "$NEXT_HOME") $(javas "$LAST_HOME"); do
     (cv_signal "$p" TERM "$(started "$p")" start.jar '' '')
   done
@@ -132,15 +129,18 @@ trap back EXIT
 # `timeout` signals the whole group, and a shell in its EXIT trap has forgotten that trap.
 trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; back; exit 0' TERM INT HUP
 if [ -n "$CV_AFTER" ]; then # run again in the place of one that was killed: only what it would have put back is done
+  trap '' TERM INT HUP
+  read -r phase <"$CV_PHASE"
   # It may have been killed before it gave the signal that it had written down.
-  quits || fail "it was killed; the former Solr, process $pid, goes on"
+  [ "$phase" = over ] || quits || { phase=before; fail "it was killed; the former Solr, process $pid, goes on"; }
   phase=over
   fail "it was killed"
 fi
-keep && keep_phase || exit 1
+keep && keep_phase ending || exit 1
 phase=ending
 quit || exit 1
 phase=over
+keep_phase over
 freed || exit 1
 free_pid_file || exit 1
 next || exit 1

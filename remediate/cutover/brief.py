@@ -40,55 +40,70 @@ START = (
     COMMON
     + r"""
 : "${CV_STATE:=}" "${CV_PHASE:=}" "${CV_AFTER:=}"
-told= left= # what a person types when what was started by hand has ended, and the unit does not serve in its place
-keep() { # for whoever comes after us if we are killed: the timer's state, and whether what served may have ended
-  [ -n "$CV_PHASE" ] || return 0
-  printf '%s %s\n' "${timer:-unknown}" "$told" >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE"
+left= # what a person types when what was started by hand has ended, and the unit does not serve in its place
+phase=before why= timer=unknown
+enter() { # PHASE: how far it has come, and the timer's state, for whoever comes after us if we are killed
+  phase=$1
+  [ -z "$CV_PHASE" ] || { echo "$phase $timer" >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE"; }
 }
 tell() { [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
-fail() {
-  echo "$1${left:+; mend that, and $NEW serves; or let serve again what did, and type on $(uname -n): $left}" >&2
-  exit 1
+fail() { why=$1; exit 1; }
+finish() { # what served has ended: the unit is started in its place, unless this was done
+  serves_at "$PUBLIC" && return
+  case "$phase:$(state "$NEW")" in
+    over:active) within 20 serves_at "$PUBLIC" || (unit restart "$NEW") ;;
+    started:active) ;;
+    *) (unit start "$NEW") ;;
+  esac
 }
 last() { # also of one that is stopped, or was killed, in the middle
-  trap '' TERM INT HUP
-  [ -z "$left" ] || [ "$(state "$NEW")" = active ] || (unit start "$NEW")
+  trap '' TERM INT HUP; trap - EXIT
+  case "$phase" in over|started) [ -z "$left" ] || finish ;; esac
   [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
-  [ -z "$CV_PHASE" ] || : >"$CV_PHASE"
+  [ -z "$CV_PHASE" ] || true >"$CV_PHASE"
+  [ -n "$why" ] || return 0
+  cv_end failed "$why${left:+; mend that, and $NEW serves; or let serve again what did, and type on $(uname -n): $left}" 70
 }
+trap last EXIT
+trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; exit 1' TERM INT HUP
+ended() { for u in $OLDS; do ! has_ended "$u" || return 0; done; return 1; } # one of them
 if [ -n "$CV_AFTER" ]; then
-  read -r timer told <"$CV_PHASE"
-  # One that was killed before it told them to end has left them alone.
-  for u in ${told:+$OLDS}; do within "$STOP_TIMEOUT" has_ended "$u" || told=; done
-  [ -z "$told" ] || left=$(start_again)
-  trap last EXIT
-  fail "it was killed${told:+; $NEW is started}"
+  trap '' TERM INT HUP
+  read -r phase timer <"$CV_PHASE"
+  # One that was killed before it gave the signal that it had written down has left them alone.
+  [ "$phase" != ending ] || { within "$STOP_TIMEOUT" ended && phase=over; }
+  case "$phase" in over|started) left=$(start_again) ;; esac
+  fail "it was killed"
 fi
 timer=$(state "$LOGROTATE_TIMER") app=$(state "$NEW")
 note
 unkept="what is to be put back could not be kept in $CV_PHASE"
-keep || fail "$unkept"
-tell "${OLDS:+$OLDS is ended, then }$NEW is started; stopping this starts it all the same"
+if [ -n "${OLDS:-}" ]; then
+  tell "$OLDS is ended, then $NEW is started; once it is told to end, stopping this starts $NEW all the same"
+else
+  tell "$NEW is started; stopping this leaves that to the manager"
+fi
+enter quiet || fail "$unkept"
 [ "$timer" != active ] || unit stop "$LOGROTATE_TIMER" || exit 1
-trap last EXIT
-trap 'exit 143' TERM INT HUP
 gate=$(drop_in "$NEW" "$GATE")
 [ ! -e "$gate" ] || aside "$gate" || exit 1
 unit daemon-reload || exit 1
 unit reset-failed "$NEW"
 for u in ${OLDS:-}; do
-  first=$told told=y
-  keep || { told=$first; fail "$unkept"; }
+  [ "$phase" = over ] || enter ending || { phase=quiet; fail "$unkept"; }
+  quit_old "$u" || exit 1
   left=$(start_again)
-  quit_old "$u" || { [ -n "$first" ] || left=; exit 1; }
+  enter over || fail "$unkept"
   leads_to nobody
   within "$STOP_TIMEOUT" has_ended "$u" || fail "$u was told to end $STOP_TIMEOUT s ago, and has not"
 done
 if [ "$app" != active ]; then
   within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
   [ ! -e "$PID_FILE" ] || aside "$PID_FILE" || exit 1
+  [ "$phase" != over ] || enter started || fail "$unkept"
   unit start "$NEW" || fail "$NEW could not be started"
 elif ! within 20 serves_at "$PUBLIC"; then
+  [ "$phase" != over ] || enter started || fail "$unkept"
   unit restart "$NEW" || fail "$NEW could not be restarted"
 fi
 comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"

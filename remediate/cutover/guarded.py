@@ -31,7 +31,7 @@ enter() { # PHASE: what is to be put back from now on, kept for whoever comes af
       mv -T "$CV_PHASE.new" "$CV_PHASE" && return
     case "$phase" in committed|tidy) ;; *) fail "what is to be put back could not be kept in $CV_PHASE" ;; esac
   fi
-  : >"$CV_PHASE" # also on a full disk: what is confirmed must not be put back
+  true >"$CV_PHASE" # also on a full disk: what is confirmed must not be put back
 }
 fail() { trap '' TERM INT HUP; why=$1; exit 1; }
 inode() { stat -Lc %i "$1" 2>/dev/null || echo 0; }

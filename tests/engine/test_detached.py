@@ -207,9 +207,17 @@ def session(pid: int) -> int:
         return 0
 
 
-@pytest.mark.parametrize("manager", [SYSTEMD_RUN, HARD, ""], ids=["manager", "hard manager", "no manager"])
-@pytest.mark.parametrize("whole", [True, False], ids=["all", "program"])
-@pytest.mark.parametrize("confirm", [5.0, None], ids=["to be confirmed", "by itself"])
+@pytest.mark.parametrize(
+    ("manager", "whole", "confirm"),
+    [
+        pytest.param(SYSTEMD_RUN, True, 5.0, id="all, manager"),
+        pytest.param(SYSTEMD_RUN, False, None, id="program, manager"),
+        pytest.param(HARD, True, None, id="all, hard manager"),
+        pytest.param(HARD, False, 5.0, id="program, hard manager"),
+        pytest.param("", True, 5.0, id="all, no manager"),
+        pytest.param("", False, None, id="program, no manager"),
+    ],
+)
 def test_what_a_killed_step_did_is_put_back(
     world: World, make: Callable[..., Executor], manager: str, whole: bool, confirm: float | None
 ) -> None:
@@ -238,6 +246,53 @@ def test_what_a_killed_step_did_is_put_back(
     assert record.seconds < 30
     if manager:
         assert "TimeoutStopSec" in (world.home / "unit").read_text()
+
+
+def killed(world: World, which: Callable[[list[int]], int]) -> threading.Thread:
+    """Kills one of the step's processes as soon as its program is at work."""
+
+    def kill() -> None:
+        while not (world.home / "site").exists():
+            time.sleep(0.05)
+        os.kill(which(unit(world)), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def the_program(found: list[int]) -> int:
+    """The shell that runs the step's script, and not who watches over it."""
+    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in found}
+    return min(pid for pid, words in names.items() if words[0] == b"/bin/sh" and words[1].endswith(b"/1.sh"))
+
+
+@pytest.mark.parametrize(
+    "manager", [SYSTEMD_RUN, HARD, "#!/bin/sh\nexit 1\n"], ids=["manager", "hard manager", "no manager"]
+)
+@pytest.mark.parametrize(("end", "result"), [("echo well", "done"), ("cv_end failed 'put back' 70", "failed")])
+def test_the_end_of_a_step_is_known_where_only_who_watched_over_its_program_was_killed(
+    world: World, make: Callable[..., Executor], manager: str, end: str, result: str
+) -> None:
+    fake = world.top / "bin/systemd-run"
+    fake.write_text(manager)
+    fake.chmod(0o755)
+    killer = killed(world, lambda found: session(found[0]))
+    step = Step("A/1", "new", "move it", (Run(f': >"$HOME/site"; sleep 2; {end}'),), limit=50.0, puts_back=True)
+    record = make(LocalLink()).run_step(step, "r", ["A"])
+    killer.join()
+    assert (record.result, record.reason) == (result, "put back" if result == "failed" else "")
+
+
+def test_a_program_that_is_killed_before_its_limit_is_not_said_to_have_been_ended_at_it(
+    world: World, make: Callable[..., Executor]
+) -> None:
+    killer = killed(world, the_program)
+    record = make(LocalLink()).run_step(
+        Step("A/1", "new", "write it", (Run(': >"$HOME/site"; sleep 2'),), limit=50.0), "r", ["A"]
+    )
+    killer.join()
+    assert (record.result, record.reason) == ("failed", "its program was killed, at what it was about")
 
 
 @pytest.mark.parametrize(("program", "result"), [("sleep 2; echo well", "done"), ("sleep 2; exit 5", "failed")])

@@ -187,15 +187,36 @@ def test_a_unit_that_does_not_come_up_in_its_place_is_left_to_the_manager_and_it
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_one_that_is_stopped_or_killed_between_lets_the_unit_start_all_the_same(make: Make, how: signal.Signals) -> None:
     site = make("rename")
+    site.env["BOOT"] = "1"
+    calls = site.top / "units/calls"
     site.begin("start")
     site.until(lambda: not site.lives)
     site.signal(how)
     site.end()
+    assert how is signal.SIGTERM or f"start {NEW}" not in calls.read_text(), "it was too late for this test"
     put_back = site.after()
     site.until(lambda: site.ask() == "new")
+    assert f"start {NEW}" in calls.read_text()
     assert put_back == (70 if how is signal.SIGKILL else 0), site.log()
     assert site.phase() == ""
     assert site.systemctl("show", "rotation.timer", "-p", "ActiveState") == "ActiveState=active"
+
+
+@needs_tools
+def test_a_unit_that_is_active_and_does_not_serve_is_restarted_for_one_that_was_killed(make: Make) -> None:
+    site = make("rename")
+    site.env["BOOT"] = "4"
+    site.systemctl("start", NEW)
+    site.until(lambda: site.main(NEW) != 0)
+    first = site.main(NEW)
+    text = site.program("start").replace("within 20 serves_at", "within 1 serves_at")
+    (site.top / "1.sh").write_text(text)
+    site.hand.kill()
+    site.hand.wait()
+    (site.top / "run/hkn-migration-R1-1.phase").write_text("over active\n")
+    assert site.after() == 70, site.log()
+    assert site.main(NEW) not in {0, first}
+    site.until(lambda: site.ask() == "new")
 
 
 @needs_tools
@@ -203,7 +224,7 @@ def test_one_that_was_killed_before_it_told_what_serves_to_end_leaves_that_alone
     site = make("rename")
     text = re.sub(r"STOP_TIMEOUT=\d+", "STOP_TIMEOUT=1", site.program("start"))
     (site.top / "1.sh").write_text(text)
-    (site.top / "run/hkn-migration-R1-1.phase").write_text("active y\n")
+    (site.top / "run/hkn-migration-R1-1.phase").write_text("ending active\n")
     assert site.after() == 70, site.log()
     assert (site.ask(), site.lives, site.main(NEW)) == ("old", True, 0)
     assert "it was killed\n" in site.err()

@@ -276,6 +276,26 @@ def test_one_that_was_killed_before_the_former_one_heard_of_it_leaves_that_alone
     assert host.phase.read_text() == ""
 
 
+def test_who_puts_back_hears_no_signal_while_the_former_one_takes_its_time_to_end(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solr_move, "FREE_WAIT", 8.0)
+    step, former = host.step(), host.seen().ours
+    assert former
+    whole = host.script(step)
+    # Killed right after its signal, which the former one has not obeyed yet.
+    host.run(whole.replace("keep && keep_phase ending || exit 1", "keep && keep_phase ending && kill -s KILL 0"))
+    assert host.phase.read_text() == "ending\n"
+    process = host.begin("export CV_AFTER=yes\n" + whole)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    os.kill(former.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert "the former Solr was started again" in err, out + err
+    assert host.home() == f"{host.old}/solr"
+
+
 def test_taking_it_back_is_put_back_too_where_that_is_killed(host: Host) -> None:
     step = host.step()
     assert host.run(host.script(step))[0] == 0
