@@ -137,11 +137,11 @@ def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
     n = attempt.n
     title = notices.title(run, n, attempt.who, attempt.label)
     state = notices.state(run, n, attempt.who, attempt.label, puts_back=attempt.in_unit, undoable=attempt.undo is not None)
-    program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
+    # Its status is kept for whoever looks if only those are killed who wait for it.
+    kept = """'trap : TERM HUP INT; /bin/sh "$0"; s=$?; echo $s >"${0%.sh}.status"; exit $s'"""
+    program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh -c {kept} "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
     if attempt.in_unit:
-        # Its status is kept for whoever comes after us, too, if we are the only one that is killed.
-        kept = f'trap : TERM HUP INT; flock 9; {program}; s=$?; echo $s >"$J/{n}.status"; exit $s'
-        program = f'({kept}) 9>>"$CV_PHASE.lock"'
+        program = f'(flock 9; exec {program}) 9>>"$CV_PHASE.lock"'
     return f"""{_ending(run, attempt, journalled)}
 : >"$J/{n}.out"; : >"$J/{n}.err"
 begin
@@ -157,6 +157,7 @@ since=$(cut -d. -f1 /proc/uptime)
 rc=$?
 spent=$(($(cut -d. -f1 /proc/uptime) - since))
 {aftermath(n) if attempt.in_unit else ""}
+[ $rc != 137 ] || [ ! -s "$J/{n}.status" ] || rc=$(cat "$J/{n}.status")
 status $rc
 sync "$J/{n}.out" "$J/{n}.err"
 end $rc
@@ -178,8 +179,8 @@ flock -w {STOP} 8 && ! over && [ -e "$J/{n}.started" ] || exit 0
 begin
 rc=
 {aftermath(n)}
-[ -n "$rc" ] || ! grep -q '^{MARK}rolled-back: ' "$J/{n}.err" || rc={Rc.ROLLED_BACK.value}
 [ -n "$rc" ] || [ ! -s "$J/{n}.status" ] || rc=$(cat "$J/{n}.status")
+[ -n "$rc" ] || ! grep -q '^{MARK}rolled-back: ' "$J/{n}.err" || rc={Rc.ROLLED_BACK.value}
 [ -n "$rc" ] || exit 0
 status "$rc"
 end "$rc"
@@ -246,7 +247,7 @@ def settle(record: StepRecord, done: Completed, limit: float, laid: float | None
         # The status is that of the limit then; what it did about it, it said.
         put_back = f"{MARK}rolled-back: ".encode() in done.err
         record.result = "rolled back" if put_back else "failed"
-        record.reason = f"it was ended after its limit of {limit:g} s{f': {said}' if put_back else ''}"
+        record.reason = f"it was ended after its limit of {limit:g} s{f': {said}' if said else ''}"
     elif done.rc == Rc.REPEATED:
         record.result, record.reason = "unknown", "it was begun before and is not repeated"
     elif done.rc == Rc.VANISHED:

@@ -140,7 +140,7 @@ keep && keep_phase ending || exit 1
 phase=ending
 quit || exit 1
 phase=over
-keep_phase over
+(keep_phase over) || : # then it is seen on the port whether the former one was told to end
 freed || exit 1
 free_pid_file || exit 1
 next || exit 1

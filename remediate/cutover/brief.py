@@ -41,41 +41,48 @@ START = (
     + r"""
 : "${CV_STATE:=}" "${CV_PHASE:=}" "${CV_AFTER:=}"
 left= # what a person types when what was started by hand has ended, and the unit does not serve in its place
-phase=before why= timer=unknown
-enter() { # PHASE: how far it has come, and the timer's state, for whoever comes after us if we are killed
+phase=before why= well= timer=unknown was=0
+enter() { # PHASE: how far it has come, the timer's state and the unit's process, for whoever comes after one that is killed
   phase=$1
-  [ -z "$CV_PHASE" ] || { echo "$phase $timer" >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE"; }
+  [ -z "$CV_PHASE" ] || { echo "$phase $timer $was" >"$CV_PHASE.new" && mv -T "$CV_PHASE.new" "$CV_PHASE"; }
 }
 tell() { [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 fail() { why=$1; exit 1; }
+ended() { for u in $OLDS; do ! has_ended "$u" || return 0; done; return 1; } # one of them
+serving() { for u in $OLDS; do listener_pids "$PUBLIC" | grep -x "$(main_of "$u")"; done; }
+# What puts right at the end does so also where no line can be written of it any more (disk full), or a job is queued.
 finish() { # what served has ended: the unit is started in its place, unless this was done
-  serves_at "$PUBLIC" && return
-  case "$phase:$(state "$NEW")" in
-    over:active) within 20 serves_at "$PUBLIC" || (unit restart "$NEW") ;;
-    started:active) ;;
-    *) (unit start "$NEW") ;;
+  ! serves_at "$PUBLIC" || return 0
+  s=$(serving)
+  if [ -n "$s" ]; then why="$why; process $s serves on, beside which $NEW cannot start"; left=; return; fi
+  case "$(state "$NEW"):$(prop "$NEW" MainPID)" in
+    "active:$was") within 20 serves_at "$PUBLIC" || systemctl --user restart "$NEW" ;;
+    active:*) ;; # it boots, or may be mended where it runs
+    *) systemctl --user start "$NEW" ;;
   esac
 }
 last() { # also of one that is stopped, or was killed, in the middle
   trap '' TERM INT HUP; trap - EXIT
-  case "$phase" in over|started) [ -z "$left" ] || finish ;; esac
-  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
+  # It may end between the signal that it has written down and gave, and writing that down.
+  [ "$phase" != ending ] || [ -s "$CV_STEP/ended" ] || ! within "$STOP_TIMEOUT" ended || phase=over
+  if [ "$phase" = over ] && [ -z "$well" ]; then
+    why=${why:-a part of it could not be done} left=$(printf '%s' "$(start_again)" | tr '\n' ' ')
+    finish
+  fi
+  [ "$timer" != active ] || systemctl --user start "$LOGROTATE_TIMER" ||
+    why="${why:+$why; }$LOGROTATE_TIMER could not be started"
   [ -z "$CV_PHASE" ] || true >"$CV_PHASE"
   [ -n "$why" ] || return 0
   cv_end failed "$why${left:+; mend that, and $NEW serves; or let serve again what did, and type on $(uname -n): $left}" 70
 }
 trap last EXIT
 trap 'trap "" TERM INT HUP; why="it was stopped by a signal"; exit 1' TERM INT HUP
-ended() { for u in $OLDS; do ! has_ended "$u" || return 0; done; return 1; } # one of them
 if [ -n "$CV_AFTER" ]; then
   trap '' TERM INT HUP
-  read -r phase timer <"$CV_PHASE"
-  # One that was killed before it gave the signal that it had written down has left them alone.
-  [ "$phase" != ending ] || { within "$STOP_TIMEOUT" ended && phase=over; }
-  case "$phase" in over|started) left=$(start_again) ;; esac
+  read -r phase timer was <"$CV_PHASE"
   fail "it was killed"
 fi
-timer=$(state "$LOGROTATE_TIMER") app=$(state "$NEW")
+timer=$(state "$LOGROTATE_TIMER") app=$(state "$NEW") was=$(prop "$NEW" MainPID)
 note
 unkept="what is to be put back could not be kept in $CV_PHASE"
 if [ -n "${OLDS:-}" ]; then
@@ -92,7 +99,6 @@ unit reset-failed "$NEW"
 for u in ${OLDS:-}; do
   [ "$phase" = over ] || enter ending || { phase=quiet; fail "$unkept"; }
   quit_old "$u" || exit 1
-  left=$(start_again)
   enter over || fail "$unkept"
   leads_to nobody
   within "$STOP_TIMEOUT" has_ended "$u" || fail "$u was told to end $STOP_TIMEOUT s ago, and has not"
@@ -100,16 +106,15 @@ done
 if [ "$app" != active ]; then
   within 70 pid_is_free || fail "$PID_FILE names a server that still runs: process $(pid_in "$PID_FILE")"
   [ ! -e "$PID_FILE" ] || aside "$PID_FILE" || exit 1
-  [ "$phase" != over ] || enter started || fail "$unkept"
   unit start "$NEW" || fail "$NEW could not be started"
 elif ! within 20 serves_at "$PUBLIC"; then
-  [ "$phase" != over ] || enter started || fail "$unkept"
   unit restart "$NEW" || fail "$NEW could not be restarted"
 fi
 comes_up "$PUBLIC" 90 || fail "$(silent "$PUBLIC")"
 note
 first=$(prop "$NEW" MainPID); sleep 2
 serves_at "$PUBLIC" && [ "$(prop "$NEW" MainPID)" = "$first" ] || fail "$NEW answered, and was gone 2 s later"
+well=y
 echo "$NEW serves: process $first"
 """
 )

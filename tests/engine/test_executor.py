@@ -65,7 +65,7 @@ def test_step_is_written_down_before_and_after(world: World, executor: Executor)
     assert (record.result, record.rc, record.reason) == ("done", 0, "")
     kinds = [json.loads(text)["kind"] for text in (state(world) / "journal.jsonl").read_text().splitlines()]
     assert kinds == ["intent", "result"]
-    kept = {"sh", "undo.sh", "out", "err", "rc", "started", "state"}
+    kept = {"sh", "undo.sh", "out", "err", "rc", "started", "state", "status"}
     assert {p.name for p in state(world).iterdir()} >= {f"1.{ending}" for ending in kept}
     mirror = [json.loads(text) for text in (world.top / "mirror").read_text().splitlines()]
     assert [(m["kind"], m["n"]) for m in mirror] == [("intent", 1), ("result", 1)]

@@ -27,7 +27,7 @@ from remediate import sockets as mend_sockets
 from remediate import units as mend_units
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.shell import by_hand
-from tests.remediate.cutover_site import NEW, Site
+from tests.remediate.cutover_site import NEW, UNDER_LOCK, Site
 from tests.remediate.test_cutover_killed import asked
 from tests.remediate.test_services import INV, MASTERS, OURS, SOCKETS, steps
 from tests.targets import ask, inventory
@@ -203,6 +203,30 @@ def test_one_that_is_stopped_or_killed_between_lets_the_unit_start_all_the_same(
 
 
 @needs_tools
+def test_one_that_is_stopped_before_it_wrote_down_that_it_gave_the_signal_starts_the_unit(make: Make) -> None:
+    site = make("rename")
+    text = site.program("start").replace("  enter over ||", "  sh -c 'kill -s TERM $PPID'\n  enter over ||")
+    assert "$PPID" in text
+    (site.top / "1.sh").write_text(text)
+    site.go(UNDER_LOCK)
+    assert site.end() == 70, site.log()
+    assert "it was stopped by a signal; mend that" in site.err()
+    site.until(lambda: site.ask() == "new")
+
+
+@needs_tools
+def test_where_the_unit_cannot_be_started_after_what_served_has_ended_it_is_said_what_to_type(make: Make) -> None:
+    site = make("rename")
+    text = site.program("start").replace('  unit start "$NEW" ||', '  cv_moved "a job is queued" ||')
+    assert "a job is queued" in text
+    (site.top / "1.sh").write_text(text)
+    site.go(UNDER_LOCK)
+    assert site.end() == 70, "it is not refused, as what served has ended"
+    assert site.err().count("type on ") == 1
+    site.until(lambda: site.ask() == "new")
+
+
+@needs_tools
 def test_a_unit_that_is_active_and_does_not_serve_is_restarted_for_one_that_was_killed(make: Make) -> None:
     site = make("rename")
     site.env["BOOT"] = "4"
@@ -213,7 +237,7 @@ def test_a_unit_that_is_active_and_does_not_serve_is_restarted_for_one_that_was_
     (site.top / "1.sh").write_text(text)
     site.hand.kill()
     site.hand.wait()
-    (site.top / "run/hkn-migration-R1-1.phase").write_text("over active\n")
+    (site.top / "run/hkn-migration-R1-1.phase").write_text(f"over active {first}\n")
     assert site.after() == 70, site.log()
     assert site.main(NEW) not in {0, first}
     site.until(lambda: site.ask() == "new")
@@ -224,7 +248,7 @@ def test_one_that_was_killed_before_it_told_what_serves_to_end_leaves_that_alone
     site = make("rename")
     text = re.sub(r"STOP_TIMEOUT=\d+", "STOP_TIMEOUT=1", site.program("start"))
     (site.top / "1.sh").write_text(text)
-    (site.top / "run/hkn-migration-R1-1.phase").write_text("ending active\n")
+    (site.top / "run/hkn-migration-R1-1.phase").write_text("ending active 0\n")
     assert site.after() == 70, site.log()
     assert (site.ask(), site.lives, site.main(NEW)) == ("old", True, 0)
     assert "it was killed\n" in site.err()
