@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from converge import notices
 from converge.by_hand import by_hand, hand_script, is_a_persons, lay_script
@@ -15,7 +14,7 @@ from converge.compile import Fence, compile_step, compile_undo, render
 from converge.detached import Confirmation, RolledBack, outcome_script
 from converge.errors import ConnectionLost, ConvergeError, UsageError
 from converge.journal import Journal, JournalError, line
-from converge.launch import CONTROL, GRACE, Attempt, is_unheard, launch_script, settle
+from converge.launch import CONTROL, GRACE, Attempt, facts_of, is_unheard, launch_script, settle
 from converge.lock import Lock, mine_script
 from converge.record import StepRecord
 from converge.shell import Rc
@@ -321,7 +320,6 @@ class Executor:
             done = done if later.out == b"never\n" else replace(later, seconds=done.seconds + later.seconds)
         return done
 
-
     def _outcome(self, link: Link, attempt: Attempt, limit: float) -> Completed:
         try:
             return link.exec(outcome_script(self.journal.run, attempt.n, limit), limit=limit)
@@ -334,26 +332,6 @@ class Executor:
 def _nature(step: Step) -> tuple[bool, bool]:
     """Whether the site rests on a step, and whether it need not be taken back."""
     return step.carries_the_site, isinstance(step.undo, Needless)
-
-
-def facts_of(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
-    """What the journal says of a step before it is begun, or of one that is laid ready for a person."""
-    return {
-        "n": attempt.n,
-        "step": record.id,
-        "host": attempt.host,
-        "remedy": record.remedy,
-        "statements": record.statements,
-        "sentence": record.sentence,
-        "undo": record.undo,
-        "undoable": attempt.undo is not None,
-        "needless": attempt.needless,
-        "carries": attempt.carries,
-        "limit": attempt.limit,
-        "confirm": attempt.confirm,
-        "puts_back": attempt.puts_back,
-        "interrupts": record.interrupts,
-    }
 
 
 def _renewed(record: StepRecord, fresh: StepRecord) -> StepRecord:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from converge.by_hand import hand_line, in_words, login, place, refusal
-from converge.executor import Executor, facts_of
+from converge.executor import Executor
 from converge.journal import folder
-from converge.launch import Attempt
+from converge.launch import Attempt, facts_of
 from converge.record import StepRecord
 from converge.steps import Step
 

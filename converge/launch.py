@@ -9,6 +9,7 @@ import re
 import shlex
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from converge import notices
 from converge.detached import STARTED_AT, STOP, aftermath, environment, notebook, noted, unit_script
@@ -61,6 +62,26 @@ class Attempt:
     def is_on_a_host(self) -> bool:
         """Whether others work where it acts."""
         return self.host != CONTROL
+
+
+def facts_of(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
+    """What the journal says of a step before it is begun, or of one that is laid ready for a person."""
+    return {
+        "n": attempt.n,
+        "step": record.id,
+        "host": attempt.host,
+        "remedy": record.remedy,
+        "statements": record.statements,
+        "sentence": record.sentence,
+        "undo": record.undo,
+        "undoable": attempt.undo is not None,
+        "needless": attempt.needless,
+        "carries": attempt.carries,
+        "limit": attempt.limit,
+        "confirm": attempt.confirm,
+        "puts_back": attempt.puts_back,
+        "interrupts": record.interrupts,
+    }
 
 
 def launch_script(run: str, attempt: Attempt, intent: str, *, typed: bool = False) -> str:
