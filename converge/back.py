@@ -67,7 +67,7 @@ def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
     """
     results, undone, purged = story.results(), story.undone(), story.purged()
     if strange := set(by_hand) - {int(intent["n"]) for intent in story.intents()}:
-        raise UsageError(f"run {story.id} has no step {min(strange)}: `python -m converge show {story.id}` lists them")
+        raise UsageError(f"run {story.id} has no step {min(strange)}: `{story.command('show')}` lists them")
     found = []
     for intent in reversed(story.intents()):
         n = int(intent["n"])
@@ -102,12 +102,12 @@ def refuse_damaged(run: str, where: str, story: Story) -> None:
     raise JournalDamaged(
         f"run {run} is not taken back: {whose} on {where} (~/.local/state/{NAME}/runs/{story.id}/journal.jsonl) is damaged: "
         f"{story.damage}. What serves the site may rest on what is not told there. Nothing was done. Put the lines back "
-        f"from the copy in {copy}, or finish what was begun (pytest verify/ --remediate), or take it back by hand: "
-        'docs/runbook.md, "A damaged journal"'
+        f"from the copy in {copy}, or finish what was begun (`pytest verify/ --remediate`, on the same target), or take it "
+        'back by hand: docs/runbook.md, "A damaged journal"'
     )
 
 
-def leave_the_site(run: str, backs: Iterable[Back], by_hand: Collection[int] = ()) -> None:
+def leave_the_site(story: Story, backs: Iterable[Back], by_hand: Collection[int] = ()) -> None:
     """Refuse to take a run back beneath what serves the site; a person took those steps back that are `by_hand`.
 
     Raises:
@@ -121,8 +121,8 @@ def leave_the_site(run: str, backs: Iterable[Back], by_hand: Collection[int] = (
     words = " ".join(f"--by-hand {n}" for n in sorted({*by_hand, *(back.n for back in rest)}))
     which = " and ".join(f"step {back.n}" for back in rest)
     raise SiteRestsOnIt(
-        f"run {run} is not taken back: what serves the site rests on {steps}. Without the steps around it the site may not "
-        f"start again. Nothing was done. Take {which} back by hand, then say so: python -m converge rollback {run} {words}"
+        f"run {story.id} is not taken back: what serves the site rests on {steps}. Without the steps around it the site "
+        f"may not start again. Nothing was done. Take {which} back by hand, then say so: {story.command('rollback')} {words}"
     )
 
 
@@ -162,24 +162,24 @@ def leave_later_runs(
     if all(back.stays and not _is_rested_on(back) for back in backs):
         return
     handed = any(_is_rested_on(b) for b in [*backs, *(b for b in plan_rollback(story) if b.n in by_hand)])
-    standing = dict[str, list[Back]]()
+    standing = list[tuple[Story, list[Back]]]()
     for later in sorted(known, key=lambda each: each.order, reverse=True):
         if later.order <= story.order or later.plan.get("rollback") or "purge" in later.plan:
             continue
         refuse_damaged(story.id, where, later)
         if found := _standing(links, later, handed=handed):
-            standing[later.id] = found
+            standing.append((later, found))
     if not standing:
         return
     steps = "; of ".join(
-        f"run {run}: " + ", ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence})" for b in found)
-        for run, found in standing.items()
+        f"run {later.id}: " + ", ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence})" for b in found)
+        for later, found in standing
     )
-    first = next(iter(standing))
+    first, _ = standing[0]
     raise LaterRunStands(
         f"run {story.id} is not taken back: it lies beneath what later runs did, and the site may not start again without "
-        f"it. These steps are not taken back: of {steps}. Nothing was done. Take back the newest run first: python -m "
-        f"converge rollback {first}; of a step of it that stays then, say that you took it back: --by-hand N"
+        f"it. These steps are not taken back: of {steps}. Nothing was done. Take back the newest run first: "
+        f"{first.command('rollback')}; of a step of it that stays then, say that you took it back: --by-hand N"
     )
 
 

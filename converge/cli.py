@@ -21,7 +21,7 @@ from converge.back import ways_back
 from converge.ending import ended
 from converge.errors import Declined, Unobservable, UsageError
 from converge.journal import stories
-from converge.lock import holder
+from converge.lock import acting, holder
 from converge.outside import second_logins
 from converge.purge import kept, refuse_soaking
 from converge.purge import lines as purge_lines
@@ -77,6 +77,8 @@ def runs(target: Target = "lab") -> None:
             out.print(f"{link.name}: no run has changed anything yet")
         now = holder(link)
         out.print(f"in progress: {now}" if now else "no run is in progress")
+        if step := acting(link):
+            out.print(f"{link.name}: a step acts: run {step}", markup=False)
 
 
 @app.command()

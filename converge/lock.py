@@ -75,6 +75,13 @@ hinted() {{ # whether a holder on another host touched the hint lately
 }}
 """
 
+_TAKEN = """
+taken() { # FILE: whether somebody holds this lock, without taking it for an instant
+  i=$(stat -c %i "$1" 2>/dev/null) || return 1
+  awk -v i="$i" '$2 == "FLOCK" && $6 ~ (":" i "$") { found = 1 } END { exit !found }' /proc/locks
+}
+"""
+
 _NAMED = f"""
 named() {{ # who has taken the lock just now has yet to write who it is: until then the file names a process that is gone
   n=20
@@ -223,9 +230,8 @@ def holder(link: Link) -> Holder | None:
     Writes nothing; where a hint names another host it renews the time of a file beside it.
     """
     script = f"""{RUNTIME}
-{_HINTED}
-i=$(stat -c %i {LOCK} 2>/dev/null)
-if [ -n "$i" ] && awk -v i="$i" '$2 == "FLOCK" && $6 ~ (":" i "$") {{ found = 1 }} END {{ exit !found }}' /proc/locks; then
+{_HINTED}{_TAKEN}
+if taken {LOCK}; then
   echo held; cat {LOCK}.info 2>/dev/null
 elif hinted; then
   echo held; cat {HINT}
@@ -234,3 +240,9 @@ fi
     done = link.exec(script, limit=15)
     word, _, rest = done.out.decode(errors="replace").partition("\n")
     return parse_holder(rest) if word == "held" else None
+
+
+def acting(link: Link) -> str:
+    """The step that acts on a host now, with its run, though that may be gone; empty for none. Writes nothing."""
+    script = f"{RUNTIME}\n{_TAKEN}\nif taken {ACT_LOCK}; then cat {ACT_LOCK}.info 2>/dev/null || echo unknown; fi\n"
+    return link.exec(script, limit=15).out.decode(errors="replace").strip()

@@ -59,7 +59,7 @@ def leave_what_stands(
     known = [each for each in stories(app) if not is_apart(each, inv)]
     # Before a person is sent to take a step back by hand, which would be done beneath the later run.
     leave_later_runs(links, app.name, known, story, backs, by_hand)
-    leave_the_site(story.id, backs, by_hand)
+    leave_the_site(story, backs, by_hand)
 
 
 def roll_back(
@@ -196,7 +196,7 @@ def _each(
                 continue
             demanded = DEMANDED.get(record.result, Exit.FAILS)
             if record.result != "refused" or back.carries:
-                return [*troubles, (demanded, _stopped(back, record.reason, backs))], records
+                return [*troubles, (demanded, _stopped(back, record.reason, backs, executor.inv.name))], records
             troubles.append((demanded, f"step {back.n} stays: {record.reason}"))
     if stop.is_set():
         troubles.append((Exit.INTERRUPTED, "it was interrupted in its last step, which was finished"))
@@ -217,7 +217,7 @@ def _take(executor: Executor, run: str, back: Back, say: Callable[[str], None]) 
     return record
 
 
-def _stopped(at: Back, why: str, backs: Sequence[Back]) -> str:
+def _stopped(at: Back, why: str, backs: Sequence[Back], target: str) -> str:
     """Why nothing more is taken back than what came after the step `at`."""
     text = f"stopped at step {at.n}: {why}"
     if not at.carries:
@@ -227,7 +227,7 @@ def _stopped(at: Back, why: str, backs: Sequence[Back]) -> str:
     if later:
         text += (
             f". What came after it was taken back (step {', '.join(later)}), and the site wants it: "
-            "`pytest verify/ --remediate` does it again"
+            f"`pytest verify/ --target {target} --remediate` does it again"
         )
     return text
 

@@ -65,11 +65,11 @@ def test_a_run_is_not_taken_back_beneath_a_later_cutover(
 ) -> None:
     two_runs(stage)
     with pytest.raises(
-        LaterRunStands, match=r"of run R2: step 1 \(B/serve at new: let it serve\). .*rollback R2; of a step"
+        LaterRunStands, match=r"of run R2: step 1 \(B/serve at new: let it serve\). .*rollback R2 --target demo; of a step"
     ):
         back(stage, mine="R3")
     assert commanded(stage, monkeypatch) == Exit.USAGE
-    assert "Take back the newest run first: python -m converge rollback R2" in capsys.readouterr().err
+    assert "Take back the newest run first: python -m converge rollback R2 --target demo; of" in capsys.readouterr().err
     assert unit_file(stage) == "ConditionHost=new"
     assert [story.id for story in stories(stage.link)] == ["R1", "R2"]
 
@@ -113,7 +113,7 @@ def runs_by_clocks_apart(stage: Stage) -> None:
 def test_a_later_run_is_the_one_that_began_later_whatever_the_laptops_clocks_said(stage: Stage) -> None:
     runs_by_clocks_apart(stage)
     assert [(story.id, story.seq) for story in stories(stage.link)] == [("R8", 1), ("R3", 2)]
-    with pytest.raises(LaterRunStands, match=r"run R8 is not taken back: .* rollback R3; of a step"):
+    with pytest.raises(LaterRunStands, match=r"run R8 is not taken back: .* rollback R3 --target demo; of a step"):
         back(stage, run="R8", mine="R2")
     assert unit_file(stage) == "ConditionHost=new"
     assert back(stage, run="R3", mine="R2") is Exit.HOLDS

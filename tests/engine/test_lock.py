@@ -13,7 +13,7 @@ import pytest
 
 from converge import lock as locking
 from converge.errors import ConnectionLost, Exit, LockHeld
-from converge.lock import Lock, LockUnavailable, holder, holding_script, mine_script, parse_holder
+from converge.lock import Lock, LockUnavailable, acting, holder, holding_script, mine_script, parse_holder
 from converge.shell import Rc
 from hosts.schema import Inventory
 from tests.engine.world import World, build
@@ -57,6 +57,7 @@ def test_holder_gives_way_to_others(world: World) -> None:
 def test_looking_at_the_lock_writes_nothing(world: World) -> None:
     before = list((world.top / "run").iterdir())
     assert holder(world.link) is None
+    assert acting(world.link) == ""
     assert list((world.top / "run").iterdir()) == before
 
 
@@ -106,13 +107,15 @@ def test_step_that_outlives_its_run_keeps_the_next_one_out(world: World) -> None
     process = subprocess.Popen(["flock", str(act), "sleep", "60"])
     try:
         assert _soon(act.exists)
-        time.sleep(0.1)
+        assert _soon(lambda: acting(world.link) == "R1, step 3: deploy")
+        assert holder(world.link) is None, "its run is gone"
         with pytest.raises(LockHeld, match="run R1, step 3: deploy"):
             Lock(world.link).acquire("bob", "R2")
     finally:
         subprocess.run(["pkill", "-P", str(process.pid)], check=False)
         process.kill()
         process.wait()
+    assert acting(world.link) == "", "what the last one wrote is no sign of one that acts"
 
 
 def test_no_runtime_directory_is_one_clear_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
