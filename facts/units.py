@@ -65,6 +65,11 @@ class UnitState:
         return self.active in {"active", "activating", "reloading", "deactivating"}
 
     @property
+    def starts_again(self) -> bool:
+        """Whether the manager keeps it running: it is active, or will be again; not one that is about to end."""
+        return self.runs and self.active != "deactivating"
+
+    @property
     def exists(self) -> bool:
         """Whether the manager finds a unit file of this name."""
         return self.load != "not-found"

@@ -18,6 +18,7 @@ from facts.units import GATE, GATE_SHUT, masters, our_units
 from hosts.schema import Inventory
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is
 from remediate.solr import moves, search_gap
+from remediate.units import stop_idle
 
 BY_HAND = "deploy"
 """Name of the script in the run's folder that a person runs instead of the tool."""
@@ -71,6 +72,7 @@ def deploy(ctx: RemedyContext) -> Iterator[Step]:
     serving = _serves(ctx)
     if not serving and not any(unit.runs for unit in ctx.read(our_units).legacy):
         yield _gate(inv, "DEP-1/gate")
+    yield from stop_idle(ctx, "DEP-1")
     folder = f"{ctx.workdir}/deploy-{seen.head[:12]}"
     here = head_is(inv, seen.head)
     was = ctx.read(stage).release

@@ -6,12 +6,34 @@ import shlex
 from collections.abc import Iterator
 
 from converge.edits import as_read
-from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Unit, Write
+from converge.steps import (
+    Act,
+    Aside,
+    ByHand,
+    Condition,
+    Needless,
+    NothingToDo,
+    RemedyContext,
+    Run,
+    Signal,
+    Step,
+    Unit,
+    Write,
+)
 from facts import repo, units
 from facts.processes import Process
 from facts.unit_files import UnitFile, UnitsDir, unit_files
-from facts.units import GRACEFUL, SIGQUIT
-from remediate.cutover import NOT_AGAIN, handover_step, is_still, same_main, serving_strays, strays
+from facts.units import GRACEFUL, SIGQUIT, OurUnits
+from remediate.cutover import (
+    NOT_AGAIN,
+    handover_step,
+    idle_legacy,
+    is_still,
+    same_main,
+    serving_strays,
+    still_serves,
+    strays,
+)
 
 
 def reload_steps(ctx: RemedyContext, id: str) -> Iterator[Step]:
@@ -101,9 +123,30 @@ def same_link(path: str, target: str) -> Condition:
 
 
 def cutover(ctx: RemedyContext) -> Iterator[Step]:
-    """Let the app's unit serve: hand over from a legacy unit, or start it, or restart it from the current release."""
+    """Let the app's unit serve, and alone: hand over from what serves, start it, restart it, or stop what runs beside it."""
     yield from end_idle(ctx, "UNIT-5")
+    if idle_legacy(ctx):
+        yield from stop_idle(ctx, "UNIT-5")
+        return
     yield handover_step(ctx, "UNIT-5/cutover")
+
+
+def stop_idle(ctx: RemedyContext, id: str) -> Iterator[Step]:
+    """Stop the legacy units that run beside the app's and serve nobody: when that restarts they would take the site over."""
+    ours = ctx.read(units.our_units)
+    for unit in idle_legacy(ctx):
+        yield Step(
+            id=f"{id}/stop-{unit.name}",
+            host=ours.host,
+            sentence=f"stop {unit.name}, which runs beside {ours.app.name}, serves nobody, and would take the site over as "
+            "soon as that restarts",
+            acts=_graceful_stop(ctx, ours, unit.name),
+            # Not its main process: one that the manager starts again and again has another one by now.
+            when=(same_main(ours.app), still_serves(ctx)),
+            undo=Needless("it served nobody, and beside the unit that serves it could only take the site over"),
+            limit=120.0,
+            may="restart",
+        )
 
 
 def end_idle(ctx: RemedyContext, id: str) -> Iterator[Step]:
@@ -146,12 +189,11 @@ def _stop_legacy(ctx: RemedyContext, host: str) -> Iterator[Step]:
     ours = ctx.read(units.our_units, host)
     for unit in ours.legacy:
         if unit.runs:
-            graceful = ours.drop_in(unit.name, GRACEFUL)
             yield Step(
                 id=f"UNIT-4/stop-{unit.name}-{host}",
                 host=host,
                 sentence=f"stop {unit.name}, letting requests finish",
-                acts=(Write(graceful, _graceful(ctx, unit.name)), Unit("daemon-reload"), Unit("stop", unit.name)),
+                acts=_graceful_stop(ctx, ours, unit.name),
                 when=(same_main(unit),),
                 limit=120.0,
                 may="restart",
@@ -173,10 +215,11 @@ def _stop_legacy(ctx: RemedyContext, host: str) -> Iterator[Step]:
         raise ByHand(f"{'; '.join(managed)}: its manager may start it again, so stop and disable that unit yourself")
 
 
-def _graceful(ctx: RemedyContext, unit: str) -> str:
-    """A drop-in that lets requests finish, and leaves the shared PID file alone."""
+def _graceful_stop(ctx: RemedyContext, ours: OurUnits, unit: str) -> tuple[Act, ...]:
+    """Stop a unit by way of a drop-in that lets requests finish, and leaves the shared PID file alone."""
     lines = ["[Service]", "ExecStop=", "KillSignal=SIGQUIT", "KillMode=mixed"]
-    return "\n".join([*lines, f"TimeoutStopSec={ctx.inv.app.stop_timeout + 8}", f"PIDFile=%t/{unit}.pid", ""])
+    text = "\n".join([*lines, f"TimeoutStopSec={ctx.inv.app.stop_timeout + 8}", f"PIDFile=%t/{unit}.pid", ""])
+    return (Write(ours.drop_in(unit, GRACEFUL), text), Unit("daemon-reload"), Unit("stop", unit))
 
 
 def _files_of(unit: str, folder: UnitsDir) -> list[str]:
@@ -218,17 +261,23 @@ def _forget(ctx: RemedyContext, host: str) -> Step:
 
 
 def disable_extra(ctx: RemedyContext) -> Iterator[Step]:
-    """Take away the links by which other units than the app's would start the application after a reboot."""
+    """Take away the links by which other units than the app's would start the application after a reboot.
+
+    Those of the legacy units go with all else of them (UNIT-4).
+    """
     folder, app, root = ctx.read(unit_files), ctx.inv.app.unit, f"{ctx.inv.stages.root}/"
     extra = [
         file
         for file in folder.files.values()
-        if file.name != app
+        if file.name not in {app, *ctx.inv.app.legacy_units}
         and any(command.lstrip("-@+!:").startswith(root) for command in file.values("ExecStart"))
         and folder.wants(file.name)
     ]
     if not extra:
-        raise NothingToDo(f"the only enabled unit is {app}; on which host it starts is its ConditionHost= (UNIT-1)")
+        raise NothingToDo(
+            f"beside {app} and the legacy units no unit is enabled: those go with UNIT-4, and on which host {app} starts is "
+            "its ConditionHost= (UNIT-1)"
+        )
     for file in extra:
         links = folder.wants(file.name)
         yield Step(

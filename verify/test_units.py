@@ -122,7 +122,7 @@ def _is_gone(unit: UnitState, files: UnitsDir) -> None:
     remedy="units.cutover",
 )
 def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
-    """The app's unit really runs: its own process, from the current release, for a while already."""
+    """The app's unit really runs, and alone: its own process, from the current release, for a while already."""
     app = our_units.app
     where = f"{our_units.host}, {app.name}"
     require(
@@ -150,6 +150,13 @@ def test_app_unit_really_runs(our_units: OurUnits, masters: Masters) -> None:
         main.age >= STABLE,
         expected=f"a main process that stays for {STABLE:g} s",
         seen=f"one of {main.age:g} s, after {app.restarts} restarts by the manager: it dies again and again",
+        where=where,
+    )
+    beside = [f"{unit.name} is {unit.active} ({unit.sub})" for unit in our_units.legacy if unit.starts_again]
+    require(
+        not beside,
+        expected="no legacy unit beside it, which would take the socket as soon as it restarts",
+        seen=", ".join(beside),
         where=where,
     )
 

@@ -43,6 +43,14 @@ def _legacy_unit_serves(lab: Lab) -> None:
     site.wait(lab.app, solr=True)
 
 
+def _legacy_unit_beside(lab: Lab) -> None:
+    units.put(lab, {MIGRATE_UNIT: units.from_repository(APP_UNIT, lab.app.name)})
+    # As a reboot with both enabled does: each start dies of the socket that is bound, and takes the PID file meanwhile.
+    lab.app.run(f"systemctl --user enable --now {MIGRATE_UNIT}", user=USER)
+    main = f'"$(systemctl --user show {APP_UNIT} -p MainPID | cut -d= -f2-)"'
+    lab.app.wait_until(f'[ "$(cat {PROD}/current/tmp/pids/unicorn.pid 2>/dev/null)" != {main} ]', user=USER)
+
+
 FAULTS: tuple[Fault, ...] = (
     fault(
         "unit-edited",
@@ -75,6 +83,12 @@ FAULTS: tuple[Fault, ...] = (
         "the migrate unit is back, and serves the release instead of hkn-rails.service",
         "DEP-5 UNIT-4 UNIT-5 RUBY-2 SOCK-3 PID-1 LOG-1",
         _legacy_unit_serves,
+    ),
+    fault(
+        "migrate-unit-beside",
+        "the migrate unit is back and enabled, and starts again and again beside hkn-rails.service",
+        "UNIT-4 UNIT-5 UNIT-6 PID-1",
+        _legacy_unit_beside,
     ),
     fault(
         "started-by-hand",

@@ -5,6 +5,7 @@ for the network, and whatever ends such a program early puts back what served be
 """
 
 from remediate.cutover.owners import (
+    idle_legacy,
     is_still,
     leave_strangers,
     same_main,
@@ -12,6 +13,7 @@ from remediate.cutover.owners import (
     same_units,
     serving_strays,
     starts_here,
+    still_serves,
     strays,
 )
 from remediate.cutover.steps import BRIEF_COST, NOT_AGAIN, RESTART_COST, handover_step, restart_step
@@ -21,6 +23,7 @@ __all__ = [
     "NOT_AGAIN",
     "RESTART_COST",
     "handover_step",
+    "idle_legacy",
     "is_still",
     "leave_strangers",
     "restart_step",
@@ -29,5 +32,6 @@ __all__ = [
     "same_units",
     "serving_strays",
     "starts_here",
+    "still_serves",
     "strays",
 ]

@@ -10,6 +10,7 @@ from converge.guards import DEPLOYING
 from converge.steps import ByHand, Condition, RemedyContext
 from facts import sockets, units
 from facts.processes import Process
+from facts.sockets import LISTENER_PIDS
 from facts.unit_files import unit_files
 from facts.units import GATE, UnitState
 
@@ -84,6 +85,30 @@ def serving_strays(ctx: RemedyContext) -> list[Process]:
     paths = (ctx.read(sockets.upstream).chosen, ctx.inv.web.listen)
     holders = {process.pid for path in paths for process in seen.owners(path)}
     return [stray for stray in strays(ctx) if stray.pid in holders]
+
+
+def idle_legacy(ctx: RemedyContext) -> list[UnitState]:
+    """Legacy units that run beside the app's, which serves the site from the current release: they serve nobody.
+
+    After a reboot with both enabled one of them binds the socket, and the manager starts the other again and again.
+    """
+    ours, known = ctx.read(units.our_units), ctx.read(units.masters)
+    beside = [unit for unit in ours.legacy if unit.runs]
+    main = known.of(ours.app)
+    if not beside or main is None or main.unit != ours.app.name or main.cwd != known.current:
+        return []
+    owners = ctx.read(sockets.sockets).owners(ctx.read(sockets.upstream).chosen)
+    serves = main.pid in {process.pid for process in owners}
+    return beside if serves and not {unit.name for unit in beside} & {process.unit for process in owners} else []
+
+
+def still_serves(ctx: RemedyContext) -> Condition:
+    """The main process of the app's unit holds the listener that the web server asks."""
+    app, path = ctx.read(units.our_units).app, ctx.read(sockets.upstream).chosen
+    return Condition(
+        f"process {app.main_pid} of {app.name} listens on {path}",
+        f"{LISTENER_PIDS}\nlistener_pids {shlex.quote(path)} | grep -qx {app.main_pid}",
+    )
 
 
 def leave_strangers(ctx: RemedyContext, path: str) -> None:

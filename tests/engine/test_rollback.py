@@ -143,7 +143,7 @@ def migrated(stage: Stage, **changes: Any) -> None:
 
 def test_nothing_is_taken_back_around_a_step_that_stays_and_that_the_site_rests_on(stage: Stage) -> None:
     migrated(stage)
-    with pytest.raises(SiteRestsOnIt, match=r"rests on step 2 .*which unit served is not known.*rollback R1 --target demo --by-hand 2"):
+    with pytest.raises(SiteRestsOnIt, match=r"step 2 .*unit served is not known.*rollback R1 --target demo --by-hand 2"):
         back(stage)
     assert stage.holds("A")
     assert stage.world.unit("app.service", "enabled") == "enabled"
@@ -204,7 +204,8 @@ def test_what_the_site_rests_on_is_the_last_that_is_tried_if_it_is_refused(stage
     assert end
     assert end["reason"] == (
         "stopped at step 2: somebody else's job is queued; what came before it stays, as what serves the site rests on that."
-        " What came after it was taken back (step 3), and the site wants it: `pytest verify/ --target demo --remediate` does it again"
+        " What came after it was taken back (step 3), and the site wants it:"
+        " `pytest verify/ --target demo --remediate` does it again"
     )
 
 

@@ -102,11 +102,11 @@ LEFT = {"blocked", "not reached"}
 SPARED: Mapping[str, tuple[str, str]] = {
     "SOLR-2/": ("DEP-1/deploy", "it moves Solr to the new release"),
     "SOLR-3/": ("SOLR-1/start", "wait for its core"),
-    "UNIT-4/stop-": ("UNIT-5/cutover", r"\b(end|stop) \S+\.service"),
+    "UNIT-4/stop-": (r"UNIT-5/(cutover|stop-\S+)", r"\b(end|stop) \S+\.service"),
     "REPO-6/change": ("REPO-6/checkout", r"merge \S+ into the clone"),
     "REPO-8/": ("REPO-6/checkout", r"merge \S+ into the clone"),
 }
-"""Planned steps (what their ids begin with) that an earlier one may turn out to have spared, with the words of that step in
+"""Planned steps (what their ids begin with) that an earlier one may turn out to have spared, with its id and its words in
 the same plan which say so: what it does is what they are for. Others are spared only where the plan says so (`follows`).
 """
 
@@ -163,7 +163,10 @@ def _left_out(left: Sequence[Row], rows: Sequence[Row], steps: Sequence[StepReco
 def _is_spared(row: Row, rows: Iterable[Row], steps: Iterable[StepRecord]) -> bool:
     done = {step.id for step in steps if step.result == "done"}
     return any(
-        row["id"].startswith(start) and other["id"] == by and by in done and re.search(words, other["sentence"])
+        row["id"].startswith(start)
+        and other["id"] in done
+        and re.fullmatch(by, other["id"])
+        and re.search(words, other["sentence"])
         for start, (by, words) in SPARED.items()
         for other in rows
     )

@@ -151,7 +151,7 @@ def test_a_legacy_unit_file_that_is_a_link_is_moved_once(tmp_path: Path) -> None
 
 
 def test_a_legacy_unit_that_runs_is_handed_over_and_its_cost_is_said(tmp_path: Path) -> None:
-    ours = replace(OURS, legacy=(LEGACY_RUNS,))
+    ours = replace(OURS, app=replace(OURS.app, active="inactive", main_pid=0), legacy=(LEGACY_RUNS,))
     (step,) = steps(mend_units.cutover, tmp_path, our_units=ours)
     assert LEGACY in step.sentence
     assert step.interrupts == cutover.BRIEF_COST
