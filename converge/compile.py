@@ -111,7 +111,7 @@ def _guarded(number: int, act: Act, fence: Fence) -> str:
 
 def _verdict(what: str) -> str:
     ended = '[ ! -s "$CV_STEP/ended" ] || exit "$(cat "$CV_STEP/ended")"'
-    ended += f'; [ -z "$CV_LATE" ] || {{ cv_say late "its time was over at {what}"; exit {Rc.FAILED.value}; }}'
+    ended += f'; [ -z "$CV_LATE" ] || {{ cv_say late "it was told to end at {what}"; exit {Rc.FAILED.value}; }}'
     failed = f'cv_say failed "{what} ended with status $cv_rc"; exit {Rc.FAILED.value}'
     return f'cv_rc=$?; {ended}; [ "$cv_rc" = 0 ] || {{ {failed}; }}'
 

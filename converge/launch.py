@@ -131,11 +131,15 @@ trap : TERM HUP INT
 {notebook(n)}
 {environment(run, n) if attempt.in_unit else ""}
 {notices.ALOUD if attempt.is_on_a_host else "aloud() { :; }"}
+ended() {{
+  printf '%s\\n' "{MARK}failed: its program was $1 from outside, at what it was about" >>"$J/{n}.err"; rc={Rc.FAILED.value}
+}}
 status() {{ # how its program ended: killed before its limit is not ended at it, and a shell's own status is no answer
   case "$1" in
     124) rc={Rc.TIMED_OUT.value} ;;
     137) [ "${{spent:-0}}" -lt {int(attempt.limit)} ] || {{ rc={Rc.TIMED_OUT.value}; return; }}
-      printf '%s\\n' '{MARK}failed: its program was killed, at what it was about' >>"$J/{n}.err"; rc={Rc.FAILED.value} ;;
+      ended killed ;;
+    143) ended ended ;;
     *) rc=$1
       [ "$rc" -le {Rc.ROLLED_BACK.value} ] || {{
         printf '%s\\n' "{MARK}failed: its program ended with status $rc" >>"$J/{n}.err"; rc={Rc.FAILED.value}
@@ -159,10 +163,17 @@ def _detached(run: str, attempt: Attempt, journalled: bool) -> str:
     title = notices.title(run, n, attempt.who, attempt.label)
     state = notices.state(run, n, attempt.who, attempt.label, puts_back=attempt.in_unit, undoable=attempt.undo is not None)
     # Its status is kept for whoever looks if only those are killed who wait for it.
-    kept = """'trap : TERM HUP INT; /bin/sh "$0"; s=$?; echo $s >"${0%.sh}.status"; exit $s'"""
-    program = f'timeout -k {PUT_BACK:g} {attempt.limit:g} /bin/sh -c {kept} "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err" 8>&-'
+    kept = 'trap : TERM HUP INT; /bin/sh "$0"{closed}; s=$?; echo $s >"${{0%.sh}}.status"; exit $s'
+    watched = 'timeout -k {back:g} {limit:g} /bin/sh -c {kept} "$J/{n}.sh" >"$J/{n}.out" 2>"$J/{n}.err"'
+    facts = {"back": PUT_BACK, "limit": attempt.limit, "n": n}
     if attempt.in_unit:
-        program = f'(flock 9; exec {program}) 9>>"$CV_PHASE.lock"'
+        kept = shlex.quote(kept.format(closed=""))
+        program = f'(flock 9; exec {watched.format(kept=kept, **facts)} 8>&-) 9>>"$CV_PHASE.lock"'
+    else:
+        # Who watches over it has the lock as well, so that it is held as long as one of them lives; not the program, which
+        # may start what stays.
+        kept = shlex.quote(f'{GROUP} >"${{0%.sh}}.group"; {kept.format(closed=" 8>&-")}')
+        program = watched.format(kept=kept, **facts)
     return f"""{_ending(run, attempt, journalled)}
 : >"$J/{n}.out"; : >"$J/{n}.err"
 begin
@@ -177,12 +188,31 @@ since=$(cut -d. -f1 /proc/uptime)
 {program}
 rc=$?
 spent=$(($(cut -d. -f1 /proc/uptime) - since))
-{aftermath(n) if attempt.in_unit else ""}
+{aftermath(n) if attempt.in_unit else _left_alone(n)}
 [ $rc != 137 ] || [ ! -s "$J/{n}.status" ] || rc=$(cat "$J/{n}.status")
 status $rc
 sync "$J/{n}.out" "$J/{n}.err"
 end $rc
 """
+
+
+GROUP = "sed 's/^.*) //' /proc/$$/stat | cut -d' ' -f3"
+"""Shell that prints the process group of the shell in which it stands (proc_pid_stat(5), field 5)."""
+
+
+def _left_alone(n: int) -> str:
+    """Shell that ends a program of which only the watcher was killed: otherwise it would go on beside the next step."""
+    return f"""if [ $rc = 137 ] && [ ! -s "$J/{n}.status" ]; then
+  read -r g <"$J/{n}.group"
+  # A group of its own is `timeout`'s doing (timeout(1)).
+  if [ "${{g:-0}}" -gt 1 ] && [ "$g" != $$ ] && kill -s TERM -- "-$g"; then
+    w={PUT_BACK:g}
+    while kill -s 0 -- "-$g"; do
+      [ $w -gt 0 ] || {{ kill -s KILL -- "-$g"; break; }}
+      w=$((w - 1)); sleep 1
+    done
+  fi 2>/dev/null
+fi"""
 
 
 def _after(run: str, attempt: Attempt, journalled: bool) -> str:

@@ -75,7 +75,7 @@ hinted() {{ # whether a holder on another host touched the hint lately
 }}
 """
 
-_TAKEN = """
+TAKEN = """
 taken() { # FILE: whether somebody holds this lock, without taking it for an instant
   i=$(stat -c %i "$1" 2>/dev/null) || return 1
   awk -v i="$i" '$2 == "FLOCK" && $6 ~ (":" i "$") { found = 1 } END { exit !found }' /proc/locks
@@ -230,7 +230,7 @@ def holder(link: Link) -> Holder | None:
     Writes nothing; where a hint names another host it renews the time of a file beside it.
     """
     script = f"""{RUNTIME}
-{_HINTED}{_TAKEN}
+{_HINTED}{TAKEN}
 if taken {LOCK}; then
   echo held; cat {LOCK}.info 2>/dev/null
 elif hinted; then
@@ -244,5 +244,5 @@ fi
 
 def acting(link: Link) -> str:
     """The step that acts on a host now, with its run, though that may be gone; empty for none. Writes nothing."""
-    script = f"{RUNTIME}\n{_TAKEN}\nif taken {ACT_LOCK}; then cat {ACT_LOCK}.info 2>/dev/null || echo unknown; fi\n"
+    script = f"{RUNTIME}\n{TAKEN}\nif taken {ACT_LOCK}; then cat {ACT_LOCK}.info 2>/dev/null || echo unknown; fi\n"
     return link.exec(script, limit=15).out.decode(errors="replace").strip()

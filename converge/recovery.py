@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from converge.errors import Exit, LockHeld
 from converge.journal import Journal, folder, program_lock, stories
 from converge.launch import GRACE
+from converge.lock import ACT_LOCK, RUNTIME, TAKEN
 from converge.machine import was_here
 from converge.readings.store import CONTROL
 from converge.record import StepRecord
@@ -130,7 +132,7 @@ def fate(links: Mapping[str, Link], story: Story, intent: Mapping[str, Any]) -> 
 def fate_script(run: str, n: int) -> str:
     """Shell that prints what a step's host knows of it: its exit status, or ``never``, ``acting``, ``cut``."""
     return (
-        f"J={folder(run)}\n"
+        f"J={folder(run)}\n{RUNTIME}\n{TAKEN}\n"
         f'if [ -s "$J/{n}.rc" ]; then cat "$J/{n}.rc"; exit 0; fi\n'
         f'[ -e "$J/{n}.started" ] || {{ echo never; exit 0; }}\n'
         f'read -r p s <"$J/{n}.started"\n'
@@ -138,6 +140,9 @@ def fate_script(run: str, n: int) -> str:
         f'if [ -n "$now" ] && [ "$now" = "$s" ]; then echo acting\n'
         # A program may outlive the shell that started it, and puts back then.
         f"elif [ -e {program_lock(run, n)} ] && ! flock -n {program_lock(run, n)} true; then echo acting\n"
+        # Its shell was killed, and who watches over its program goes on, with the lock of what acts on a host.
+        f"elif grep -qF {shlex.quote(f'{run}, step {n}: ')} {ACT_LOCK}.info 2>/dev/null && taken {ACT_LOCK}; then\n"
+        "  echo acting\n"
         "else echo cut; fi\n"
     )
 

@@ -292,7 +292,7 @@ def test_a_program_that_is_killed_before_its_limit_is_not_said_to_have_been_ende
         Step("A/1", "new", "write it", (Run(': >"$HOME/site"; sleep 2'),), limit=50.0), "r", ["A"]
     )
     killer.join()
-    assert (record.result, record.reason) == ("failed", "its program was killed, at what it was about")
+    assert (record.result, record.reason) == ("failed", "its program was killed from outside, at what it was about")
 
 
 @pytest.mark.parametrize(("program", "result"), [("sleep 2; echo well", "done"), ("sleep 2; exit 5", "failed")])

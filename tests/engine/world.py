@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converge.compile import Fence, compile_step, compile_undo
+from converge.lock import acting
 from converge.steps import Act, Condition, Step
 from converge.transport import LocalLink
 from hosts.schema import Inventory
@@ -69,12 +71,15 @@ class World:
         return file.read_text().splitlines() if file.exists() else []
 
     def kill_steps(self, kill: bool = True) -> None:
-        """From now on whoever watches over a step's program is killed as it begins, and leaves no result."""
+        """From now on the shell of a step is killed as its program begins, and leaves no result; until nobody kills."""
         fake = self.top / "bin/timeout"
         fake.write_text('#!/bin/sh\n[ "$1$2" != -k180 ] || kill -s KILL $PPID\nexec /usr/bin/timeout "$@"\n')
         fake.chmod(0o755)
         if not kill:
             fake.unlink()
+            end = time.monotonic() + 10
+            while acting(self.link) and time.monotonic() < end:
+                time.sleep(0.05)
 
     def unit(self, name: str, kind: str) -> str:
         file = self.home / "units-state" / f"{name}.{kind}"
