@@ -116,7 +116,7 @@ def test_what_the_runbook_lets_staff_look_at_and_stop_is_what_there_is() -> None
 
 
 def test_the_runbooks_way_to_find_steps_without_an_end_finds_them(tmp_path: Path) -> None:
-    lines = re.findall(r"^grep -L '[^']*' \*/\*\.state \| xargs -r tail -n \+1", text_of("docs/runbook.md"), re.MULTILINE)
+    lines = re.findall(r"^grep -L '[^']*' \*/\*\.state \| xargs -r tail -v -n \+1", text_of("docs/runbook.md"), re.MULTILINE)
     (line,) = lines
     (tmp_path / "R1").mkdir()
     words = state("R1", 1, "ada", "write it", puts_back=False, undoable=True)
