@@ -31,9 +31,12 @@ time; the run is to stop; it was run and did not come to its end."""
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at the hosts shows: the step was begun by the line that was laid ready, or done, or cannot be any more."""
+    """What a look at the hosts shows: the step was begun by the line that was laid ready, or done, or cannot be any more.
 
-    kind: Literal["begun", "done", "moved", "nothing"]
+    ``unread`` shows nothing either: it was not answered.
+    """
+
+    kind: Literal["begun", "done", "moved", "nothing", "unread"]
     text: str = ""
 
 
@@ -97,12 +100,17 @@ class Hands:
 
     def _until(self, step: Step, record: StepRecord, n: int, attempt: Attempt | None) -> Ended:
         began = told = time.monotonic()
-        news, moved, last = NEWS, 0, ""
+        news, moved, last, idle = NEWS, 0, "", record.waited
         while True:
             self.executor.lock.check()
+            looked = time.time()
             seen = self._look(step, n, attempt)
             if seen.kind == "begun" and attempt:
+                record.begun = idle
                 return self._followed(record, attempt)
+            if seen.kind != "unread":
+                # Not when the answer came: it may have been begun while that was on its way.
+                idle = looked
             if seen.kind == "done":
                 return self._found(step, record, n, "done", seen.text)
             changed = bool(last) and seen.text != last
@@ -152,7 +160,9 @@ class Hands:
         said = answer.out.decode(errors="replace").strip()
         if begun and said == "begun":
             return Look("begun")
-        if not said or answer.rc != 0:
+        if answer.rc != 0:
+            return Look("unread", text)
+        if not said:
             return Look("nothing", text)
         # It may have been done between the two questions: that is no move.
         is_done, text = self._sign(step)

@@ -2,9 +2,11 @@
 
 A page is no loss of the run's if it was lost before the first good answer (the site was down before) or before the run's
 first step; nor while a step acts that says it interrupts the site; nor while a step starts what nobody served when it began;
-nor if no answer came at all while no step of ours acted: that is the network's. All others are. That a step took longer than
-it had announced is told and fails nothing: how long an application boots is known no better. What was not asked for (no way
-to the web server) is not known, and no loss.
+nor if no answer came at all while no step of ours acted: that is the network's. All others are. A step that was laid ready
+for a person acts from when it was begun; of what a person did in a way of their own that is not known, so that it may have
+acted since it was waited for, and what had no answer is the network's. That a step took longer than it had announced is told
+and fails nothing: how long an application boots is known no better. What was not asked for (no way to the web server) is not
+known, and no loss.
 """
 
 from __future__ import annotations
@@ -47,7 +49,10 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """When a step acted, or a person was waited for who did it."""
+    """When a step acted, in seconds since the epoch; what a person did in a way of their own, since they were waited for.
+
+    What was laid ready and typed begins some seconds early (``StepRecord.begun``), never late.
+    """
 
     step: StepRecord
     begin: float
@@ -63,9 +68,15 @@ class _Span:
         """Whether the site is to be served by what it starts."""
         return self.step.serves or self.cost > 0
 
+    @property
+    def asked(self) -> float:
+        """Since when it might begin: earlier than it did, if a person was waited for to type it."""
+        return self.step.waited or self.begin
+
     def acts_during(self, outage: Outage) -> bool:
-        """Whether it acted meanwhile, and by itself: for a person hours may be waited."""
-        return not self.step.waited and self.begin <= outage.end and outage.start <= self.end
+        """Whether it is known to have acted meanwhile: for a person in a way of their own hours may be waited."""
+        is_known = self.step.begun > 0 or not self.step.waited
+        return is_known and self.begin <= outage.end and outage.start <= self.end
 
     def touches(self, outage: Outage) -> bool:
         """Whether the first page may have been lost by it; what was told to end may take as long to as it announced."""
@@ -143,7 +154,7 @@ def _spans(steps: Iterable[StepRecord]) -> list[_Span]:
         if step.started and step.result in ACTED:
             # Of a step without an end nobody knows when it had one.
             end = math.inf if step.result == "unknown" else step.started + step.seconds
-            found.append(_Span(step, step.waited or step.started, end))
+            found.append(_Span(step, step.begun or step.waited or step.started, end))
     return sorted(found, key=lambda span: span.begin)
 
 
@@ -162,12 +173,15 @@ def _beyond(spans: Sequence[_Span], n: int, outages: Sequence[Outage]) -> list[L
 
 
 def _seconds(outage: Outage, cause: _Span, later: Iterable[_Span]) -> float:
-    """How long the step kept the site from answering, without what later ones took to start what nobody served by then."""
+    """How long the step kept the site from answering, without what later ones took to start what nobody served by then.
+
+    To that belongs the time that a person took to type a start: no step did.
+    """
     begin = max(outage.start, cause.begin)
     seconds = outage.end - begin
     for span in later:
         if span.starts and begin < span.begin < outage.end:
-            seconds -= min(span.end, outage.end) - span.begin
+            seconds -= min(span.end, outage.end) - max(begin, span.asked)
     return max(0.0, seconds)
 
 

@@ -65,6 +65,11 @@ class StepRecord:
     """Whether the site is served by what it starts, if nobody served it before."""
     waited: float = 0.0
     """Since when a person might do it (seconds since the epoch), if one did."""
+    begun: float = 0.0
+    """When it began, at the earliest, if a person typed what was laid ready for it; 0 for any other step: of what a person
+    does in a way of their own only the end is seen. In seconds since the epoch, by this machine's clock: when the last look
+    was sent that did not show it yet. So it is never late, and early by no more than a pause between looks (``hands.LATE``)
+    and what looking took, longer where looks had no answer. `started` is when the answer came that did show it."""
     led: list[tuple[float, str]] = field(default_factory=list)
     """Whom the site led to, and from when (seconds since the epoch, by this machine's clock), as its program noted it."""
 

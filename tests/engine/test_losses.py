@@ -132,6 +132,41 @@ def test_person_may_let_the_site_wait_between_the_end_and_the_start() -> None:
     assert losses(seen((10.5, 60)), [FIRST, end, step("START", 55, 10, serves=True, waited=12.0)]) == []
 
 
+TYPED = step("TYPED", 105, 60, waited=10.0, begun=100.0)
+"""Asked for at 10 s, typed between the looks at 100 and 105 s."""
+
+
+def timed_out(*bad: tuple[float, float]) -> Probe:
+    """Pages of which no answer came at all."""
+    probe = seen(*bad, until=200)
+    probe.outages = [replace(outage, first_error="TimeoutError: timed out") for outage in probe.outages]
+    return probe
+
+
+def test_pages_without_an_answer_are_lost_by_a_step_that_was_typed_once_it_had_begun() -> None:
+    (found,) = losses(timed_out((120, 130)), [FIRST, TYPED])
+    assert (found.step, found.during, found.start, found.seconds) == ("TYPED", True, 120.0, 10.0)
+    assert losses(timed_out((101, 102)), [FIRST, TYPED]), "it may have begun as soon as it was looked for in vain"
+    assert losses(timed_out((90, 110)), [FIRST, TYPED]), "as of any other step"
+    assert losses(timed_out((50, 60), (170, 180)), [FIRST, TYPED]) == [], "the network's, before and after"
+
+
+def test_step_that_was_typed_announces_nothing_of_what_was_lost_before_it_began() -> None:
+    brief = replace(TYPED, interrupts=5.0)
+    assert losses(seen((110, 115), until=200), [FIRST, brief]) == []
+    (found,) = losses(seen((50, 60), until=200), [FIRST, brief])
+    assert (found.step, found.during, found.announced) == ("FIRST", False, None)
+    assert losses(timed_out((50, 60)), [FIRST, brief]) == []
+    assert losses(seen((50, 60), until=200), [brief]) == [], "it is the run's first step"
+
+
+def test_time_that_a_person_takes_to_type_a_start_is_no_overrun_of_what_ended_the_site() -> None:
+    end = step("END", 10, 1, interrupts=2.0, waited=5.0, begun=9.0)
+    start = step("START", 55, 10, serves=True, waited=12.0, begun=50.0)
+    assert losses(seen((10.5, 60)), [FIRST, end, start]) == []
+    assert losses(seen((12.5, 60)), [FIRST, end, start]) == [], "it was told to end, and served until the next was asked for"
+
+
 def test_slow_page_that_was_asked_for_before_a_step_is_lost_by_it() -> None:
     pages = [page(n / 2) for n in range(100)] + [page(9.6, good=False, took=1.0, kind="slow")]
     probe = summary("u", 0, 50, pages)
