@@ -5,7 +5,7 @@ from __future__ import annotations
 from remediate.cutover.guarded import GUARDED, REST
 from remediate.cutover.shell import COMMON
 
-_BRIEF = r"""
+BODY = r"""
 alone() { return 1; }
 put_back() { [ "$phase" != over ] || { end_new && revive; }; }
 aftermath
@@ -34,7 +34,7 @@ confirmed
 trap '' TERM INT HUP
 """
 
-BRIEF = COMMON + GUARDED + _BRIEF + REST
+BRIEF = COMMON + GUARDED + BODY + REST
 
 START = (
     COMMON

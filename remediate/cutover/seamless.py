@@ -18,6 +18,7 @@ configuration gone, and leaves everything as it is.
 
 from __future__ import annotations
 
+from remediate.cutover import brief
 from remediate.cutover.guarded import GUARDED, REST
 from remediate.cutover.shell import COMMON
 
@@ -134,3 +135,13 @@ gone "$OLD" || fail "$OLD could not be moved aside"
 
 SEAMLESS = COMMON + GUARDED + _NAMES + _BESIDE + _RUN + REST
 """The whole program."""
+
+_HEARD = r"""
+heard() { # what serves before still listens; if killed, as it was then: in the phase file it has a name
+  if [ -z "$CV_AFTER" ]; then [ -n "$(holder_of "$PUBLIC")$(holder_of "$OLD")" ]; return; fi
+  read -r _ _ _ _ listened <"$CV_PHASE" && [ -n "$listened" ]
+}
+"""
+
+BACK = f"{COMMON}{GUARDED}{_HEARD}if heard; then\n{_NAMES}{_BESIDE}{_RUN}else\n{brief.BODY}fi\n{REST}"
+"""The same as a way back: from an application that does not even listen any more nothing can be handed over, so briefly."""

@@ -127,7 +127,7 @@ def _cutover(ctx: RemedyContext, id: str, old: Former) -> Step:
         sentence=f"{sentence}; the host takes it back by itself unless it is confirmed within {CONFIRM:g} s",
         acts=(Run(_variables(ctx, old) + PROGRAMS[chosen.strategy]),),
         when=(*_conditions(ctx), *map(is_still, old.strays)),
-        undo=_way_back(ctx, old, PROGRAMS[chosen.strategy]),
+        undo=_way_back(ctx, old, seamless.BACK if chosen.is_seamless else brief.BRIEF),
         limit=600.0,
         interrupts=None if chosen.is_seamless else BRIEF_COST,
         may="restart",

@@ -22,7 +22,7 @@ from converge.detached import aftermath, environment, notebook
 from converge.steps import Run, Step
 from facts.prelude import prelude
 from facts.units import GATE, GATE_SHUT
-from remediate.cutover import brief
+from remediate.cutover import brief, seamless
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import beside
 from remediate.cutover.guarded import HOLD
@@ -176,6 +176,7 @@ exit $?
 OLD, NEW = "old.service", "new.service"
 
 PROGRAMS = {**cutover_steps.PROGRAMS, "start": brief.START}
+WAYS_BACK = {"switch": seamless.BACK, "rename": seamless.BACK}
 
 
 @dataclass
@@ -316,7 +317,7 @@ class Site:
         text += CGROUP_OF
         unit = OLD if back else NEW
         variables = settings(inv, unit, str(self.top / unit.removesuffix(".service")), **places)
-        text_of = PROGRAMS[strategy].replace("within 15 finds", "within 2 finds")
+        text_of = (PROGRAMS | (WAYS_BACK if back else {}))[strategy].replace("within 15 finds", "within 2 finds")
         step = Step("S/1", "new", "hand over", (Run(self.words + variables + text_of),), confirm=5.0)
         fence = Fence(
             roots=(str(self.sockets), str(self.top / "run"), str(self.top / "pids")),
