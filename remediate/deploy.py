@@ -16,6 +16,7 @@ from facts.repo_files import without_comments
 from facts.sockets import LISTENER_PIDS
 from facts.units import GATE, GATE_SHUT, masters, our_units
 from hosts.schema import Inventory
+from remediate.cutover import plain_restart_cost
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is
 from remediate.solr import moves, search_gap
 from remediate.units import stop_idle
@@ -150,7 +151,7 @@ def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: st
         "(`cap deploy:rollback` would go to a release whose Ruby does not run on this host). Database migrations that it "
         "ran are not taken back: the old application goes on with the database as they left it",
         limit=1800.0,
-        interrupts=10.0 if serving else None,
+        interrupts=plain_restart_cost(inv) if serving else None,
         search_gap=search_gap(inv),
         may="deploy",
         person=person,

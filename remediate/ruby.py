@@ -10,7 +10,7 @@ from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, Reme
 from facts.repo import repository
 from facts.ruby import Bundle, bundle, bundle_dirs, bundles_aside, old_bundles, wanted_ruby
 from facts.units import masters, our_units
-from remediate.cutover import same_units, starts_here
+from remediate.cutover import plain_restart_cost, same_units, starts_here
 from remediate.fs import real_folder, unused
 
 INSTALL = r"""
@@ -45,7 +45,7 @@ def restart(ctx: RemedyContext) -> Iterator[Step]:
         ),
         undo=Needless("the former process is gone; the unit runs what the current release asks for"),
         limit=180.0,
-        interrupts=10.0,
+        interrupts=plain_restart_cost(ctx.inv),
         may="restart",
     )
 

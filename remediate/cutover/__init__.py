@@ -16,16 +16,16 @@ from remediate.cutover.owners import (
     still_serves,
     strays,
 )
-from remediate.cutover.steps import BRIEF_COST, NOT_AGAIN, RESTART_COST, handover_step, restart_step
+from remediate.cutover.steps import NOT_AGAIN, brief_cost, handover_step, plain_restart_cost, restart_step
 
 __all__ = [
-    "BRIEF_COST",
     "NOT_AGAIN",
-    "RESTART_COST",
+    "brief_cost",
     "handover_step",
     "idle_legacy",
     "is_still",
     "leave_strangers",
+    "plain_restart_cost",
     "restart_step",
     "same_main",
     "same_release",

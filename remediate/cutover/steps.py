@@ -11,6 +11,7 @@ from facts import sockets, units
 from facts.processes import Process
 from facts.room import room
 from facts.units import STABLE, UnitState
+from hosts.schema import Inventory
 from remediate.cutover import brief, choice, seamless
 from remediate.cutover.guarded import HOLD
 from remediate.cutover.owners import (
@@ -25,10 +26,8 @@ from remediate.cutover.owners import (
 )
 from remediate.cutover.shell import by_hand, settings
 
-BRIEF_COST = 5.0
-"""Seconds without service that a brief cutover is expected to cost: one graceful stop and one boot of the application."""
-
-RESTART_COST = 4.0
+STOP_COST = 1.0
+"""Seconds without service that a graceful stop is expected to cost where no request takes long."""
 
 CONFIRM = 60.0
 """Seconds within which the site must be seen to answer from outside, or the host puts back what served before."""
@@ -36,6 +35,21 @@ CONFIRM = 60.0
 NOT_AGAIN = "what was started by hand is not started again by a tool"
 
 PROGRAMS = {"switch": seamless.SEAMLESS, "rename": seamless.SEAMLESS, "brief": brief.BRIEF}
+
+
+def restart_cost(inv: Inventory) -> float:
+    """Seconds without service that a restart of the app's unit is expected to cost."""
+    return inv.app.boot_seconds
+
+
+def plain_restart_cost(inv: Inventory) -> float:
+    """The same of one that is the manager's alone, as at the end of a deploy, beside which other work may go on."""
+    return inv.app.boot_seconds + 6.0
+
+
+def brief_cost(inv: Inventory) -> float:
+    """The same of a brief cutover: one graceful stop and one boot of the application."""
+    return STOP_COST + inv.app.boot_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +103,8 @@ def _start(ctx: RemedyContext, id: str, old: Former) -> Step:
     if old.strays:
         what = (
             f"let {old} end, which serves the site, and {ours.app.name} serve in its place (brief: {way(ctx).reason}); "
-            f"{old.whence}the site does not answer for about {BRIEF_COST:g} s, and nothing is put back if the unit does not"
-            " come up"
+            f"{old.whence}the site does not answer for about {brief_cost(ctx.inv):g} s, and nothing is put back if the unit"
+            " does not come up"
         )
         nobody = NOT_AGAIN
     return Step(
@@ -101,7 +115,7 @@ def _start(ctx: RemedyContext, id: str, old: Former) -> Step:
         when=(*_conditions(ctx), *map(is_still, old.strays)),
         undo=f"{nobody}: `systemctl --user stop {ours.app.name}` ends what serves",
         limit=480.0,
-        interrupts=BRIEF_COST if restarts or old.strays else None,
+        interrupts=brief_cost(ctx.inv) if restarts or old.strays else None,
         may="restart",
         serves=True,
         puts_back=True,
@@ -119,7 +133,7 @@ def _cutover(ctx: RemedyContext, id: str, old: Former) -> Step:
     else:
         sentence = (
             f"stop {old}, letting requests finish, and start {inv.app.unit} in its place (brief: {chosen.reason});"
-            f" {old.whence}the site does not answer for about {BRIEF_COST:g} s"
+            f" {old.whence}the site does not answer for about {brief_cost(ctx.inv):g} s"
         )
     return Step(
         id=id,
@@ -129,7 +143,7 @@ def _cutover(ctx: RemedyContext, id: str, old: Former) -> Step:
         when=(*_conditions(ctx), *map(is_still, old.strays)),
         undo=_way_back(ctx, old, seamless.BACK if chosen.is_seamless else brief.BRIEF),
         limit=600.0,
-        interrupts=None if chosen.is_seamless else BRIEF_COST,
+        interrupts=None if chosen.is_seamless else brief_cost(ctx.inv),
         may="restart",
         after="the current release is the one that the deploy makes",
         confirm=CONFIRM,
@@ -214,6 +228,6 @@ def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
         when=(same_main(ours.app), starts_here(ours.app.name), *same_units(ctx, [ours.app.name])),
         undo=Needless("a restart has nothing to take back"),
         limit=180.0,
-        interrupts=RESTART_COST,
+        interrupts=restart_cost(ctx.inv),
         may="restart",
     )

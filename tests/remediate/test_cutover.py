@@ -92,7 +92,7 @@ def test_hidden_names_lie_beside_the_socket() -> None:
     [
         (PUBLIC, LINKED, ENOUGH, "switch: ", None),
         (LISTEN, BOUND, ENOUGH, "rename: ", None),
-        (PUBLIC, LINKED, TIGHT, "does not answer for about", cutover_steps.BRIEF_COST),
+        (PUBLIC, LINKED, TIGHT, "does not answer for about", cutover_steps.brief_cost(INV)),
     ],
 )
 def test_the_plan_says_way_reason_and_cost(

@@ -317,9 +317,9 @@ def test_one_that_cannot_stay_beside_ends_in_the_step_that_starts_the_unit_and_t
     app: dict[str, Any], space: Room, why: str, tmp_path: Path
 ) -> None:
     (step,) = steps(mend_units.cutover, tmp_path, **beside_its_unit(STRAY, **app), room=space)
-    assert (step.id, step.interrupts, step.confirm) == ("UNIT-5/cutover", cutover.BRIEF_COST, None)
+    assert (step.id, step.interrupts, step.confirm) == ("UNIT-5/cutover", cutover.brief_cost(INV), None)
     assert why in step.sentence
-    assert f"the site does not answer for about {cutover.BRIEF_COST:g} s, and nothing is put back" in step.sentence
+    assert f"the site does not answer for about {cutover.brief_cost(INV):g} s, and nothing is put back" in step.sentence
     assert step.carries_the_site
     assert step.when[-1].test == f'[ "$(started 77)" = {STRAY.started} ]'
 

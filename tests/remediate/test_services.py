@@ -154,7 +154,7 @@ def test_a_legacy_unit_that_runs_is_handed_over_and_its_cost_is_said(tmp_path: P
     ours = replace(OURS, app=replace(OURS.app, active="inactive", main_pid=0), legacy=(LEGACY_RUNS,))
     (step,) = steps(mend_units.cutover, tmp_path, our_units=ours)
     assert LEGACY in step.sentence
-    assert step.interrupts == cutover.BRIEF_COST
+    assert step.interrupts == cutover.brief_cost(INV)
     assert step.may == "restart"
     assert any("98" in condition.test for condition in step.when)
 
