@@ -208,7 +208,7 @@ former() {{ by_words; }}
 
 def back_program(release: str, pid_file: str, home: str) -> Run:
     """Takes ``move_program`` back: ends the Solr that it started, and starts the former one, or else the ended one again."""
-    again = f"cd {shlex.quote(release)} && RAILS_ENV=production bundle exec rake sunspot:solr:start"
+    again = rake(release, "sunspot:solr:start")
     return Run(
         f"# Solr's port goes back to the one with home {home}\n"
         + _settings(release, pid_file, home)
