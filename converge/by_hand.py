@@ -102,6 +102,15 @@ def lay_script(run: str, n: int) -> str:
     return f'J={folder(run)}; umask 077; mkdir -p "$J" && cat >"$J/{n}.new" && mv -T "$J/{n}.new" "$J/{n}.hand"'
 
 
+def withdraw_script(run: str, n: int) -> str:
+    """Shell that takes back what was laid ready, so that nobody can begin it any more; says ``begun`` if somebody has."""
+    return f"""J={folder(run)}
+if mkdir "$J/{n}.typed" 2>/dev/null; then mv -T "$J/{n}.hand" "$J/{n}.over"
+elif [ -d "$J/{n}.typed" ]; then echo begun
+fi
+"""
+
+
 def hand_script(run: str, attempt: Attempt, launch: str, hostname: str | None, *, is_app: bool) -> str:
     """What a person runs, which works only while the run holds its lock.
 
@@ -137,7 +146,7 @@ rc=$?
 case $rc in
   0) echo "done: run {run} goes on by itself" ;;
   {Rc.UNLOCKED.value}) echo "nothing was done: {late}" >&2 ;;
-  {Rc.REPEATED.value}) echo "nothing was done: this was run before" >&2 ;;
+  {Rc.REPEATED.value}) echo "nothing was done: this was run before, or is not waited for any more" >&2 ;;
   kept) echo "nothing was done: it could not be kept here (is the disk full?). Mend that, and type it again" >&2
     rc={Rc.FAILED.value} ;;
   *) echo "not done (status $rc): run {run} says what becomes of it" >&2 ;;

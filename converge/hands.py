@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from converge.by_hand import hand_line, in_words, login, place, refusal
+from converge.by_hand import hand_line, in_words, login, place, refusal, withdraw_script
 from converge.executor import Executor
 from converge.journal import folder
 from converge.launch import Attempt, facts_of
@@ -37,6 +37,15 @@ class Look:
     """
 
     kind: Literal["begun", "done", "moved", "nothing", "unread"]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a wait ended, in words if there are any, and the time of the last look that did not show the step begun."""
+
+    kind: Literal["begun", "done", "settled", "moved", "over", "stopped"]
+    idle: float
     text: str = ""
 
 
@@ -82,11 +91,14 @@ class Hands:
         record.started = record.waited = time.time()
         self.ease(True)
         try:
-            ended = self._until(step, record, n, attempt)
+            end = self._until(step, record, attempt)
+            if attempt and (end.kind == "begun" or (end.kind != "stopped" and not self._is_withdrawn(attempt))):
+                record.begun = end.idle
+                ended = self._followed(record, attempt)
+            else:
+                ended = self._ended(end, step, record, n)
         finally:
             self.ease(False)
-        if ended in {"over", "moved", "stopped"}:
-            record.seconds = round(time.time() - record.started, 3)
         if ended != "stopped":
             self.waits_for = ""
         return ended
@@ -98,57 +110,71 @@ class Hands:
         limit = in_words(self.limit)
         self.say(f"  waiting for that, at most {limit}; Ctrl-C ends it, and a later run goes on from what it finds")
 
-    def _until(self, step: Step, record: StepRecord, n: int, attempt: Attempt | None) -> Ended:
+    def _until(self, step: Step, record: StepRecord, attempt: Attempt | None) -> End:
         began = told = time.monotonic()
         news, moved, last, idle = NEWS, 0, "", record.waited
         while True:
             self.executor.lock.check()
             looked = time.time()
-            seen = self._look(step, n, attempt)
-            if seen.kind == "begun" and attempt:
+            seen = self._look(step, attempt)
+            if seen.kind == "begun":
+                return End("begun", idle)
+            if step.mark and not record.begun and self._is_marked(step):
                 record.begun = idle
-                return self._followed(record, attempt)
+                self._has_begun()
             if seen.kind != "unread":
                 # Not when the answer came: it may have been begun while that was on its way.
                 idle = looked
             if seen.kind == "done":
-                return self._found(step, record, n, "done", seen.text)
+                return End("done", idle, seen.text)
             changed = bool(last) and seen.text != last
             if seen.kind == "moved" or changed:
                 holds = self.holds(record.statements)
                 if holds:
-                    return self._found(step, record, n, "settled", "what it is for holds")
+                    return End("settled", idle, "what it is for holds")
                 # A look that failed by chance must not end a long wait: twice, and the statements could be read.
                 moved = moved + 1 if seen.kind == "moved" and holds is False else 0
                 if moved > 1:
-                    record.result, record.reason = "not needed", f"while a person was waited for: {seen.text}"
-                    return "moved"
+                    return End("moved", idle, seen.text)
             now = time.monotonic()
             if changed or now - told >= news:
                 self.say(f"  {in_words(now - began)}: still waiting for {step.id}{f': {seen.text}' if seen.text else ''}")
                 told, news = now, news if changed else 2 * news
             last = seen.text or last
             if self.stopped():
-                record.result = "not reached"
-                record.reason = f"the run was stopped while it waited for a person; {record.reason}"
-                return "stopped"
+                return End("stopped", idle)
             if now - began >= self.limit:
-                record.result = "manual"
-                record.reason = f"nobody did it within {in_words(self.limit)}. {record.reason}"
-                return "over"
+                return End("over", idle)
             self._pause(min(LATE, SOON + (now - began) / 20, max(0.0, began + self.limit - now)))
+
+    def _ended(self, end: End, step: Step, record: StepRecord, n: int) -> Ended:
+        """What becomes of a step that was not begun by the line that was laid ready, and is not waited for any more."""
+        record.seconds = round(time.time() - record.started, 3)
+        if end.kind in {"done", "settled"}:
+            record.result, record.rc = "done", 0
+            record.reason = f"done by hand, seen at {_clock()}: {end.text or 'it is done'}"
+            self.executor.done_by_hand(n, step, record)
+        elif end.kind == "moved":
+            record.result, record.reason = "not needed", f"while a person was waited for: {end.text}"
+        elif end.kind == "stopped":
+            record.result = "not reached"
+            record.reason = f"the run was stopped while it waited for a person; {record.reason}"
+        elif end.kind == "over":
+            record.result = "manual"
+            record.reason = f"nobody did it within {in_words(self.limit)}. {record.reason}"
+        return end.kind if end.kind != "begun" else "failed"
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.stopped():
             time.sleep(min(0.25, max(0.0, end - time.monotonic())))
 
-    def _look(self, step: Step, n: int, attempt: Attempt | None) -> Look:
+    def _look(self, step: Step, attempt: Attempt | None) -> Look:
         executor = self.executor
         is_done, text = self._sign(step)
         if is_done:
             return Look("done", text)
-        begun = f"[ ! -e {folder(executor.journal.run)}/{n}.sh ] || {{ echo begun; exit; }}\n" if attempt else ""
+        begun = f"[ ! -e {folder(executor.journal.run)}/{attempt.n}.sh ] || {{ echo begun; exit; }}\n" if attempt else ""
         tests = "".join(
             f"(\n{c.test}\n) >/dev/null 2>&1 </dev/null || {{ printf '%s\\n' {shlex.quote(c.sentence)}; exit; }}\n"
             for c in step.when
@@ -175,20 +201,24 @@ class Hands:
         seen = self.executor.links[step.sign.host].exec(f"{self.executor.prelude}\n{step.sign.test}", limit=60)
         return seen.rc == 0, " ".join(seen.out.decode(errors="replace").split())
 
-    def _followed(self, record: StepRecord, attempt: Attempt) -> Ended:
+    def _is_marked(self, step: Step) -> bool:
+        return self.executor.links[step.host].exec(f"[ -e {shlex.quote(step.mark)} ]", limit=60).rc == 0
+
+    def _has_begun(self) -> None:
         self.ease(False)
         self.say("  begun by hand")
+
+    def _is_withdrawn(self, attempt: Attempt) -> bool:
+        """Take back what was laid ready: whether nobody began it, or can any more."""
+        answer = self.executor.links[attempt.host].exec(withdraw_script(self.executor.journal.run, attempt.n), limit=60)
+        return answer.out.strip() != b"begun"
+
+    def _followed(self, record: StepRecord, attempt: Attempt) -> Ended:
+        self._has_begun()
         record.reason = ""
         self.executor.follow(attempt, record)
         record.reason = "; ".join(part for part in (record.reason, f"run by hand, {_clock()}") if part)
         return "done" if record.result == "done" else "failed"
-
-    def _found(self, step: Step, record: StepRecord, n: int, ended: Ended, text: str) -> Ended:
-        record.result, record.rc = "done", 0
-        record.seconds = round(time.time() - record.started, 3)
-        record.reason = f"done by hand, seen at {_clock()}: {text or 'it is done'}"
-        self.executor.done_by_hand(n, step, record)
-        return ended
 
 
 def _clock() -> str:

@@ -17,7 +17,7 @@ from converge.steps import RemedyContext, Run, Sign, Step
 from converge.transport import Completed
 from converge.transport.link import TIMED_OUT
 from hosts.schema import Inventory
-from tests.engine.person import meanwhile, typed
+from tests.engine.person import line_in, meanwhile, typed
 from tests.engine.stage import Severed, Stage, build_stage, results
 from tests.engine.world import build
 
@@ -111,3 +111,45 @@ def test_of_what_a_person_did_in_a_way_of_their_own_nobody_knows_when_it_began(s
     record, acted = typed_late(stage, line, sign=Sign("new", f"[ -e {root}/A ]"))
     assert record.begun == 0.0 < record.waited < acted
     assert losses(without_an_answer(acted, record.waited), [record]) == []
+
+
+def test_a_line_that_makes_a_mark_tells_when_it_began(stage: Stage) -> None:
+    root = stage.world.root
+    line = f": >{root}/mark; date +%s.%N >{root}/acted; sleep 0.5; touch {root}/A"
+    record, acted = typed_late(stage, line, mark=f"{root}/mark", sign=Sign("new", f"[ -e {root}/A ]"))
+    assert record.waited < record.begun <= acted
+    assert stage.said.count("  begun by hand") == 1
+    assert losses(without_an_answer(acted, record.waited), [record])
+
+
+def laid(stage: Stage, look: Any, monkeypatch: pytest.MonkeyPatch) -> StepRecord:
+    """The only step of a run, laid ready, if looks at it show this."""
+    monkeypatch.setattr(hands.Hands, "_look", look)
+
+    def remedy(_: RemedyContext) -> Iterator[Step]:
+        yield Step("A/act", "new", "act", (Run(f"echo x | put {stage.world.root}/A 644"),), may="deploy")
+
+    stage.add("A", remedy)
+    _, plan, _ = stage.go()
+    return plan.steps[0]
+
+
+def test_what_is_not_waited_for_any_more_cannot_be_typed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.wait = 0.3
+    assert laid(stage, lambda *_: hands.Look("nothing"), monkeypatch).result == "manual"
+    done = typed(line_in(stage.said))
+    assert done.returncode != 0
+    assert not stage.holds("A")
+
+
+def test_what_was_typed_while_the_run_judged_is_followed_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: Any) -> hands.Look:
+        assert typed(line_in(stage.said)).returncode == 0
+        return hands.Look("moved", "it is done already")
+
+    step = laid(stage, look, monkeypatch)
+    assert step.result == "done"
+    assert step.begun > 0
+    assert "run by hand" in step.reason

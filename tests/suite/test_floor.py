@@ -149,6 +149,7 @@ ACTS = {
     "attic": attic.LISTING,
     "purge": attic.PURGE,
     "seamless": BY_HAND + seamless.SEAMLESS,
+    "seamless back": BY_HAND + seamless.BACK,
     "brief": BY_HAND + brief.BRIEF,
     "start": BY_HAND + brief.START,
     "restart": BY_HAND + brief.RESTART,
@@ -157,7 +158,7 @@ ACTS = {
 }
 """Most of what acts, and what is around it."""
 
-APP_HOST = {"confirmed step", "seamless", "brief", "start", "restart", "move of Solr", "Solr back"}
+APP_HOST = {"confirmed step", "seamless", "seamless back", "brief", "start", "restart", "move of Solr", "Solr back"}
 """What is the app host's alone."""
 
 
