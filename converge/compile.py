@@ -46,9 +46,11 @@ def compile_step(step: Step, prelude: str, fence: Fence, key: str) -> str:
     """The script that performs `step`; `key` is its folder's name below the run's attic. Ends with one of ``shell.Rc``.
 
     Raises:
-        NotAllowed: an act does what no step may do.
+        NotAllowed: an act, or a condition, does what no step may do.
     """
     _judge(step, step.acts, prelude, fence)
+    for condition in step.when:
+        lint(condition.test, f"{step.id}, which finds out whether {condition.sentence},", prelude, fence.units)
     parts = [_settings(prelude, fence, key), LIBRARY, _identity(fence)]
     for condition in step.when:
         refusal = shlex.quote(f"not so any more: {condition.sentence}")

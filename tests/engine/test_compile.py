@@ -413,6 +413,11 @@ def test_refusal_inside_a_program_stops_the_step(world: World) -> None:
     assert not (world.root / "after").exists()
 
 
+def test_condition_that_does_more_than_look_is_not_compiled(world: World) -> None:
+    with pytest.raises(NotAllowed, match=r"program of S/1, which finds out whether nobody listens, has `rm x`: nothing is"):
+        world.act(when=(Condition("nobody listens", "! rm x"),))
+
+
 def test_foreign_units_and_vague_signals_are_not_compiled(world: World) -> None:
     for act in (Unit("stop", "hkn-dev.service"), Unit("restart"), Signal(1, "TERM", 5, "x"), Signal(99, "TERM", 0, "x")):
         with pytest.raises(NotAllowed):
