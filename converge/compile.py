@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from converge.guards import NotAllowed, lint
+from converge.guards import NotAllowed
+from converge.lint import lint
 from converge.record import StepRecord
 from converge.shell import LIBRARY, UNDO_LIBRARY, Rc
 from converge.steps import Act, Aside, Link, Mode, Needless, Run, Signal, Step, Supplant, Unit, Write
@@ -45,8 +46,11 @@ def compile_step(step: Step, prelude: str, fence: Fence, key: str) -> str:
     """The script that performs `step`; `key` is its folder's name below the run's attic. Ends with one of ``shell.Rc``.
 
     Raises:
-        NotAllowed: an act does what no step may do.
+        NotAllowed: an act, or a condition, does what no step may do.
     """
+    _judge(step, step.acts, prelude, fence)
+    for condition in step.when:
+        lint(condition.test, f"{step.id}, which finds out whether {condition.sentence},", prelude, fence.units)
     parts = [_settings(prelude, fence, key), LIBRARY, _identity(fence)]
     for condition in step.when:
         refusal = shlex.quote(f"not so any more: {condition.sentence}")
@@ -66,6 +70,7 @@ def compile_undo(step: Step, prelude: str, fence: Fence, key: str) -> str | None
     if isinstance(step.undo, str):
         return None
     if step.undo is not None:
+        _judge(step, step.undo, prelude, fence)
         acts = [_guarded(number, act, fence) for number, act in enumerate(step.undo, 1)]
         return "\n".join([_settings(prelude, fence, f"{key}-undo"), LIBRARY, _identity(fence), *acts, "exit 0\n"])
     guarded = f"( cv_undo ) </dev/null; {_verdict('the undo')}"
@@ -133,9 +138,14 @@ def _act(act: Act, fence: Fence) -> str:
         case Signal():
             return _signal(act)
         case Run(script):
-            lint(script)
-            _leave_bystanders(script, fence)
             return script
+
+
+def _judge(step: Step, acts: Sequence[Act], prelude: str, fence: Fence) -> None:
+    for act in acts:
+        if isinstance(act, Run):
+            _leave_bystanders(act.script, fence)
+            lint(act.script, step.id, prelude, fence.units)
 
 
 def _leave_bystanders(script: str, fence: Fence) -> None:

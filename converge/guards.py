@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 
@@ -25,95 +24,6 @@ class GuardFailed(ConvergeError):
 
 class TooManyEntries(Unobservable):
     """A tree is larger than the inventory lets anybody walk."""
-
-
-FORBIDDEN = {
-    "rm": "nothing is deleted: use Aside, or `aside PATH` in a program",
-    "rmdir": "nothing is deleted: use Aside, or `aside PATH` in a program",
-    "unlink": "nothing is deleted: use Aside, or `aside PATH` in a program",
-    "shred": "nothing is deleted: use Aside, or `aside PATH` in a program",
-    "truncate": "nothing is emptied: use Write, or `put PATH MODE` in a program",
-    "dd": "files are written beside and renamed: use Write, or `put PATH MODE` in a program",
-    "kill": "processes are signalled only by Signal or cv_signal, which make sure of them (`kill -0` may be used to look)",
-    "pkill": "it hits others' processes too: use Signal",
-    "killall": "it hits others' processes too: use Signal",
-    "skill": "it hits others' processes too: use Signal",
-    "chown": "files stay whose they are",
-    "chgrp": "files stay whose they are",
-    "sudo": "a step acts as the account alone",
-    "su": "a step acts as the account alone",
-    "eval": "what it runs cannot be seen beforehand",
-    "reboot": "the host is not ours",
-    "shutdown": "the host is not ours",
-    "crontab": "crontabs are shown to a person, not changed",
-    "loginctl": "lingering is the host staff's to set",
-}
-
-PREFIXES = {"exec", "command", "nice", "nohup", "setsid", "env", "time"}
-KEYWORDS = {"then", "do", "else", "elif", "if", "while", "until", "!", "{"}
-SEPARATOR = re.compile(r"\$\(|`|;;|&&|\|\||[;|&()\n]")
-PATTERNS = (
-    (re.compile(r"\bfind\b[^\n;|]*\s-delete\b"), "find -delete: nothing is deleted: use Aside"),
-    (re.compile(r"-(?:exec|ok)(?:dir)?\s+(?:rm|unlink|rmdir|kill)\b"), "find -exec of a forbidden program"),
-    (re.compile(r"\bxargs\b[^\n;|]*\s(?:rm|unlink|rmdir|kill)\b"), "xargs of a forbidden program"),
-    (re.compile(r"\brsync\b[^\n;|]*\s--del"), "rsync --delete: nothing is deleted"),
-    (re.compile(r"\bgit\b[^\n;|]*\spush\b[^\n;|]*\s(?:-f\b|--force|\+\S)"), "git push by force: only fast-forward pushes"),
-    (re.compile(r"\bgit\b[^\n;|]*\s(?:clean|reset)\b"), "git clean and git reset lose work"),
-    (re.compile(r"\bln\s+-\w*f"), "ln -f is not atomic: use Link, or `relink PATH TARGET` in a program"),
-    (re.compile(r"\b(?:sed|perl)\b[^\n;|]*\s-\w*i\b"), "files are not edited in place: use Write, or `put PATH MODE`"),
-    (re.compile(r"\bfuser\b[^\n;|]*\s-\w*k"), "fuser -k: use Signal"),
-)
-REDIRECT = re.compile(r"(?<![0-9>&-])[0-9]?>(?![>&])\s*(/[^\s;|&)]*)")
-
-
-def lint(script: str) -> None:
-    """Refuse a program that deletes, signals, escapes or writes over files outright. Against oversight, not malice.
-
-    Raises:
-        NotAllowed: names what was seen and what to use instead.
-    """
-    text = _without_comments(script)
-    for pattern, why in PATTERNS:
-        if found := pattern.search(text):
-            raise NotAllowed(f"a step's program has `{found.group().strip()}`: {why}")
-    for found in REDIRECT.finditer(text):
-        if not found.group(1).startswith("/dev/"):
-            where = found.group(1)
-            raise NotAllowed(f"a step's program writes over {where}: use Write, or `put PATH MODE` in a program")
-    for words in _commands(text):
-        _judge(words)
-
-
-def _without_comments(script: str) -> str:
-    return "\n".join(re.sub(r"(^|\s)#.*$", "", line) for line in script.replace("\\\n", " ").splitlines())
-
-
-def _commands(text: str) -> list[list[str]]:
-    """The words of each simple command, roughly: quoted text counts as part of the command that it is in."""
-    found = []
-    for piece in SEPARATOR.split(text):
-        words = piece.split()
-        while words and (words[0] in PREFIXES | KEYWORDS or re.match(r"^\w+=", words[0])):
-            words = words[1:]
-            while words and words[0].startswith("-"):
-                words = words[1:]
-        if words:
-            found.append(words)
-    return found
-
-
-def _judge(words: list[str]) -> None:
-    program = words[0].strip("\"'").rsplit("/", 1)[-1]
-    if program == "kill" and words[1:2] == ["-0"]:
-        return
-    if program == "timeout":
-        _judge([w for w in words[1:] if not re.match(r"^(-.*|[0-9.]+[smh]?|\d+)$", w)] or ["true"])
-        return
-    if program in FORBIDDEN:
-        raise NotAllowed(f"a step's program has `{' '.join(words[:4])}`: {FORBIDDEN[program]}")
-    if program == "systemctl" and "--user" not in words:
-        seen = " ".join(words[:4])
-        raise NotAllowed(f"a step's program has `{seen}` without --user: only the account's own units are touched")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 An act is typed wherever its guard can be, so that no remedy's author has to remember the guard: `Write`, `Link`,
 `Supplant`, `Aside`, `Unit` and `Signal` compile to shell that checks itself; `Run` is for programs of the application
-(Capistrano, rake, git) and is refused if it deletes, signals or escapes.
+(Capistrano, rake, git) and is refused if it deletes, signals, writes over files, drives others' units or escapes, as far as
+its text tells (``converge/lint.py``).
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ class Run:
 
     It may change things by the guarded functions of ``converge/shell.py`` alone: ``aside PATH``, ``put PATH MODE <content``,
     ``relink PATH TARGET``, ``supplant FOLDER TARGET``, ``chmode PATH MODE``, ``unit VERB NAME``; what it did by them is
-    undone with the step. Where a signal must not be apart from what follows it may give one by ``cv_signal``, which makes
-    sure of it as ``Signal`` does.
+    undone with the step. It writes by itself only below ``$CV_...`` and ``$XDG_RUNTIME_DIR``, and names units so that the
+    text tells which: outright, or by variables that it sets. Where a signal must not be apart from what follows it may give
+    one by ``cv_signal``, which makes sure of it as ``Signal`` does.
     """
 
     script: str

@@ -182,7 +182,7 @@ def home_in(release: str) -> str:
 
 def start_program(release: str, pid_file: str) -> Run:
     """Starts Solr from a release where none listens; nothing is put back."""
-    nobody = "FORMER= LAST_HOME= LAST_UNIT=\nkeep() { :; }\nquit() { :; }\nnext() { by_rake; }\n"
+    nobody = "FORMER= LAST_HOME= LAST_UNIT=$NEXT_UNIT-former\nkeep() { :; }\nquit() { :; }\nnext() { by_rake; }\n"
     return Run(_settings(release, pid_file) + nobody + _program(release))
 
 

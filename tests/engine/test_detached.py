@@ -26,22 +26,22 @@ from tests.engine.world import World, build
 PROGRAM = r"""
 cat "$CV_STATE"
 echo "what it does now" >"$CV_STATE"
-echo changed >"$HOME/site"
+echo changed >"$XDG_RUNTIME_DIR/site"
 : >"$CV_CONFIRM.asked"
 n=50
 while [ $n -gt 0 ] && [ ! -e "$CV_CONFIRM.yes" ] && [ ! -e "$CV_CONFIRM.no" ]; do n=$((n - 1)); sleep 0.1; done
 [ ! -e "$CV_CONFIRM.yes" ] || { echo handed over; exit 0; }
-echo as before >"$HOME/site"
+echo as before >"$XDG_RUNTIME_DIR/site"
 cv_end rolled-back "nobody confirmed: $(cat "$CV_CONFIRM.no" 2>/dev/null)" 81
 """
 
 
 KEEPING = r"""
 if [ -n "${CV_AFTER:-}" ]; then
-  echo as before >"$HOME/site"; : >"$CV_PHASE"
+  echo as before >"$XDG_RUNTIME_DIR/site"; : >"$CV_PHASE"
   cv_end rolled-back "it was killed" 81
 fi
-echo changed >"$HOME/site"; echo over >"$CV_PHASE"
+echo changed >"$XDG_RUNTIME_DIR/site"; echo over >"$CV_PHASE"
 sleep 60
 """
 """Keeps what is to be put back, and is killed."""
@@ -138,7 +138,7 @@ def test_what_is_confirmed_over_a_new_connection_stays(world: World, make: Calla
     assert (record.result, record.out.splitlines()[1:]) == ("done", ["handed over"])
     assert record.confirmed == "confirmed over a new connection"
     assert dialled.made == 1
-    assert (world.home / "site").read_text() == "changed\n"
+    assert (world.top / "run/site").read_text() == "changed\n"
 
 
 def test_state_is_the_programs_own_once_it_has_something_to_say(world: World, make: Callable[..., Executor]) -> None:
@@ -155,7 +155,7 @@ def test_what_looks_wrong_from_outside_is_put_back_with_the_reason(world: World,
     assert record.result == "rolled back"
     assert record.reason == "nobody confirmed: status 502"
     assert record.confirmed == "not confirmed: status 502"
-    assert (world.home / "site").read_text() == "as before\n"
+    assert (world.top / "run/site").read_text() == "as before\n"
 
 
 def test_without_a_new_connection_the_host_puts_it_back(world: World, make: Callable[..., Executor]) -> None:
@@ -165,7 +165,7 @@ def test_without_a_new_connection_the_host_puts_it_back(world: World, make: Call
     record = make(LocalLink(), dial=refused).run_step(STEP, "r", ["A"])
     assert record.result == "rolled back"
     assert record.confirmed == "not confirmed: new: refused"
-    assert (world.home / "site").read_text() == "as before\n"
+    assert (world.top / "run/site").read_text() == "as before\n"
 
 
 def test_a_lost_connection_confirms_nothing_and_what_became_of_it_is_found_out(
@@ -174,7 +174,7 @@ def test_a_lost_connection_confirms_nothing_and_what_became_of_it_is_found_out(
     with pytest.raises(RolledBack, match="the connection was lost") as ended:
         make(Cut(), dial=Dialled()).run_step(STEP, "r", ["A"])
     assert ended.value.exit_code is Exit.ROLLED_BACK
-    assert (world.home / "site").read_text() == "as before\n"
+    assert (world.top / "run/site").read_text() == "as before\n"
 
 
 def test_a_step_that_must_be_confirmed_does_not_begin_where_it_cannot_be(make: Callable[..., Executor]) -> None:
@@ -224,7 +224,7 @@ def test_what_a_killed_step_did_is_put_back(
     fake = world.top / "bin/systemd-run"
     fake.write_text(manager or "#!/bin/sh\nexit 1\n")
     fake.chmod(0o755)
-    site = world.home / "site"
+    site = world.top / "run/site"
 
     def kill() -> None:
         while not site.exists():
@@ -237,7 +237,7 @@ def test_what_a_killed_step_did_is_put_back(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    never = Condition("nothing was changed", '[ ! -e "$HOME/site" ]')
+    never = Condition("nothing was changed", '[ ! -e "$XDG_RUNTIME_DIR/site" ]')
     step = Step("A/1", "new", "hand it over", (Run(KEEPING),), when=(never,), limit=50.0, puts_back=True, confirm=confirm)
     record = make(LocalLink(), dial=Dialled() if confirm else None).run_step(step, "r", ["A"])
     killer.join()
@@ -252,7 +252,7 @@ def killed(world: World, which: Callable[[list[int]], int]) -> threading.Thread:
     """Kills one of the step's processes as soon as its program is at work."""
 
     def kill() -> None:
-        while not (world.home / "site").exists():
+        while not (world.top / "run/site").exists():
             time.sleep(0.05)
         os.kill(which(unit(world)), signal.SIGKILL)
 
@@ -278,7 +278,7 @@ def test_the_end_of_a_step_is_known_where_only_who_watched_over_its_program_was_
     fake.write_text(manager)
     fake.chmod(0o755)
     killer = killed(world, lambda found: session(found[0]))
-    step = Step("A/1", "new", "move it", (Run(f': >"$HOME/site"; sleep 2; {end}'),), limit=50.0, puts_back=True)
+    step = Step("A/1", "new", "move it", (Run(f': >"$XDG_RUNTIME_DIR/site"; sleep 2; {end}'),), limit=50.0, puts_back=True)
     record = make(LocalLink()).run_step(step, "r", ["A"])
     killer.join()
     assert (record.result, record.reason) == (result, "put back" if result == "failed" else "")
@@ -289,7 +289,7 @@ def test_a_program_that_is_killed_before_its_limit_is_not_said_to_have_been_ende
 ) -> None:
     killer = killed(world, the_program)
     record = make(LocalLink()).run_step(
-        Step("A/1", "new", "write it", (Run(': >"$HOME/site"; sleep 2'),), limit=50.0), "r", ["A"]
+        Step("A/1", "new", "write it", (Run(': >"$XDG_RUNTIME_DIR/site"; sleep 2'),), limit=50.0), "r", ["A"]
     )
     killer.join()
     assert (record.result, record.reason) == ("failed", "its program was killed from outside, at what it was about")
@@ -327,7 +327,7 @@ def test_after_an_ordinary_end_there_is_nothing_to_put_back(
     time.sleep(1.5)
     (story,) = stories(LocalLink())
     assert [entry.kind for entry in story.entries] == ["intent", "result"]
-    assert (world.home / "site").read_text() == "changed\n"
+    assert (world.top / "run/site").read_text() == "changed\n"
 
 
 def test_a_step_that_could_write_down_nothing_is_not_waited_for_to_the_end(

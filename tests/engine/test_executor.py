@@ -357,10 +357,11 @@ def test_background_process_of_a_step_does_not_keep_the_lock(world: World, execu
 
 def test_step_that_reaches_the_host_after_the_lock_was_lost_does_nothing(world: World, executor: Executor) -> None:
     executor.lock._stream.close()  # type: ignore[union-attr]
+    acts = (Run('echo x >>"$XDG_RUNTIME_DIR/acted"'),)
     for host in ("new", "control"):
         with pytest.raises(ConnectionLost, match="lock"):
-            executor.run_step(step(world, host=host, acts=(Run(f"echo x >>'{world.top}'/acted"),)), "a.b", ["A"])
-    assert not (world.top / "acted").exists()
+            executor.run_step(step(world, host=host, acts=acts), "a.b", ["A"])
+    assert not (world.top / "run/acted").exists()
 
 
 def test_step_that_was_not_sent_is_not_waited_for(world: World, executor: Executor, link: Severed) -> None:

@@ -78,10 +78,14 @@ def refused(stage: Stage, act: Act) -> str:
         "rm -rf {root}/prod/shared", "cd {root} && rm file", "find {root} -type f -delete", "unlink {root}/file",
         "find {root} -type f -exec rm {{}} +", "ls {root} | xargs rm", "rsync -a --delete /var/empty/ {root}/",
         "truncate -s 0 {root}/file", "git -C {root} clean -fdx", "sed -i d {root}/file", "echo x >{root}/file",
+        "sh -c 'rm -rf \"$SHARED/private\"'", "find {root} -type f -exec sh -c 'rm \"$1\"' rm {{}} \\;",
+        'echo x >"{root}/file"', 'cd {root} && echo x >>"file"', "mv -f {root}/file {root}/prod/shared/private/resume",
+        "cp /dev/null {root}/file", "echo x | tee {root}/file", "ln -s -f x {root}/file", "busybox rm {root}/file",
+        "mv {root}/prod/shared/private/* {root}/.attic/",
     ],
 )  # fmt: skip
 def test_deleting(stage: Stage, script: str) -> None:
-    assert "a step's program" in refused(stage, Run(script.format(root=stage.world.root)))
+    assert "the program of A/rude has `" in refused(stage, Run(script.format(root=stage.world.root)))
 
 
 def test_signalling_another_process_than_the_expected_one(stage: Stage, stranger: subprocess.Popen[bytes]) -> None:
@@ -146,6 +150,11 @@ def test_socket_of_a_bystander(stage: Stage, kind: type) -> None:
 
 
 @pytest.mark.usefixtures("bystander")
+@pytest.mark.parametrize("script", ["mv {dir}/d*.sock /tmp", "mv -nT {dir}/de?.sock {dir}/x", 'mv "$SOCKET_DIR"/* /tmp'])
+def test_socket_of_a_bystander_by_a_pattern(stage: Stage, script: str) -> None:
+    assert "which files a pattern hits is not known" in refused(stage, Run(script.format(dir=stage.world.sockets)))
+
+
 @pytest.mark.usefixtures("bystander")
 @pytest.mark.parametrize(
     "script", ["mv {dir}/dev.sock /tmp/x", 'cd {dir} && ln -s x y && mv -T y "dev.sock"', "aside {dir}/dev.sock"]
@@ -195,6 +204,9 @@ def test_listener_is_told_from_one_of_the_same_number_elsewhere(stage: Stage, ro
 def test_unit_of_somebody_else(stage: Stage, unit: str) -> None:
     assert "not a unit of this target" in refused(stage, Unit("stop", unit))
     assert "without --user" in refused(stage, Run(f"systemctl stop {unit}"))
+    for script in (f"systemctl --user stop {unit}", f'for u in {unit}; do (systemctl --user restart "$u"); done'):
+        assert "(no unit)" in (why := refused(stage, Run(script))) or "not a unit of this target" in why
+    assert "a program may" in refused(stage, Run(f"systemctl --user kill -s KILL {unit}"))
 
 
 def an_act(kind: type, place: str) -> Act:

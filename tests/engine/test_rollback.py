@@ -320,7 +320,7 @@ def test_the_way_back_of_a_confirmed_step_is_confirmed_too(stage: Stage, monkeyp
     (planned,) = plan_rollback(stories(stage.link)[0])
     assert (planned.limit, planned.confirm) == (400.0, True)
     assert back(stage) is Exit.HOLDS
-    assert (stage.world.home / "site").read_text() == "changed\n"
+    assert (stage.world.top / "run/site").read_text() == "changed\n"
     (intent,) = stories(stage.link)[1].intents()
     assert (intent["limit"], intent["confirm"]) == (400.0, True)
     assert any("downtime" in text for text in stage.said)
@@ -340,7 +340,7 @@ def test_a_way_back_that_looks_wrong_from_outside_is_put_back(stage: Stage, monk
     handed_over(stage, monkeypatch)
     monkeypatch.setattr(Prober, "look", lambda _: Sample(0, 0, 502))
     assert back(stage) is Exit.ROLLED_BACK
-    assert (stage.world.home / "site").read_text() == "as before\n"
+    assert (stage.world.top / "run/site").read_text() == "as before\n"
     assert [b.n for b in plan_rollback(stories(stage.link)[0])] == [1], "it may be tried again"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from converge.guards import lint
+from converge.lint import lint
 from remediate.solr_move import start_script
 
 MANAGER = r"""#!/bin/sh
