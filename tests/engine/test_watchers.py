@@ -21,7 +21,7 @@ from tests.engine.world import World
 
 __all__ = ["make", "world"]
 
-PROGRAM = 'echo $$ >"$HOME/program.new"; mv "$HOME/program.new" "$HOME/program"; sleep 60; echo "went on" >"$HOME/late"'
+PROGRAM = 'p=$XDG_RUNTIME_DIR/program; echo $$ >"$p.new"; mv -T "$p.new" "$p"; sleep 60; true'
 
 
 def words(pid: int) -> list[str]:
@@ -47,7 +47,7 @@ class Killer(threading.Thread):
         self.program = 0
 
     def run(self) -> None:
-        file = self.world.home / "program"
+        file = self.world.top / "run/program"
         while not file.exists():
             time.sleep(0.05)
         self.program = int(file.read_text())

@@ -31,7 +31,7 @@ BACK = settings(INV, OLD, "/old", **{**PLACES, "OLDS": INV.app.unit, "GATED": ""
 PROGRAMS = {
     "seamless": HEAD + seamless.SEAMLESS,
     "brief": HEAD + brief.BRIEF,
-    "seamless-back": BACK + seamless.SEAMLESS,
+    "seamless-back": BACK + seamless.BACK,
     "brief-back": BACK + brief.BRIEF,
     "start": HEAD + brief.START,
     "restart": settings(INV, PUBLIC=LISTEN) + brief.RESTART,
