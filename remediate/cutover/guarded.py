@@ -12,6 +12,9 @@ put back are kept in a file, beyond the program: one that is killed is run again
     committed   the new one serves, confirmed from outside: nothing is put back any more, and what was held is let go
     tidy        and what served before has ended: what is left of the cutover is cleared
     done
+
+What puts right at the end does so also where the home takes nothing any more (disk full, quota): what it does is noted in
+the runtime directory (``elsewhere``).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ HOLD = "90-migration-hold.conf"
 
 GUARDED = r"""
 : "${CV_STATE:=}" "${CV_CONFIRM:=}" "${CV_PHASE:=}" "${CV_AFTER:=}" "${DRAIN:=60}"
-phase=before why= found= main= lost= serving= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main= old_inode=0
+phase=before why= found= main= lost= serving= beyond= new_inode=0 timer=$(state "$LOGROTATE_TIMER") old_main= old_inode=0
 tell() { echo "$1"; [ -z "$CV_STATE" ] || printf '%s\n' "$1" >"$CV_STATE"; }
 enter() { # PHASE: what is to be put back from now on, kept for whoever comes after us if we are killed
   phase=$1
@@ -120,10 +123,22 @@ confirmed() { # somebody outside saw the site answer, and says so over a connect
   done
   fail "nobody confirmed within $CONFIRM s, over a new connection, that the site answers"
 }
-# What puts back does so also where no line can be written of it any more (disk full).
+# What puts right at the end does so also where the home takes nothing any more: no line, and not the status with which it
+# ends. The step's folder is then one in the runtime directory, where the phase is kept too; so no guard is left out.
+elsewhere() {
+  beyond=$XDG_RUNTIME_DIR/.attic/$CV_RUN/$CV_KEY/back
+  (umask 077 && mkdir -p "$beyond") && true >>"$beyond/log" || { beyond=; return 1; }
+  [ -L "$CV_STEP/ended" ] || { ln -s "$beyond/ended" "$CV_STEP/ended.$$" && mv -T "$CV_STEP/ended.$$" "$CV_STEP/ended"; }
+}
+surely() { (unit "$@") || systemctl --user "$@"; } # VERB [UNIT]: also where no line can be written there, or a job is queued
+miss() { bad="${bad:+$bad; }$1"; } # what could not be put right
 let_go() { # UNIT DROP-IN: it is started and stopped again as its file says
-  d=$(drop_in "$1" "$2"); [ ! -e "$d" ] || (aside "$d") || : >"$d"
-  (unit daemon-reload) || systemctl --user daemon-reload
+  d=$(drop_in "$1" "$2"); gone "$d" || true >"$d" || miss "$d could not be moved aside"
+  surely daemon-reload
+}
+resume() {
+  [ "$timer" != active ] || { surely start "$LOGROTATE_TIMER" && [ "$(state "$LOGROTATE_TIMER")" = active ]; } ||
+    miss "$LOGROTATE_TIMER could not be started"
 }
 deaf() { # who listens nowhere still boots, and serves nobody
   l=$(ss -xlpe) && [ "${l#*pid=}" != "$l" ] && ! printf '%s\n' "$l" | grep -q "pid=$(prop "$NEW" MainPID),"
@@ -144,7 +159,7 @@ revive() {
       continue
     fi
     let_go "$u" "$GRACEFUL"; (unit reset-failed "$u")
-    (unit start "$u") || systemctl --user start "$u" || return 1
+    surely start "$u" || return 1
     serving=$u
   done
   [ -n "$lost" ] || return 0
@@ -153,20 +168,22 @@ revive() {
   return 1
 }
 keep_new() {
-  let_go "$NEW" "$HOLD"
-  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
+  let_go "$NEW" "$HOLD"; resume
+  why=$why${bad:+; $bad}
   tell "$NEW serves, and goes on: $why; nothing is put back, as $OLDS does not listen any more"
   enter done
   cv_end failed "$NEW serves, and goes on, as $OLDS does not listen any more, to which the site was to be led back: $why" 70
 }
 let_all_go() { # what serves, and what waits, is the manager's and the log rotation's again
   let_go "$NEW" "$HOLD"
-  [ "$phase" != committed ] || { (hold_old); (unit daemon-reload); }
-  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER")
+  [ "$phase" != committed ] || { (hold_old) || miss "$OLDS is still held"; surely daemon-reload; }
+  resume
+  why=$why${bad:+; $bad}
 }
 back() {
   trap '' TERM INT HUP; trap - EXIT
-  why=${why:-a part of it could not be done}
+  why=${why:-a part of it could not be done} bad= forth=${CV_STEP:-}
+  [ -z "$beyond" ] || CV_STEP=$beyond CV_KEY=$CV_KEY/back
   case "$phase" in
     done) return 0 ;;
     committed)
@@ -179,12 +196,11 @@ back() {
   esac
   ! alone || keep_new
   tell "putting back what served before: $why"
-  bad=; put_back || bad=${lost:-a part of it could not be put back}
-  [ -z "$GATED" ] || (close_gate "$NEW") || bad="the gate before $NEW could not be closed"
-  for u in $OLDS; do (gone "$(drop_in "$u" "$GRACEFUL")"); done
-  (unit daemon-reload)
-  [ "$timer" != active ] || (unit start "$LOGROTATE_TIMER") || bad="$LOGROTATE_TIMER could not be started"
-  { [ -n "$lost" ] && [ -z "$serving" ]; } || within 90 answers "$PUBLIC" || bad="${bad:+$bad; }$PUBLIC does not answer"
+  put_back || miss "${lost:-a part of it could not be put back}"
+  [ -z "$GATED" ] || (close_gate "$NEW") || miss "the gate before $NEW could not be closed"
+  for u in $OLDS; do let_go "$u" "$GRACEFUL"; done
+  resume
+  { [ -n "$lost" ] && [ -z "$serving" ]; } || within 90 answers "$PUBLIC" || miss "$PUBLIC does not answer"
   note
   tell "what served before was put back: $why${bad:+; but $bad}"
   enter done
@@ -192,7 +208,8 @@ back() {
   cv_end rolled-back "$why: what served before serves again" 81
 }
 aftermath() { # run again in the place of one that was killed: only what it would have put back is done
-  [ -n "$CV_AFTER" ] || return 0
+  if [ -z "$CV_AFTER" ]; then elsewhere || fail "what is put back could not be noted in $XDG_RUNTIME_DIR"; return 0; fi
+  elsewhere
   read -r phase timer new_inode old_inode old_main <"$CV_PHASE" || phase=before
   fail "it was killed"
 }

@@ -23,10 +23,11 @@ from remediate.cutover.guarded import GUARDED, REST
 from remediate.cutover.shell import COMMON
 
 _NAMES = r"""
+hiding=$SOCKET_DIR/.attic/$CV_RUN/$CV_KEY
+make_hiding() { (umask 077 && mkdir -p "$hiding"); }
 hide() { # a name of a socket that has another one: `aside` moves none on which somebody listens
   [ "$(stat -c %h "$1")" -gt 1 ] || return 1
-  h=$SOCKET_DIR/.attic/$CV_RUN/$CV_KEY
-  (umask 077 && mkdir -p "$h") && mv -nT "$1" "$h/${1##*/}.$(up)" && [ ! -e "$1" ]
+  make_hiding && mv -nT "$1" "$hiding/${1##*/}.$(up)" && [ ! -e "$1" ]
 }
 same() { [ "$(inode "$LISTEN")" = "$(inode "$OLD")" ]; }
 over_listen() { same || { ln "$OLD" "$OLD.$$" && mv -T "$OLD.$$" "$LISTEN"; }; } # the old listener, under the path again
@@ -35,6 +36,7 @@ straighten() { # a link that leads elsewhere than to the path which units bind
 }
 has_second() { [ "$(inode "$OLD")" = "$old_inode" ] && [ -S "$OLD" ]; }
 second_name() {
+  make_hiding || fail "$hiding could not be made" # before it is needed: then the disk may be full
   has_second && return
   # A cutover that could not end what served before it left that with this name. If it is to serve again it waits as whoever
   # comes does.
@@ -78,7 +80,15 @@ alone() { # nobody but the new application answers; without ss too, so that neit
   [ "$phase" != quiet ] && ! answers "$OLD" || return 1
   old_hears; [ $? != 0 ] && ! same && [ "$(state "$NEW")" = active ] && within 15 answers "$PUBLIC"
 }
-names() { [ "$(pid_in "$PID_FILE")" = "$1" ] || printf '%s\n' "$1" | put "$PID_FILE" 644; } # PID: it is in the file
+is_named() { [ "$(pid_in "$PID_FILE")" = "$1" ]; }
+names() { is_named "$1" || printf '%s\n' "$1" | put "$PID_FILE" 644; } # PID: it is in the file
+unpark() ( # PID: what `park` moved aside of it comes back, by renames alone: for those there is room on a full disk too
+  cv_place "$PID_FILE"
+  n=$(grep -nxF "aside $CV_P" "$forth/log" | tail -n 1 | cut -d: -f1)
+  [ -n "$n" ] && k=$(cat "$forth/$n/store")/kept && [ "$(pid_in "$k")" = "$1" ] || exit 1
+  if ! cv_here "$CV_P"; then mv -nT "$k" "$CV_P"; elif [ -f "$CV_P" ] && [ ! -L "$CV_P" ]; then cv_swap "$k" "$k.last"; fi
+  is_named "$1"
+)
 lead_back() { # nothing that is dead is put in the place of anything
   if has_second && ! same; then hears "$OLD"; [ $? = 1 ] || over_listen || return 1; fi
   straighten
@@ -92,11 +102,12 @@ put_back() {
   unhook; gone "$NEXT"
   old_hears
   case $? in
-    0) [ ! -e "$OLD" ] || hide "$OLD" || gone "$OLD" || return 1 ;;
+    0) [ ! -e "$OLD" ] || hide "$OLD" || gone "$OLD" || miss "$OLD could not be moved aside" ;;
     1) gone "$OLD"; revive || return 1 ;;
     *) revive || return 1 ;;
   esac
-  ! mains | grep -qx "$old_main" || (names "$old_main")
+  ! mains | grep -qx "$old_main" || is_named "$old_main" || unpark "$old_main" || (names "$old_main") ||
+    miss "$PID_FILE does not name process $old_main, which serves"
 }
 aftermath
 look

@@ -278,7 +278,7 @@ def test_a_stop_that_signals_more_than_once_puts_back(end: str, tmp_path: Path) 
 
 def test_what_fails_after_the_old_application_has_ended_does_not_say_that_it_is_there() -> None:
     settings = "NEW=new.service OLDS=old.service GATED= LOGROTATE_TIMER=t"
-    script = f"{settings}\n{STUBS}{COMMON}{GUARDED}\nclose_gate() {{ return 1; }}\nphase=committed\n{REST}"
+    script = f"{settings}\n{STUBS}{COMMON}{GUARDED}\nclose_gate() {{ return 1; }}\nunit() {{ :; }}\nphase=committed\n{REST}"
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
     why = "what served before has ended; left: the gate before old.service could not be closed"
     assert (done.returncode, done.stdout.splitlines()[-1]) == (70, f"failed: new.service serves, and {why}")
