@@ -130,18 +130,21 @@ elsewhere() {
   (umask 077 && mkdir -p "$beyond") && true >>"$beyond/log" || { beyond=; return 1; }
   [ -L "$CV_STEP/ended" ] || { ln -s "$beyond/ended" "$CV_STEP/ended.$$" && mv -T "$CV_STEP/ended.$$" "$CV_STEP/ended"; }
 }
-surely() { (unit "$@") || systemctl --user "$@"; } # VERB [UNIT]: also where no line can be written there, or a job is queued
+# Plainly where no line can be written there either, or where a job is queued.
+reload() { (unit daemon-reload) || systemctl --user daemon-reload; }
 miss() { bad="${bad:+$bad; }$1"; } # what could not be put right
 let_go() { # UNIT DROP-IN: it is started and stopped again as its file says
   d=$(drop_in "$1" "$2"); gone "$d" || true >"$d" || miss "$d could not be moved aside"
-  surely daemon-reload
+  reload
 }
 resume() {
-  [ "$timer" != active ] || { surely start "$LOGROTATE_TIMER" && [ "$(state "$LOGROTATE_TIMER")" = active ]; } ||
-    miss "$LOGROTATE_TIMER could not be started"
+  [ "$timer" = active ] || return 0
+  (unit start "$LOGROTATE_TIMER") || systemctl --user start "$LOGROTATE_TIMER"
+  [ "$(state "$LOGROTATE_TIMER")" = active ] || miss "$LOGROTATE_TIMER could not be started"
 }
 deaf() { # who listens nowhere still boots, and serves nobody
-  l=$(ss -xlpe) && [ "${l#*pid=}" != "$l" ] && ! printf '%s\n' "$l" | grep -q "pid=$(prop "$NEW" MainPID),"
+  l=$(ss -xlpe) && l=$(printf '%s\n' "$l" | sed 1d) && { [ -z "$l" ] || [ "${l#*pid=}" != "$l" ]; } &&
+    ! printf '%s\n' "$l" | grep -q "pid=$(prop "$NEW" MainPID),"
 }
 end_new() {
   let_go "$NEW" "$HOLD"
@@ -159,7 +162,7 @@ revive() {
       continue
     fi
     let_go "$u" "$GRACEFUL"; (unit reset-failed "$u")
-    surely start "$u" || return 1
+    (unit start "$u") || systemctl --user start "$u" || return 1
     serving=$u
   done
   [ -n "$lost" ] || return 0
@@ -176,7 +179,7 @@ keep_new() {
 }
 let_all_go() { # what serves, and what waits, is the manager's and the log rotation's again
   let_go "$NEW" "$HOLD"
-  [ "$phase" != committed ] || { (hold_old) || miss "$OLDS is still held"; surely daemon-reload; }
+  [ "$phase" != committed ] || { (hold_old) || miss "$OLDS is still held"; reload; }
   resume
   why=$why${bad:+; $bad}
 }

@@ -36,7 +36,7 @@ DEBIAN_8: Tools = {
     "awk": ("F:v:",), "cat": ("",), "chmod": ("",), "cmp": ("s",), "cp": ("p",),
     "curl": ("sSkfm:o:w:A:H:", "resolve="),
     "cut": ("c:d:f:",), "date": ("",), "dirname": ("",), "du": ("skx",), "findmnt": ("nro:T:",), "flock": ("nw:",),
-    "grep": ("EFace:hilm:oqrvx", "include="),
+    "grep": ("EFace:hilm:noqrvx", "include="),
     "head": ("c:n:",), "hostname": ("",), "id": ("Gnu",), "kill": ("0s:",), "ldd": ("",), "ln": ("s",), "logger": ("t:",),
     "logrotate": ("ds:",), "ls": ("dl",), "mkdir": ("p",), "mv": ("nT",), "pgrep": ("fu:",), "pwd": ("P",),
     "readlink": ("efm",), "renice": ("n:p:",), "rmdir": ("",), "sed": ("e:n",), "setsid": ("",), "sh": ("c:",),
