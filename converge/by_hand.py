@@ -103,10 +103,11 @@ def lay_script(run: str, n: int) -> str:
 
 
 def withdraw_script(run: str, n: int) -> str:
-    """Shell that takes back what was laid ready, so that nobody can begin it any more; says ``begun`` if somebody has."""
+    """Shell that takes back what was laid ready, and says ``withdrawn``; or ``begun``, if somebody has begun it."""
+    # On a full disk nobody makes the folder, and a rename finds room.
     return f"""J={folder(run)}
-if mkdir "$J/{n}.typed" 2>/dev/null; then mv -T "$J/{n}.hand" "$J/{n}.over"
-elif [ -d "$J/{n}.typed" ]; then echo begun
+if mkdir "$J/{n}.typed" 2>/dev/null || [ ! -d "$J/{n}.typed" ]; then mv -T "$J/{n}.hand" "$J/{n}.over" && echo withdrawn
+else echo begun
 fi
 """
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from converge.by_hand import hand_line, in_words, login, place, refusal, withdraw_script
+from converge.errors import ConnectionLost
 from converge.executor import Executor
 from converge.journal import folder
 from converge.launch import Attempt, facts_of
@@ -20,6 +21,9 @@ PATIENCE = 12 * 3600.0
 
 SOON, LATE = 2.0, 15.0
 """Seconds between two looks: at first, and when it has taken a while."""
+
+TRIES = 3
+"""So often it is asked for that what was laid ready is taken back."""
 
 NEWS = 60.0
 """Seconds after which the first word comes that it still waits; from then on the time to the next one doubles."""
@@ -119,9 +123,6 @@ class Hands:
             seen = self._look(step, attempt)
             if seen.kind == "begun":
                 return End("begun", idle)
-            if step.mark and not record.begun and self._is_marked(step):
-                record.begun = idle
-                self._has_begun()
             if seen.kind != "unread":
                 # Not when the answer came: it may have been begun while that was on its way.
                 idle = looked
@@ -201,20 +202,25 @@ class Hands:
         seen = self.executor.links[step.sign.host].exec(f"{self.executor.prelude}\n{step.sign.test}", limit=60)
         return seen.rc == 0, " ".join(seen.out.decode(errors="replace").split())
 
-    def _is_marked(self, step: Step) -> bool:
-        return self.executor.links[step.host].exec(f"[ -e {shlex.quote(step.mark)} ]", limit=60).rc == 0
-
-    def _has_begun(self) -> None:
-        self.ease(False)
-        self.say("  begun by hand")
-
     def _is_withdrawn(self, attempt: Attempt) -> bool:
-        """Take back what was laid ready: whether nobody began it, or can any more."""
-        answer = self.executor.links[attempt.host].exec(withdraw_script(self.executor.journal.run, attempt.n), limit=60)
-        return answer.out.strip() != b"begun"
+        """Take back what was laid ready: whether nobody began it, or can any more.
+
+        Raises:
+            ConnectionLost: it could not be told; what is waited for may still be typed.
+        """
+        link, script = self.executor.links[attempt.host], withdraw_script(self.executor.journal.run, attempt.n)
+        for _ in range(TRIES):
+            said = link.exec(script, limit=60).out.strip()
+            if said in {b"withdrawn", b"begun"}:
+                return said == b"withdrawn"
+            self._pause(SOON)
+        raise ConnectionLost(
+            f"{link.name}: step {attempt.n} is not waited for any more, and whether its line can still be typed is not known"
+        )
 
     def _followed(self, record: StepRecord, attempt: Attempt) -> Ended:
-        self._has_begun()
+        self.ease(False)
+        self.say("  begun by hand")
         record.reason = ""
         self.executor.follow(attempt, record)
         record.reason = "; ".join(part for part in (record.reason, f"run by hand, {_clock()}") if part)

@@ -157,7 +157,9 @@ class _Linter:
         if program.rpartition("/")[2] in RUN_ANOTHER or program in self.functions:
             looks = program == "command" and words[1:2] and words[1].text in ("-v", "-V")
             for first in range(1, 1 if looks else len(words)):
-                self._one(self._meant(words[first:]))
+                # A function's words are paths of the site as well.
+                if program not in self.functions or not words[first].text.startswith("/"):
+                    self._one(self._meant(words[first:]))
 
     def _meant(self, words: Sequence[Word]) -> Sequence[Word]:
         """The command for which a function stands that only hands its words on; any other command is what it is."""
@@ -186,9 +188,9 @@ class _Linter:
         return full in self.units or "${CV_RUN}" in unit or bool(NO_UNIT.fullmatch(unit))
 
     def is_socket(self, path: str) -> bool:
-        """Whether it is a name in the folder of the sockets, which are names and hold no data."""
-        folder = self.values.get("SOCKET_DIR")
-        return bool(folder) and path.startswith(f"{folder}/") and "/" not in path.removeprefix(f"{folder}/")
+        """Whether it is a name in a folder of sockets, which are names and hold no data."""
+        folders = {self.values.get("SOCKET_DIR", ""), self.values.get("LISTEN", "").rpartition("/")[0]} - {""}
+        return path.rpartition("/")[0] in folders
 
 
 def is_ours(path: str) -> bool:

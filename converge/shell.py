@@ -42,6 +42,8 @@ umask 022
 CV_LATE=
 # What ends it reaches the act itself; its caller waits for what the act still puts back, and begins nothing more.
 trap 'CV_LATE=yes' TERM INT HUP
+# It may lead to a folder of a boot before this one.
+[ ! -L "$CV_STEP/ended" ] || (umask 077; mkdir -p "$(dirname "$(readlink "$CV_STEP/ended")")")
 : >"$CV_STEP/ended"
 cv_say() { printf '%s%s: %s\n' '::converge:' "$1" "$2" >&2; }
 cv_end() { cv_say "$1" "$2"; printf '%s' "$3" >"$CV_STEP/ended"; exit "$3"; }

@@ -134,9 +134,8 @@ class Step:
     asks for the acts' own undo (Write, Link, Supplant, Aside, Mode and enable/disable know theirs). `limit` is seconds;
     `interrupts` is how many seconds of service it is expected to cost, None for none, and `search_gap` the same of searches
     and saves alone. `may` names the inventory's permission without which it is left to a person; `person` says why it always
-    is. `typed` is the line that a person types then (empty: the step is laid ready on its host as one); as soon as that
-    begins it makes the file `mark` there, if there is one. `sign` tells that the step was done, also in another way than by
-    that line. `serves` says that the site is served since. `after` says what
+    is. `typed` is the line that a person types then (empty: the step is laid ready on its host as one), and `sign` tells
+    that it was done, also in another way than by that line. `serves` says that the site is served since. `after` says what
     it depends on that only an earlier step will produce. A program that `puts_back` what it interrupted, unless it comes to
     its end, does so when it is killed, too: it runs in a unit of its own, and keeps in ``CV_PHASE`` what it would put back.
     `confirm` is the seconds within which such a program must hear from outside, over a new connection, that all is well.
@@ -154,7 +153,6 @@ class Step:
     may: str | None = None
     person: str = ""
     typed: str = ""
-    mark: str = ""
     sign: Sign | None = None
     serves: bool = False
     after: str = ""

@@ -64,7 +64,7 @@ class App(Model, frozen=True, kw_only=True):
     logrotate_state: Annotated[str, Meta(description="path on the hosts, absolute")]
     stop_timeout: Annotated[int, Meta(ge=1, le=3600, description="seconds that a graceful stop may need at least")] = 62
     boot_seconds: Annotated[
-        float, Meta(ge=0, description="from a start of the unit to its first answer, as a plan expects it")
+        float, Meta(gt=0, description="from a start of the unit to its first answer, as a plan expects it")
     ] = 4.0
 
 

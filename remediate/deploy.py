@@ -24,9 +24,6 @@ from remediate.units import stop_idle
 BY_HAND = "deploy"
 """Name of the script in the run's folder that a person runs instead of the tool."""
 
-BEGUN = f"{BY_HAND}.begun"
-"""Name of the file that this script makes when it begins."""
-
 READS_SECRETS = re.compile(r"(?:File|YAML|IO|ERB)\b.*config/secrets\.yml")
 
 CAP = r"""
@@ -85,8 +82,7 @@ def deploy(ctx: RemedyContext) -> Iterator[Step]:
         return
     acts: list[Act] = [Run(checkout(inv, folder))]
     if "deploy" not in inv.may:
-        begins = f": >{shlex.quote(f'{ctx.workdir}/{BEGUN}')}\n"
-        acts.append(Write(f"{ctx.workdir}/{BY_HAND}", begins + _script(inv, folder, nobody="")))
+        acts.append(Write(f"{ctx.workdir}/{BY_HAND}", _script(inv, folder, nobody="")))
     yield Step(
         id="DEP-1/checkout",
         host=CONTROL,
@@ -135,11 +131,10 @@ def _script(inv: Inventory, folder: str, nobody: str = " </dev/null") -> str:
 def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: str, serving: bool) -> Step:
     """The deploy; `folder` is the checkout, empty if it must be one of a person's own."""
     sign = DEPLOYED.format(was=shlex.quote(was), want=shlex.quote(seen.head))
-    work = folder.rpartition("/")[0]
-    typed, mark = "sh " + shlex.quote(f"{work}/{BY_HAND}"), f"{work}/{BEGUN}"
+    typed = "sh " + shlex.quote(f"{folder.rpartition('/')[0]}/{BY_HAND}")
     person = ""
     if not folder:
-        typed, mark = f"bundle exec cap {inv.stages.deploy} deploy", ""
+        typed = f"bundle exec cap {inv.stages.deploy} deploy"
         person = (
             "deploy.rb reads config/secrets.yml on the machine that deploys, and this tool handles no secrets: the line "
             f"below is for your own checkout of {seen.branch} at {seen.head[:8]}"
@@ -161,7 +156,6 @@ def _cap(inv: Inventory, seen: Repository, folder: str, here: Condition, was: st
         may="deploy",
         person=person,
         typed=typed,
-        mark=mark,
         sign=Sign(inv.app_host.name, sign),
         serves=serving,
     )

@@ -93,7 +93,7 @@ def idle_legacy(ctx: RemedyContext) -> list[UnitState]:
     After a reboot with both enabled one of them binds the socket, and the manager starts the other again and again.
     """
     ours, known = ctx.read(units.our_units), ctx.read(units.masters)
-    beside = [unit for unit in ours.legacy if unit.runs]
+    beside = [unit for unit in ours.legacy if unit.starts_again]
     main = known.of(ours.app)
     if not beside or main is None or main.unit != ours.app.name or main.cwd != known.current:
         return []

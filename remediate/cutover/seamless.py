@@ -149,7 +149,10 @@ SEAMLESS = COMMON + GUARDED + _NAMES + _BESIDE + _RUN + REST
 
 _HEARD = r"""
 heard() { # what serves before still listens; if killed, as it was then: in the phase file it has a name
-  if [ -z "$CV_AFTER" ]; then [ -n "$(holder_of "$PUBLIC")$(holder_of "$OLD")" ]; return; fi
+  if [ -z "$CV_AFTER" ]; then
+    listener_pids "$PUBLIC" >/dev/null || return 0 # who listens cannot be told: nobody is stopped on that
+    [ -n "$(holder_of "$PUBLIC")$(holder_of "$OLD")" ]; return
+  fi
   read -r _ _ _ _ listened <"$CV_PHASE" && [ -n "$listened" ]
 }
 """

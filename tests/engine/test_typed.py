@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from converge import hands
+from converge.by_hand import withdraw_script
+from converge.errors import ConnectionLost
+from converge.journal import stories
 from converge.losses import losses
 from converge.record import Outage, Probe, StepRecord
 from converge.steps import RemedyContext, Run, Sign, Step
@@ -113,15 +116,6 @@ def test_of_what_a_person_did_in_a_way_of_their_own_nobody_knows_when_it_began(s
     assert losses(without_an_answer(acted, record.waited), [record]) == []
 
 
-def test_a_line_that_makes_a_mark_tells_when_it_began(stage: Stage) -> None:
-    root = stage.world.root
-    line = f": >{root}/mark; date +%s.%N >{root}/acted; sleep 0.5; touch {root}/A"
-    record, acted = typed_late(stage, line, mark=f"{root}/mark", sign=Sign("new", f"[ -e {root}/A ]"))
-    assert record.waited < record.begun <= acted
-    assert stage.said.count("  begun by hand") == 1
-    assert losses(without_an_answer(acted, record.waited), [record])
-
-
 def laid(stage: Stage, look: Any, monkeypatch: pytest.MonkeyPatch) -> StepRecord:
     """The only step of a run, laid ready, if looks at it show this."""
     monkeypatch.setattr(hands.Hands, "_look", look)
@@ -153,3 +147,27 @@ def test_what_was_typed_while_the_run_judged_is_followed_all_the_same(
     assert step.result == "done"
     assert step.begun > 0
     assert "run by hand" in step.reason
+
+
+@pytest.mark.parametrize(
+    ("begun", "room", "said"), [(False, True, "withdrawn"), (False, False, "withdrawn"), (True, True, "begun")]
+)
+def test_what_was_laid_ready_is_withdrawn_on_a_full_disk_too(stage: Stage, begun: bool, room: bool, said: str) -> None:
+    folder = stage.world.home / ".local/state/hkn-migration/runs/R1"
+    folder.mkdir(parents=True)
+    (folder / "1.hand").write_text("echo acts\n")
+    if begun:
+        (folder / "1.typed").mkdir()
+    fake = stage.world.top / "bin/mkdir"
+    fake.write_text('#!/bin/sh\nexec /bin/mkdir "$@"\n' if room else "#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    assert stage.link.exec(withdraw_script("R1", 1), limit=5).out.decode().strip() == said
+    assert (folder / "1.hand").exists() is begun
+
+
+def test_what_may_still_be_typed_keeps_the_journal_open(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands, "withdraw_script", lambda *_: "exit 1")
+    stage.wait = 0.3
+    with pytest.raises(ConnectionLost, match="whether its line can still be typed is not known"):
+        laid(stage, lambda *_: hands.Look("nothing"), monkeypatch)
+    assert stories(stage.link)[0].is_open

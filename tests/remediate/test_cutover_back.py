@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 
 import pytest
 
-from tests.remediate.cutover_site import NEW, OLD, Site
+from tests.remediate.cutover_site import NEW, OLD, UNDER_LOCK, Site
 from tests.remediate.test_cutover_again import goes_through, pytestmark, site, stands_alone, way
 
 __all__ = ["pytestmark", "site"]
@@ -46,6 +47,21 @@ def test_one_that_serves_again_by_then_hands_over_at_once(site: Site) -> None:
         site.again(way(site), back=True)
         goes_through(site)
     assert site.seen == ["new", "old"]
+    stands_alone(site, OLD)
+
+
+def test_one_that_was_not_confirmed_can_be_tried_again_after_a_boot(site: Site) -> None:
+    site.begin(way(site))
+    goes_through(site)
+    site.confirm = 1.0
+    site.again(way(site), back=True)
+    assert site.end() == 81, site.log()
+    for name in (".attic", "hkn-migration-R1-2.phase"):
+        left = site.top / "run" / name
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    (site.top / "2.asked").unlink()
+    site.go(UNDER_LOCK)
+    goes_through(site)
     stands_alone(site, OLD)
 
 

@@ -51,6 +51,16 @@ def test_programs_of_the_remedies_pass(name: str) -> None:
     lint(PROGRAMS[name], name, prelude(INV), UNITS)
 
 
+@pytest.mark.parametrize(
+    "places", [{"SEARCH": "/search/ruby"}, {"PROBE": "/people/su"}, {"LISTEN": f"{INV.web.socket_dir}/run/prod.sock"}]
+)
+def test_programs_pass_whatever_the_sites_own_words_are(places: dict[str, str]) -> None:
+    deep = {key: value.replace(LISTEN, places.get("LISTEN", LISTEN)) for key, value in PLACES.items()}
+    inv = INV.changed({"web": INV.web.changed({"listen": places.get("LISTEN", LISTEN)})})
+    words = by_hand([STRAY]) + settings(inv, **{**deep, **places})
+    lint(words + seamless.SEAMLESS, "seamless", prelude(inv), UNITS)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_all_of_a_program_is_judged(name: str) -> None:
     """To its end, and in each function."""
