@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from converge.statements import Fails
-from converge.steps import Unit
-from facts import units
+from converge.steps import NothingToDo, Unit
+from facts import units, web
 from remediate import deploy as mend_deploy
 from remediate import units as mend_units
+from remediate import web as mend_web
 from tests.remediate.test_services import GIVEN, INV, LEGACY, LEGACY_RUNS, MASTERS, OURS, SOCKETS, steps
 from tests.remediate.world import context
 from verify.test_units import test_app_unit_really_runs as unit_5
@@ -43,6 +44,15 @@ def test_a_legacy_unit_is_handed_over_where_the_apps_does_not_serve_alone(given:
     world = {"our_units": replace(OURS, legacy=(BESIDE,)), "masters": SERVING, **given}
     (step,) = steps(mend_units.cutover, tmp_path, **world)
     assert step.id == "UNIT-5/cutover"
+
+
+def test_no_restart_lets_another_release_answer_where_the_web_server_asks_somebody_else(tmp_path: Path) -> None:
+    neighbour = replace(MASTERS.all[0], cgroup="/user.slice/hkn-dev.service")
+    asked = web.Serving("/srv/apps/hkn/hkn.sock", MASTERS.current, "", "", (neighbour,))
+    with pytest.raises(NothingToDo, match=r"hkn.sock leads to hkn-dev.service: .* SOCK-5"):
+        steps(mend_web.serve_current, tmp_path, serving=asked)
+    (step,) = steps(mend_web.serve_current, tmp_path, serving=replace(asked, owners=MASTERS.all))
+    assert step.id == "WEB-2/restart"
 
 
 def test_a_deploy_that_restarts_has_no_legacy_unit_beside_it(tmp_path: Path) -> None:
