@@ -104,6 +104,9 @@ class Solr(Model, frozen=True, kw_only=True):
         float,
         Meta(ge=0, description="from the start of the rake task that starts it to its first answer, as a plan expects it"),
     ] = 2.5
+    documents: Annotated[
+        int, Meta(ge=1, description="documents that its index must have; fewer were saved since it was emptied")
+    ] = 1
 
 
 class Url(Model, frozen=True, kw_only=True):

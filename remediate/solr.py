@@ -143,7 +143,7 @@ def move_home(ctx: RemedyContext) -> Iterator[Step]:
 
 def reindex(ctx: RemedyContext) -> Iterator[Step]:
     """Fill the index from the database."""
-    yield reindex_step(ctx, "SOLR-3/reindex", ctx.read(solr.solr).current, "it is empty")
+    yield reindex_step(ctx, "SOLR-3/reindex", ctx.read(solr.solr).current, "it is empty, or nearly so")
 
 
 def reindex_step(ctx: RemedyContext, id: str, release: str, why: str) -> Step:

@@ -46,11 +46,13 @@ def test_solr_lives_in_the_current_release(solr: Solr, inv: Inventory) -> None:
 
 @statement("SOLR-3", severity=Severity.MAJOR, on="app", seed=["CT", "OS"], needs=["SOLR-2"], remedy="solr.reindex")
 def test_index_has_documents(solr: Solr, inv: Inventory) -> None:
-    """Solr's index is not empty."""
+    """Solr's index is not empty, and has more than what was saved since it was."""
     where = f"{solr.host}, core {inv.solr.core}"
     found = solr.core.found if solr.core else None
     require(found is not None, expected="a number of documents", seen="the core does not answer", where=where)
-    require(bool(found), expected="more than 0 documents", seen=f"{found}", where=where)
+    assert found is not None
+    least = inv.solr.documents
+    require(found >= least, expected=f"{least} documents, or more", seen=f"{found}", where=where)
 
 
 @statement(
