@@ -104,10 +104,12 @@ def lay_script(run: str, n: int) -> str:
 
 def withdraw_script(run: str, n: int) -> str:
     """Shell that takes back what was laid ready, and says ``withdrawn``; or ``begun``, if somebody has begun it."""
-    # On a full disk nobody makes the folder, and a rename finds room.
-    return f"""J={folder(run)}
-if mkdir "$J/{n}.typed" 2>/dev/null || [ ! -d "$J/{n}.typed" ]; then mv -T "$J/{n}.hand" "$J/{n}.over" && echo withdrawn
-else echo begun
+    # Who begins it makes a folder of that name. On a full disk nobody makes either, and a rename finds room.
+    return f"""J={folder(run)} T="$J/{n}.typed"
+(set -C; : >"$T") 2>/dev/null
+if [ -f "$T" ]; then echo withdrawn
+elif [ -d "$T" ]; then echo begun
+else {{ [ -e "$J/{n}.over" ] || mv -T "$J/{n}.hand" "$J/{n}.over"; }} && echo withdrawn
 fi
 """
 
@@ -137,7 +139,7 @@ J={folder(run)}
 {held}
 # Two people may type it in the same moment.
 [ ! -e "$J/{n}.sh" ] || exit {Rc.REPEATED.value}
-mkdir "$J/{n}.typed" 2>/dev/null || {{ [ ! -d "$J/{n}.typed" ] || exit {Rc.REPEATED.value}; exit {Rc.FAILED.value}; }}
+mkdir "$J/{n}.typed" 2>/dev/null || {{ [ ! -e "$J/{n}.typed" ] || exit {Rc.REPEATED.value}; exit {Rc.FAILED.value}; }}
 # Where its script could not be kept (disk full) nothing began: the run waits on, and it may be typed again.
 trap '[ -e "$J/{n}.sh" ] || rmdir "$J/{n}.typed"' EXIT
 {launch}

@@ -63,6 +63,7 @@ OUR_NAME = re.compile(r"(?:^|/)\.[^/]*\.cv-[^/]*$")
 
 DEVICE = re.compile(r"/dev/(?:null|stdout|stderr|fd/\d+)")
 NO_FILE = re.compile(r"\d+|-")
+PROGRAMS = re.compile(r"/(?:usr/)?(?:local/)?s?bin/")
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 SUBSTITUTION = re.compile(r"\$\((\w+)\)")
 NO_UNIT = re.compile(r"process-\d+")
@@ -158,7 +159,8 @@ class _Linter:
             looks = program == "command" and words[1:2] and words[1].text in ("-v", "-V")
             for first in range(1, 1 if looks else len(words)):
                 # A function's words are paths of the site as well.
-                if program not in self.functions or not words[first].text.startswith("/"):
+                text = words[first].text
+                if program not in self.functions or not text.startswith("/") or PROGRAMS.match(text):
                     self._one(self._meant(words[first:]))
 
     def _meant(self, words: Sequence[Word]) -> Sequence[Word]:

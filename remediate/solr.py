@@ -143,7 +143,8 @@ def move_home(ctx: RemedyContext) -> Iterator[Step]:
 
 def reindex(ctx: RemedyContext) -> Iterator[Step]:
     """Fill the index from the database."""
-    yield reindex_step(ctx, "SOLR-3/reindex", ctx.read(solr.solr).current, "it is empty, or nearly so")
+    why = f"it has fewer than {ctx.inv.solr.documents} documents"
+    yield reindex_step(ctx, "SOLR-3/reindex", ctx.read(solr.solr).current, why)
 
 
 def reindex_step(ctx: RemedyContext, id: str, release: str, why: str) -> Step:

@@ -125,8 +125,10 @@ def same_link(path: str, target: str) -> Condition:
 def cutover(ctx: RemedyContext) -> Iterator[Step]:
     """Let the app's unit serve, and alone: hand over from what serves, start it, restart it, or stop what runs beside it."""
     yield from end_idle(ctx, "UNIT-5")
-    if idle_legacy(ctx):
+    if idle := idle_legacy(ctx):
         yield from stop_idle(ctx, "UNIT-5")
+        if not any(unit.starts_again for unit in idle):
+            raise NothingToDo(f"{', '.join(unit.name for unit in idle)} is about to end, and {ctx.inv.app.unit} serves")
         return
     yield handover_step(ctx, "UNIT-5/cutover")
 
@@ -135,6 +137,12 @@ def stop_idle(ctx: RemedyContext, id: str) -> Iterator[Step]:
     """Stop the legacy units that run beside the app's and serve nobody: when that restarts they would take the site over."""
     ours = ctx.read(units.our_units)
     for unit in idle_legacy(ctx):
+        if not unit.starts_again:
+            continue
+        still = Condition(
+            f"{unit.name} runs, or is started again",
+            f'case "$(prop {shlex.quote(unit.name)} ActiveState)" in inactive|failed|deactivating) exit 1 ;; esac',
+        )
         yield Step(
             id=f"{id}/stop-{unit.name}",
             host=ours.host,
@@ -142,7 +150,7 @@ def stop_idle(ctx: RemedyContext, id: str) -> Iterator[Step]:
             "soon as that restarts",
             acts=_graceful_stop(ctx, ours, unit.name),
             # Not its main process: one that the manager starts again and again has another one by now.
-            when=(same_main(ours.app), still_serves(ctx)),
+            when=(same_main(ours.app), still_serves(ctx), still),
             undo=Needless("it served nobody, and beside the unit that serves it could only take the site over"),
             limit=120.0,
             may="restart",

@@ -51,8 +51,8 @@ def test_index_has_documents(solr: Solr, inv: Inventory) -> None:
     found = solr.core.found if solr.core else None
     require(found is not None, expected="a number of documents", seen="the core does not answer", where=where)
     assert found is not None
-    least = inv.solr.documents
-    require(found >= least, expected=f"{least} documents, or more", seen=f"{found}", where=where)
+    wanted = f"{inv.solr.documents} documents, or more (solr.documents of the inventory)"
+    require(found >= inv.solr.documents, expected=wanted, seen=f"{found}", where=where)
 
 
 @statement(

@@ -76,7 +76,10 @@ look() { # [anyhow]: also where the old application serves nobody
   fi
   old_main=$(holder_of "$PUBLIC") old_inode=$(inode "$PUBLIC")
   [ -n "$old_main" ] || { old_main=$(holder_of "$OLD") old_inode=$(inode "$OLD"); }
-  [ -n "$old_main" ] || [ "${1:-}" = anyhow ] || fail "none of $OLDS listens behind $PUBLIC any more"
+  if [ -z "$old_main" ] && [ "${1:-}" != anyhow ]; then
+    listener_pids "$PUBLIC" >/dev/null || fail "who listens behind $PUBLIC cannot be told"
+    fail "none of $OLDS listens behind $PUBLIC any more"
+  fi
   o=$(pid_in "$PID_FILE")
   [ "$o" -le 1 ] || mains | grep -qx "$o" || [ "$o" = "$(prop "$NEW" MainPID)" ] || ! is_master "$o" ||
     fail "$PID_FILE names process $o, a server of none of the units that are handed over"

@@ -88,12 +88,12 @@ def serving_strays(ctx: RemedyContext) -> list[Process]:
 
 
 def idle_legacy(ctx: RemedyContext) -> list[UnitState]:
-    """Legacy units that run beside the app's, which serves the site from the current release: they serve nobody.
+    """Legacy units that run, or are about to end, beside the app's, which serves the site from the current release.
 
     After a reboot with both enabled one of them binds the socket, and the manager starts the other again and again.
     """
     ours, known = ctx.read(units.our_units), ctx.read(units.masters)
-    beside = [unit for unit in ours.legacy if unit.starts_again]
+    beside = [unit for unit in ours.legacy if unit.runs]
     main = known.of(ours.app)
     if not beside or main is None or main.unit != ours.app.name or main.cwd != known.current:
         return []

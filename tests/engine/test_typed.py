@@ -158,11 +158,13 @@ def test_what_was_laid_ready_is_withdrawn_on_a_full_disk_too(stage: Stage, begun
     (folder / "1.hand").write_text("echo acts\n")
     if begun:
         (folder / "1.typed").mkdir()
-    fake = stage.world.top / "bin/mkdir"
-    fake.write_text('#!/bin/sh\nexec /bin/mkdir "$@"\n' if room else "#!/bin/sh\nexit 1\n")
-    fake.chmod(0o755)
-    assert stage.link.exec(withdraw_script("R1", 1), limit=5).out.decode().strip() == said
-    assert (folder / "1.hand").exists() is begun
+    script = withdraw_script("R1", 1)
+    if not room:
+        script = script.replace(': >"$T"', "false")
+        assert script.count("false") == 1
+    for _ in range(2):
+        # The first answer may have been lost.
+        assert stage.link.exec(script, limit=5).out.decode().strip() == said
 
 
 def test_what_may_still_be_typed_keeps_the_journal_open(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
