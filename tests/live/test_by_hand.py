@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from converge.errors import Exit
+from converge.shell import Rc
 from converge.statements import Outcome
 from lab.payload import capistrano
 from lab.payload.places import APP_UNIT, MIGRATE_UNIT, USER
@@ -190,12 +191,13 @@ def test_a_deploy_while_the_old_unit_serves_starts_no_second_copy(story: Story) 
     assert before == after != "0"
 
 
-def test_what_was_laid_ready_for_another_release_is_refused_and_laid_ready_anew(story: Story) -> None:
-    assert story.outdated.startswith("75: ")
-    assert "not so any more: the current release is " in story.outdated
+def test_what_was_laid_ready_for_another_release_is_withdrawn_and_laid_ready_anew(story: Story) -> None:
+    assert story.outdated.startswith(f"{Rc.REPEATED.value}: ")
+    assert "is not waited for any more" in story.outdated
     assert story.done.record
-    cutovers = [s.result for s in story.done.record.steps if s.id == "UNIT-5/cutover"]
-    assert cutovers == ["not needed", "done"]
+    cutovers = [s for s in story.done.record.steps if s.id == "UNIT-5/cutover"]
+    assert [step.result for step in cutovers] == ["not needed", "done"]
+    assert "not so any more that the current release is " in cutovers[0].reason
 
 
 def test_a_run_that_died_leaves_its_gate_closed_and_the_check_says_how_it_is_opened(story: Story) -> None:
