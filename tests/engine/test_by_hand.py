@@ -175,10 +175,11 @@ def test_line_of_which_not_even_the_mark_could_be_kept_was_not_run_before(stage:
     printed = []
 
     def person(line: str) -> None:
-        place = next(stage.world.home.rglob("1.hand")).with_name("1.typed")
-        place.touch()  # none can be made there
+        fake = stage.world.top / "bin/mkdir"
+        fake.write_text('#!/bin/sh\ncase "$*" in *.typed) exit 1 ;; esac\nexec /bin/mkdir "$@"\n')
+        fake.chmod(0o755)
         printed.append(typed(line))
-        place.unlink()
+        fake.unlink()
         printed.append(typed(line))
 
     _, plan, _ = go(stage, person)
