@@ -41,8 +41,8 @@ PROGRAMS = {
     "rake": solr_move.rake("/r", "sunspot:reindex"),
     "copy": fs.COPY.format(source="/a", target="'/b c'", part=fs.PART),
     "gems": ruby.INSTALL.format(rvm="/rvm", version="2.7.8", bin="/ruby/bin"),
-    "checkout": repo.checkout(INV, "/work/x") + repo.IDENTITY + repo.MERGE.format(message="'a b'", legacy="x", failed="no"),
-    "deploy": deploy._script(INV, "/work/x"),
+    "checkout": repo.checkout(INV, "/c/x") + repo.IDENTITY + repo.MERGE.format(message="'a b'", legacy="x", failed="no"),
+    "deploy": deploy._script(INV, "/c/x"),
 }
 
 
