@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converge.application import Application
-from converge.judging import Judge, Policy, instances_of
+from converge.checking.application import Application
+from converge.checking.judge import Judge, Policy, instances_of
+from converge.checking.statement import REGISTRY, import_statements
 from converge.readings import Reading
-from converge.readings.store import CONTROL, Store
-from converge.statements import REGISTRY, import_statements
+from converge.readings.answers import CONTROL, Store
 from converge.transport.link import Completed, invocation
 from facts.application import application
 from hosts.loader import load

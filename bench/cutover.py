@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from converge.checking.statement import REGISTRY, import_statements
 from converge.errors import ConvergeError
-from converge.statements import REGISTRY, import_statements
-from facts.units import GATE, GATE_SHUT, GRACEFUL
+from facts.units.states import GATE, GATE_SHUT, GRACEFUL
 from lab.connection import SITE
 from lab.errors import LabError
 from lab.lab import Lab

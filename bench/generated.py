@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.properties import Kind, of
-from converge.application import Application, Situation
+from converge.checking.application import Application, Situation
 from converge.readings import Reading
 from facts.application import application
 
@@ -20,9 +20,11 @@ PER_FILE = 20
 CONFTEST = '''
 import pytest
 
-from converge.early import Start
+from converge.pytest_plugin.early import Start
 
-pytest_plugins = ["converge.plugin", "converge.early", "pytest_metadata.plugin", "pytest_html.plugin"]
+pytest_plugins = [
+    "converge.pytest_plugin.plugin", "converge.pytest_plugin.early", "pytest_metadata.plugin", "pytest_html.plugin",
+]
 
 
 @pytest.hookimpl
@@ -41,7 +43,7 @@ def pytest_converge_start():
 '''
 
 FIXTURES = """
-from converge.fixtures import fixtures
+from converge.pytest_plugin.fixtures import fixtures
 from {package}.asked import READINGS
 
 globals().update(fixtures(READINGS))
@@ -67,7 +69,7 @@ READINGS = readings_in(sys.modules[__name__])
 """
 
 STATEMENT_HEAD = """
-from converge.statements import Severity, require, statement
+from converge.checking.statement import Severity, require, statement
 """
 
 STATEMENT = '''

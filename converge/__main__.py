@@ -2,6 +2,6 @@
 
 import sys
 
-from converge.cli import main
+from cli.runs import main
 
 sys.exit(main())

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import facts
-from converge.application import Application, Situation
+from converge.checking.application import Application, Situation
+from converge.checking.record import Line
 from converge.readings import Reader, Reading, readings_in
-from converge.record import Line
 from facts.prelude import prelude
 from hosts.schema import Inventory
 
@@ -23,9 +23,9 @@ TOP = Path(__file__).resolve().parent.parent
 
 def _readings() -> dict[str, Reading[Any]]:
     found: dict[str, Reading[Any]] = {}
-    for info in pkgutil.iter_modules(facts.__path__):
-        if info.name not in {"application", "prelude"}:
-            found.update(readings_in(importlib.import_module(f"facts.{info.name}")))
+    for info in pkgutil.walk_packages(facts.__path__, "facts."):
+        if info.name not in {"facts.application", "facts.prelude"}:
+            found.update(readings_in(importlib.import_module(info.name)))
     return found
 
 
@@ -72,7 +72,7 @@ def _expand(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _checklist() -> list[Line]:
+    from converge.checking.statement import REGISTRY
     from converge.report import load_checklist
-    from converge.statements import REGISTRY
 
     return load_checklist(TOP / "verify" / "checklist.toml", REGISTRY.values())

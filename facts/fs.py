@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
+from facts.parsing import number, observed, within_entries
 from facts.tables import only_absences, records
-from facts.text import number, observed, within_entries
 from hosts.schema import Inventory
 
 DIRECTORY, LINK = "directory", "symbolic link"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from converge.readings import Context, Raw, reading
-from facts.processes import ABOUT, Process, processes
-from facts.text import every, observed
+from facts.host.processes import ABOUT, Process, processes
+from facts.parsing import every, observed
 
 
 @dataclass(frozen=True, slots=True)

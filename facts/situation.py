@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from converge.application import Situation
+from converge.checking.application import Situation
 from converge.readings import Context, Raw, reading
-from facts.processes import ABOUT, processes
+from facts.host.processes import ABOUT, processes
+from facts.parsing import every, observed, pairs, sections
 from facts.sockets import LISTENER_PIDS
-from facts.text import every, observed, pairs, sections
-from facts.unit_files import UnitFile
-from facts.units import SHOWN, make_sure
+from facts.units.files import UnitFile
+from facts.units.states import SHOWN, make_sure
 
 BEFORE = "before the migration"
 MIGRATED = "migrated"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
-from facts.processes import ABOUT, Process, processes
-from facts.text import every, number, observed, pairs, sections
+from facts.host.processes import ABOUT, Process, processes
+from facts.parsing import every, number, observed, pairs, sections
 
 PID_FILE = "tmp/pids/unicorn.pid"
 """Where unicorn keeps its process id, relative to a release (a linked directory: all stages and hosts share it)."""

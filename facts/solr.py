@@ -10,8 +10,8 @@ from typing import Any
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
-from facts.processes import ABOUT, Process, processes
-from facts.text import every, observed, pairs, sections
+from facts.host.processes import ABOUT, Process, processes
+from facts.parsing import every, observed, pairs, sections
 
 _HOME = re.compile(r"-Dsolr\.solr\.home=(\S+)")
 _PID = re.compile(r"pid=(\d+)")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from converge.errors import Unobservable
 from converge.readings import Raw
-from facts.text import observed
+from facts.parsing import observed
 
 ABSENT = ("No such file or directory", "Not a directory")
 

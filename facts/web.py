@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, local_reading, reading
-from facts.processes import ABOUT, Process, processes
+from facts.host.processes import ABOUT, Process, processes
+from facts.parsing import every, observed, pairs
 from facts.sockets import LISTENER_PIDS
-from facts.text import every, observed, pairs
 from hosts.schema import Url
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _fetch(url: Url, address: str, ca_file: str | None) -> Answer:
     import http.client
     import ssl
 
-    from converge.asking import Direct, Road
+    from converge.probe.worker import Direct, Road
 
     parts = urlsplit(url.url)
     secure, name = parts.scheme == "https", parts.hostname or ""

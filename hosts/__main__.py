@@ -2,6 +2,6 @@
 
 import sys
 
-from hosts.cli import main
+from cli.hosts import main
 
 sys.exit(main())

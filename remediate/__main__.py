@@ -2,6 +2,6 @@
 
 import sys
 
-from remediate.cli import main
+from cli.remediate import main
 
 sys.exit(main())

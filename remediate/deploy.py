@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from converge.steps import Act, ByHand, Condition, RemedyContext, Run, Sign, Step, Unit, Write
 from facts.deploy import stage
-from facts.repo import Repository, repository
-from facts.repo_files import without_comments
+from facts.repo.config_files import without_comments
+from facts.repo.repository import Repository, repository
 from facts.sockets import LISTENER_PIDS
-from facts.units import GATE, GATE_SHUT, masters, our_units
+from facts.units.states import GATE, GATE_SHUT, masters, our_units
 from hosts.schema import Inventory
 from remediate.cutover import plain_restart_cost
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is

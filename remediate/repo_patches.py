@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from facts.repo import stage_config, unicorn_config, unit_file
-from facts.repo_files import gemfile_ruby, lock_ruby, plain_version, setting, unicorn
+from facts.repo.config_files import gemfile_ruby, lock_ruby, plain_version, setting, unicorn
+from facts.repo.repository import stage_config, unicorn_config, unit_file
 from hosts.schema import Inventory
 
 Files = Mapping[str, str]

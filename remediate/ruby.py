@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator
 
 from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Step, Unit
-from facts.repo import repository
+from facts.repo.repository import repository
 from facts.ruby import Bundle, bundle, bundle_dirs, bundles_aside, old_bundles, wanted_ruby
-from facts.units import masters, our_units
+from facts.units.states import masters, our_units
 from remediate.cutover import plain_restart_cost, same_units, starts_here
 from remediate.fs import real_folder, unused
 

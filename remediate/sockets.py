@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from converge.steps import Aside, ByHand, Condition, Link, Mode, NothingToDo, RemedyContext, Step, Write
 from facts import sockets as facts_sockets
-from facts import units
 from facts.sockets import Entry
+from facts.units import states
 from hosts.schema import Inventory, Web
 from remediate.cutover import handover_step, leave_strangers, restart_step, same_main, serving_strays
 from remediate.cutover.choice import beside
@@ -30,7 +30,7 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
     seen = ctx.read(facts_sockets.sockets)
     entry = seen.at(path)
     if entry is None or not entry.is_socket or not seen.listening_on(path):
-        if not ctx.read(units.our_units).app.runs:
+        if not ctx.read(states.our_units).app.runs:
             raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy")
         yield restart_step(ctx, "SOCK-2/restart", f"so that it binds {ctx.inv.web.listen} anew")
         return
@@ -48,7 +48,7 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
 
 def single(ctx: RemedyContext) -> Iterator[Step]:
     """One listener, the app's unit's: end what was started by hand beside it, and let the app bind its path again."""
-    ours = ctx.read(units.our_units)
+    ours = ctx.read(states.our_units)
     if not ours.app.runs:
         raise NothingToDo(f"{ours.app.name} does not run: handing the site to it is UNIT-5's remedy")
     if any(unit.runs for unit in ours.legacy) or serving_strays(ctx):
@@ -117,7 +117,7 @@ def _for_a_person(inv: Inventory, entry: Entry) -> str:
 def relink(ctx: RemedyContext) -> Iterator[Step]:
     """Let the web server's path lead to the one on which the application listens."""
     path, listen = ctx.read(facts_sockets.upstream).chosen, ctx.inv.web.listen
-    seen, legacy = ctx.read(facts_sockets.sockets), ctx.read(units.our_units).legacy
+    seen, legacy = ctx.read(facts_sockets.sockets), ctx.read(states.our_units).legacy
     entry = seen.at(path)
     if any(unit.runs for unit in legacy) and any(p.unit in {u.name for u in legacy} for p in seen.owners(path)):
         raise NothingToDo(f"{path} leads to the old application, which serves: the cutover leads it on (UNIT-5, SOCK-3)")
@@ -142,8 +142,8 @@ def relink(ctx: RemedyContext) -> Iterator[Step]:
 
 def write_pid_file(ctx: RemedyContext) -> Iterator[Step]:
     """Write the verified main process into unicorn's PID file, and move a dead upgrade's file aside."""
-    ours, seen = ctx.read(units.our_units), ctx.read(facts_sockets.unicorn_pid_file)
-    main = ctx.read(units.masters).of(ours.app)
+    ours, seen = ctx.read(states.our_units), ctx.read(facts_sockets.unicorn_pid_file)
+    main = ctx.read(states.masters).of(ours.app)
     if main is None or main.unit != ours.app.name:
         raise NothingToDo(f"{ours.app.name} has no main process of its own yet: starting it is UNIT-5's remedy")
     if seen.pid != main.pid:

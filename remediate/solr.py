@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from converge.errors import Unobservable
 from converge.steps import ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Signal, Step, Write
-from facts import solr, units, web
-from facts.processes import Process
+from facts import solr, web
+from facts.host.processes import Process
 from facts.solr import Solr
+from facts.units import states
 from hosts.schema import Inventory
 from remediate import solr_move
 from remediate.cutover import is_still, restart_step
@@ -164,7 +165,7 @@ def let_app_detect(ctx: RemedyContext) -> Iterator[Step]:
 
     One that finds no Solr when it boots falls back in each search; one that found it fails until Solr is there again.
     """
-    if ctx.read(units.masters).of(ctx.read(units.our_units).app) is None:
+    if ctx.read(states.masters).of(ctx.read(states.our_units).app) is None:
         raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy, and then it looks for Solr")
     if not ctx.read(solr.solr).pid_is_true and not ctx.read(web.search).fallbacks:
         raise NothingToDo("Solr does not run as its PID file says (SOLR-4): the application, which found it, waits for it")

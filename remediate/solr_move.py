@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 
 from converge.steps import Run
-from facts.processes import Process
+from facts.host.processes import Process
 
 CORE_WAIT = 60.0
 """Seconds within which a Solr that was started must tell of its core: long enough for a busy host."""

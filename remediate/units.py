@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from converge.edits import as_read
 from converge.steps import (
     Act,
     Aside,
@@ -20,10 +19,12 @@ from converge.steps import (
     Unit,
     Write,
 )
-from facts import repo, units
-from facts.processes import Process
-from facts.unit_files import UnitFile, UnitsDir, unit_files
-from facts.units import GRACEFUL, SIGQUIT, OurUnits
+from converge.steps.conditions import as_read
+from facts.host.processes import Process
+from facts.repo import repository
+from facts.units import states
+from facts.units.files import UnitFile, UnitsDir, unit_files
+from facts.units.states import GRACEFUL, SIGQUIT, OurUnits
 from remediate.cutover import (
     NOT_AGAIN,
     handover_step,
@@ -54,8 +55,8 @@ def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "
     Raises:
         NothingToDo: the repository has no such file.
     """
-    branch = ctx.read(repo.repository)
-    source = repo.unit_file(name)
+    branch = ctx.read(repository.repository)
+    source = repository.unit_file(name)
     text = branch.file(source)
     if text is None:
         raise NothingToDo(f"{source} is not on {branch.branch} of {branch.url}: it must be there first")
@@ -73,7 +74,7 @@ def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "
 
 def install(ctx: RemedyContext) -> Iterator[Step]:
     """The app's unit file from the repository, without drop-ins that change it."""
-    ours = ctx.read(units.our_units)
+    ours = ctx.read(states.our_units)
     name = ctx.inv.app.unit
     yield write_from_repository(ctx, name, "UNIT-1/write", _after_patch(ctx))
     for number, path in enumerate(ours.surprising_drop_ins, 1):
@@ -82,7 +83,7 @@ def install(ctx: RemedyContext) -> Iterator[Step]:
 
 
 def _after_patch(ctx: RemedyContext) -> str:
-    text = ctx.read(repo.repository).file(repo.unit_file(ctx.inv.app.unit)) or ""
+    text = ctx.read(repository.repository).file(repository.unit_file(ctx.inv.app.unit)) or ""
     file = UnitFile(ctx.inv.app.unit, "", text)
     fits = file.may_start_on(ctx.inv.app_host.hostname) and file.values("KillSignal") in {("SIGQUIT",), (str(SIGQUIT),)}
     return "" if fits else "its text is what the patches of the repository leave"
@@ -91,7 +92,7 @@ def _after_patch(ctx: RemedyContext) -> str:
 def reload(ctx: RemedyContext) -> Iterator[Step]:
     """daemon-reload on every host whose manager has old copies; the first of them does it for all."""
     at = ctx.at or ctx.inv.app_host.name
-    stale = [h.name for h in ctx.inv.live if any(u.needs_reload for u in ctx.read(units.our_units, h.name).all)]
+    stale = [h.name for h in ctx.inv.live if any(u.needs_reload for u in ctx.read(states.our_units, h.name).all)]
     if stale and stale[0] != at:
         raise NothingToDo(f"the steps for {stale[0]} do it on every host")
     for name in stale:
@@ -135,7 +136,7 @@ def cutover(ctx: RemedyContext) -> Iterator[Step]:
 
 def stop_idle(ctx: RemedyContext, id: str) -> Iterator[Step]:
     """Stop the legacy units that run beside the app's and serve nobody: when that restarts they would take the site over."""
-    ours = ctx.read(units.our_units)
+    ours = ctx.read(states.our_units)
     for unit in idle_legacy(ctx):
         if not unit.starts_again:
             continue
@@ -194,7 +195,7 @@ def retire_legacy(ctx: RemedyContext) -> Iterator[Step]:
 
 
 def _stop_legacy(ctx: RemedyContext, host: str) -> Iterator[Step]:
-    ours = ctx.read(units.our_units, host)
+    ours = ctx.read(states.our_units, host)
     for unit in ours.legacy:
         if unit.runs:
             yield Step(
@@ -210,7 +211,7 @@ def _stop_legacy(ctx: RemedyContext, host: str) -> Iterator[Step]:
     serving = {stray.pid for stray in serving_strays(ctx)} if host == ctx.inv.app_host.name else set[int]()
     known = {ours.app.name, *(unit.name for unit in ours.legacy if unit.runs)}
     managed = list[str]()
-    for stray in ctx.read(units.masters, host).all:
+    for stray in ctx.read(states.masters, host).all:
         if stray.pid in serving or stray.unit in known or " master" not in stray.cmdline:
             continue
         if not any(stray.cwd.startswith(f"{tree}/") for tree in ctx.inv.legacy_stages):
@@ -326,7 +327,7 @@ def install_logrotate(ctx: RemedyContext) -> Iterator[Step]:
 
 def start_timer(ctx: RemedyContext) -> Iterator[Step]:
     """Let the rotation look into the target stage, then enable and start its timer: nothing is left that it could start."""
-    inv, seen = ctx.inv, ctx.read(units.rotation)
+    inv, seen = ctx.inv, ctx.read(states.rotation)
     text = seen.text
     for tree in inv.legacy_stages:
         text = text.replace(f"{tree}/", f"{inv.stage}/")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converge.steps import NothingToDo, RemedyContext, Step
-from facts import units
+from facts.units import states
 from facts.web import serving
 from remediate.cutover import restart_step
 
 
 def serve_current(ctx: RemedyContext) -> Iterator[Step]:
     """Restart the app's unit, if it is the one that answers, so that its processes work in the current release."""
-    app = ctx.read(units.our_units).app
+    app = ctx.read(states.our_units).app
     if not app.runs:
         raise NothingToDo(f"{app.name} does not run: starting it is UNIT-5's remedy")
     seen = ctx.read(serving)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from converge.detached import STOP, unit_name
+from converge.acting.announce import state
+from converge.acting.transient_unit import STOP, unit_name
+from converge.checking.statement import Outcome
 from converge.errors import RANK, Exit
-from converge.journal import NAME
-from converge.lock import ACT_LOCK, HINT, LOCK, SILENCE
-from converge.notices import state
-from converge.statements import Outcome
+from converge.journal.journal import NAME
+from converge.journal.lock import ACT_LOCK, HINT, LOCK, SILENCE
 
 TOP = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((TOP / "docs").glob("*.md")))]
@@ -84,7 +84,7 @@ def statements() -> dict[str, set[str]]:
     asked = (
         "import importlib, pathlib\n"
         "for p in sorted(pathlib.Path('verify').glob('test_*.py')): importlib.import_module(f'verify.{p.stem}')\n"
-        "from converge.statements import REGISTRY\n"
+        "from converge.checking.statement import REGISTRY\n"
         "for s in REGISTRY.values(): print(s.id, *s.seed)"
     )
     done = subprocess.run([sys.executable, "-c", asked], cwd=TOP, check=True, capture_output=True, text=True)
@@ -130,7 +130,7 @@ def test_the_worked_example_is_accepted_by_the_engine() -> None:
     blocks = re.findall(r"```python\n(.*?)```", text_of("docs/adding-a-statement.md"), re.DOTALL)
     assert len(blocks) == 4
     tried = """
-from converge.statements import Fails
+from converge.checking.statement import Fails
 assert log_directory_mode.parse(Raw(0, "750 /x/log", ""), Context(None, None)) == 0o750
 assert production_log.commands(Context(INV, INV.app_host))[-1] == f"stat -Lc %a {INV.shared}/log/production.log"
 test_log_directory_is_closed(0o750, INV)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from converge.fixtures import fixtures, session_of
-from converge.items import instance_host
+from converge.pytest_plugin.fixtures import fixtures, session_of
+from converge.pytest_plugin.items import instance_host
 from facts.application import READINGS
 
 globals().update(fixtures(READINGS))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from converge.statements import Severity, require, statement
+from converge.checking.statement import Severity, require, statement
 from facts.deploy import Stage
-from facts.repo import RECENT, Repository
+from facts.repo.repository import RECENT, Repository
 from facts.sockets import Sockets, Upstream
-from facts.units import OurUnits
+from facts.units.states import OurUnits
 from hosts.schema import Inventory
 from verify.needs import DEPLOY
 

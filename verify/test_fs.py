@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converge.statements import Severity, require, statement
+from converge.checking.statement import Severity, require, statement
 from facts.fs import StrandedData, StrayLink, Trees, linked
 from hosts.schema import Inventory
 from verify.needs import DEPLOY

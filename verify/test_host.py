@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from converge.checking.statement import Severity, require, statement
 from converge.errors import TooYoung
-from converge.statements import Severity, require, statement
-from facts.host import Activity, HomeMount, Identity, User, UserManager
-from facts.units import STABLE
+from facts.host.host import Activity, HomeMount, Identity, User, UserManager
+from facts.units.states import STABLE
 from hosts.schema import Inventory
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from converge.checking.statement import Severity, require, statement
 from converge.errors import Unobservable
-from converge.statements import Severity, require, statement
-from facts.repo import Repository, stage_config, unicorn_config, unit_file
-from facts.repo_files import (
+from facts.parsing import time_span
+from facts.repo.config_files import (
     after_publishing,
     directives,
     gemfile_ruby,
@@ -19,8 +19,8 @@ from facts.repo_files import (
     unicorn,
     without_comments,
 )
+from facts.repo.repository import Repository, stage_config, unicorn_config, unit_file
 from facts.ruby import wanted_ruby
-from facts.text import time_span
 from hosts.schema import Inventory
 
 ORDER = ("restart_solr", "reindex_sunspot", "restart_unicorn")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from converge.statements import Severity, require, statement
-from facts.repo import Repository
+from converge.checking.statement import Severity, require, statement
+from facts.repo.repository import Repository
 from facts.ruby import Bundle, BundleCheck, BundleDir, Ruby, old_bundles, wanted_ruby
-from facts.units import Masters, OurUnits
+from facts.units.states import Masters, OurUnits
 from hosts.schema import Inventory
 from verify.needs import DEPLOY
 

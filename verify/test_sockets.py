@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from converge.statements import Severity, require, statement
+from converge.checking.statement import Severity, require, statement
 from facts.sockets import PidFile, Sockets, Upstream
-from facts.units import Masters, OurUnits
+from facts.units.states import Masters, OurUnits
 from hosts.schema import Inventory
 
 

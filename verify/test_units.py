@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from converge.statements import Severity, require, statement
-from facts.repo import Repository, unit_file
-from facts.unit_files import UnitFile, UnitsDir
-from facts.units import SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitState
+from converge.checking.statement import Severity, require, statement
+from facts.repo.repository import Repository, unit_file
+from facts.units.files import UnitFile, UnitsDir
+from facts.units.states import SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitState
 from hosts.schema import Host, Inventory
 
 

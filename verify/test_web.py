@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from converge.statements import Severity, require, statement
-from facts.units import Masters, OurUnits
+from converge.checking.statement import Severity, require, statement
+from facts.units.states import Masters, OurUnits
 from facts.web import Answer, Serving, Site
 from hosts.schema import Inventory
 

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Sequence
 
 from converge.readings import Raw
-from converge.shell import NICED
+from converge.shell.library import NICED
 
 TIMED_OUT = (124, 137)
 """Exit statuses of timeout(1): the limit was reached; it then had to be killed."""

@@ -1,11 +1,11 @@
-"""Reports: every one is a pure function of a record (``converge.record.Record``), or of a survey of several."""
+"""Reports: every one is a pure function of a record (``converge.checking.record.Record``), or of a survey of several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from converge.record import Record, Survey
+from converge.checking.record import Record, Survey
 from converge.report.checklist import load_checklist
 
 __all__ = ["load_checklist", "write_reports"]
@@ -20,9 +20,9 @@ def write_reports(result: Record | Survey, folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    from converge.report.json import json_text, survey_texts
+    from converge.report.fleet import survey_markdown
     from converge.report.markdown import markdown
-    from converge.report.survey import survey_markdown
+    from converge.report.run_json import json_text, survey_texts
 
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(result, Survey):

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from converge.checking.record import Line
+from converge.checking.statement import Statement
 from converge.errors import UsageError
-from converge.record import Line
-from converge.statements import Statement
 
 
 def parse_checklist(text: str, where: str) -> list[Line]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from converge.record import Record, Survey, Verdict
+from converge.checking.record import Record, Survey, Verdict
 from converge.report.screen import (
     POLICY,
     SECTIONS,
@@ -27,7 +27,7 @@ from converge.report.screen import (
     survey_title,
     title,
 )
-from converge.report.text import clipped, shown
+from converge.text.display import clipped, shown
 
 __all__ = ["HtmlReport", "harden"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from converge.record import Record, Verdict
+from converge.checking.record import Record, Verdict
 from converge.report.summary import (
     Group,
     cost,
@@ -24,7 +24,7 @@ from converge.report.summary import (
     unwell,
     was_wrong,
 )
-from converge.report.text import clipped, count, duration, one_line, shown, when
+from converge.text.display import clipped, count, duration, one_line, shown, when
 
 MARK = {"good": "✅", "bad": "❌", "unsure": "❔"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!@&])")

@@ -20,10 +20,11 @@ from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, Stric
 from jinja2.bccache import Bucket
 from markupsafe import Markup
 
+from converge.checking.record import Record, Survey, Verdict
 from converge.readings import Evidence
-from converge.record import Record, Survey, Verdict
-from converge.report import summary, survey, text
+from converge.report import fleet, summary
 from converge.report.timeline import chart
+from converge.text import display
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,7 +43,7 @@ FOLD = 6
 def _fit(value: Any) -> Any:
     if value is None:
         return ""
-    return text.shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return display.shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 class _Compiled(FileSystemBytecodeCache):
@@ -68,10 +69,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        when=text.when, clock=text.clock, duration=text.duration, clipped=text.clipped, one_line=text.one_line
+        when=display.when, clock=display.clock, duration=display.duration, clipped=display.clipped, one_line=display.one_line
     )
     made.globals.update(
-        count=text.count,
+        count=display.count,
         said=summary.said,
         name_of=summary.name_of,
         anchor_of=summary.anchor_of,
@@ -90,7 +91,7 @@ def stylesheet() -> str:
 def survey_screen(record: Survey) -> str:
     """Several targets as HTML for the body of a page: each with its verdict, and ``SECTIONS`` below them."""
     heads = [(record_anchor(each.target), each, summary.headline(each)) for each in record.targets]
-    context = {"survey": record, "head": survey.survey_headline(record), "heads": heads, "place": Markup(SECTIONS)}
+    context = {"survey": record, "head": fleet.survey_headline(record), "heads": heads, "place": Markup(SECTIONS)}
     return _environment().get_template("survey.html.jinja").render(context)
 
 
@@ -161,7 +162,7 @@ def row_details(verdict: Verdict, prefix: str = "") -> str:
 
 def cell(value: str) -> str:
     """A value as HTML on a single line."""
-    return str(Markup.escape(text.one_line(value, 400)))
+    return str(Markup.escape(display.one_line(value, 400)))
 
 
 def page(record: Record) -> str:
@@ -181,9 +182,9 @@ def allowed(content: str) -> str:
 
 def title(record: Record) -> str:
     """The page's title."""
-    return text.one_line(f"{record.target}: {summary.headline(record).text} ({record.id})")
+    return display.one_line(f"{record.target}: {summary.headline(record).text} ({record.id})")
 
 
 def survey_title(record: Survey) -> str:
     """The page's title for several targets."""
-    return text.one_line(f"{survey.survey_headline(record).text} ({record.id})")
+    return display.one_line(f"{fleet.survey_headline(record).text} ({record.id})")

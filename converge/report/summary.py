@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+from converge.checking.record import Line, Probe, Record, StepRecord, Verdict
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.losses import losses, lost_in_all, overran, told
-from converge.record import Line, Probe, Record, StepRecord, Verdict
-from converge.report.text import clock, count, duration, one_line
-from converge.statements import Outcome
+from converge.probe.unannounced import losses, lost_in_all, overran, told
+from converge.text.display import clock, count, duration, one_line
 
 Tone = Literal["good", "bad", "unsure"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from converge.record import Record
+from converge.checking.record import Record
 from converge.report.summary import (
     Group,
     cost,
@@ -20,7 +20,7 @@ from converge.report.summary import (
     remediable,
     said,
 )
-from converge.report.text import count, duration, one_line, shown
+from converge.text.display import count, duration, one_line, shown
 
 
 def tally_line(record: Record) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from converge.record import Outage, Probe, Record
+from converge.checking.record import Outage, Probe, Record
 from converge.report.summary import done, led
-from converge.report.text import clock, duration, one_line
+from converge.text.display import clock, duration, one_line
 
 WIDTH = 1000.0
 LABELS = 190.0

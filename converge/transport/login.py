@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from converge.transport import known_hosts
+from converge.transport.credentials import REMEMBERED, Remembered, Whom, is_lasting
 from converge.transport.link import Ask, Unreached
-from converge.transport.remembered import REMEMBERED, Remembered, Whom, is_lasting
-from converge.transport.way import Way
+from converge.transport.route import Way
 
 if TYPE_CHECKING:
     from paramiko import PKey, Transport

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from converge.errors import ConnectionLost, HostUnreachable
 from converge.transport import ahead
-from converge.transport.dial import Hop, dial
-from converge.transport.exchange import Exchange
+from converge.transport.channel import Exchange
+from converge.transport.hop import Hop, dial
 from converge.transport.link import Ask, Completed, Invocation, Unreached, for_csh, invocation, is_refused_by_csh
+from converge.transport.route import Roads, Way, alias_of, config_of
 from converge.transport.stream import ChannelStream
-from converge.transport.way import Roads, Way, alias_of, config_of
 from hosts.schema import Host, Inventory
 
 if TYPE_CHECKING:

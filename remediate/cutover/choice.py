@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from converge.room import Room
+from facts.host.memory import Room
 from facts.sockets import Sockets
 
 Strategy = Literal["switch", "rename", "brief"]

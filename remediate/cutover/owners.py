@@ -5,14 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from converge.edits import as_read
-from converge.guards import DEPLOYING
+from converge.runs.preflight import DEPLOYING
 from converge.steps import ByHand, Condition, RemedyContext
-from facts import sockets, units
-from facts.processes import Process
+from converge.steps.conditions import as_read
+from facts import sockets
+from facts.host.processes import Process
 from facts.sockets import LISTENER_PIDS
-from facts.unit_files import unit_files
-from facts.units import GATE, UnitState
+from facts.units import states
+from facts.units.files import unit_files
+from facts.units.states import GATE, UnitState
 
 
 def same_main(unit: UnitState) -> Condition:
@@ -71,10 +72,10 @@ def strays(ctx: RemedyContext) -> list[Process]:
 
     One in another service of the account is none: the manager may start that again as soon as it is ended.
     """
-    ours = ctx.read(units.our_units)
+    ours = ctx.read(states.our_units)
     names = {unit.name for unit in ours.all}
     root = f"{ctx.inv.stages.root}/"
-    found = ctx.read(units.masters).all
+    found = ctx.read(states.masters).all
     alone = [p for p in found if p.unit not in names and not p.service]
     return [p for p in alone if p.cwd.startswith(root) and " master" in p.cmdline]
 
@@ -92,7 +93,7 @@ def idle_legacy(ctx: RemedyContext) -> list[UnitState]:
 
     After a reboot with both enabled one of them binds the socket, and the manager starts the other again and again.
     """
-    ours, known = ctx.read(units.our_units), ctx.read(units.masters)
+    ours, known = ctx.read(states.our_units), ctx.read(states.masters)
     beside = [unit for unit in ours.legacy if unit.runs]
     main = known.of(ours.app)
     if not beside or main is None or main.unit != ours.app.name or main.cwd != known.current:
@@ -104,7 +105,7 @@ def idle_legacy(ctx: RemedyContext) -> list[UnitState]:
 
 def still_serves(ctx: RemedyContext) -> Condition:
     """The main process of the app's unit holds the listener that the web server asks."""
-    app, path = ctx.read(units.our_units).app, ctx.read(sockets.upstream).chosen
+    app, path = ctx.read(states.our_units).app, ctx.read(sockets.upstream).chosen
     return Condition(
         f"process {app.main_pid} of {app.name} listens on {path}",
         f"{LISTENER_PIDS}\nlistener_pids {shlex.quote(path)} | grep -qx {app.main_pid}",
@@ -117,7 +118,7 @@ def leave_strangers(ctx: RemedyContext, path: str) -> None:
     Raises:
         ByHand: a listener behind `path` is held by something that no tool may end.
     """
-    ours, seen = ctx.read(units.our_units), ctx.read(sockets.sockets)
+    ours, seen = ctx.read(states.our_units), ctx.read(sockets.sockets)
     names, by_hand = {unit.name for unit in ours.all}, {stray.pid for stray in strays(ctx)}
     listeners, owners = seen.listening_on(path), seen.owners(path)
     known = [p for p in owners if p.unit in names or p.pid in by_hand or (by_hand and " worker" in p.cmdline)]

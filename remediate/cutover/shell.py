@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from facts.processes import Process
+from facts.host.processes import Process
 from facts.sockets import LISTENER_PIDS, PID_FILE
-from facts.units import GATE, GATE_SHUT, GRACEFUL
+from facts.units.states import GATE, GATE_SHUT, GRACEFUL
 from facts.web import AGENT
 from hosts.schema import Inventory
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from converge.errors import Unobservable
-from converge.room import Room
 from converge.steps import Condition, Needless, RemedyContext, Run, Step
-from facts import sockets, units
-from facts.processes import Process
-from facts.room import room
-from facts.units import STABLE, UnitState
+from facts import sockets
+from facts.host.memory import Room
+from facts.host.processes import Process
+from facts.host.room import room
+from facts.units import states
+from facts.units.states import STABLE, UnitState
 from hosts.schema import Inventory
 from remediate.cutover import brief, choice, seamless
 from remediate.cutover.guarded import HOLD
@@ -81,7 +82,7 @@ class Former:
 
 def former(ctx: RemedyContext) -> Former:
     """What serves now and is to end."""
-    ours = ctx.read(units.our_units)
+    ours = ctx.read(states.our_units)
     return Former(tuple(unit for unit in ours.legacy if unit.runs), tuple(serving_strays(ctx)))
 
 
@@ -96,7 +97,7 @@ def handover_step(ctx: RemedyContext, id: str) -> Step:
 
 def _start(ctx: RemedyContext, id: str, old: Former) -> Step:
     """Start the app's unit, or restart it; what was started by hand and cannot serve beside it ends just before."""
-    ours = ctx.read(units.our_units)
+    ours = ctx.read(states.our_units)
     restarts = ours.app.runs
     what = f"restart {ours.app.name} from the current release" if restarts else f"start {ours.app.name}, which does not run"
     nobody = "what ran before it did not serve as it must" if restarts else "nothing served before it"
@@ -151,7 +152,7 @@ def _cutover(ctx: RemedyContext, id: str, old: Former) -> Step:
 
 
 def _variables(ctx: RemedyContext, old: Former) -> str:
-    inv, ours = ctx.inv, ctx.read(units.our_units)
+    inv, ours = ctx.inv, ctx.read(states.our_units)
     # Beside what was started by hand there need be no gate; one that there is not is not closed when all is put back.
     gated = old.units or ours.gate in ours.app.drop_ins
     return by_hand(old.strays) + settings(
@@ -169,7 +170,7 @@ def _way_back(ctx: RemedyContext, old: Former, program: str) -> tuple[Run, ...] 
     """The same program the other way round: the legacy unit is started beside the app's, and gets the site back."""
     if old.strays:
         return f"{NOT_AGAIN}: `systemctl --user stop {ctx.inv.app.unit}` ends what serves"
-    masters = ctx.read(units.masters)
+    masters = ctx.read(states.masters)
     known = [(unit, master) for unit in old.units if (master := masters.of(unit))]
     if len(known) != 1:
         return "which of the legacy units served is not known: start it by hand"
@@ -192,7 +193,7 @@ def _places(ctx: RemedyContext) -> dict[str, str]:
 
 def way(ctx: RemedyContext) -> choice.Choice:
     """The way that the site would pass now, and why."""
-    app, old = ctx.read(units.our_units).app, former(ctx)
+    app, old = ctx.read(states.our_units).app, former(ctx)
     if any(stray.pid == app.main_pid for stray in old.strays):
         return choice.Choice("brief", f"the manager took it for {app.name}'s own, which no start would replace")
     try:
@@ -209,8 +210,8 @@ def _public(ctx: RemedyContext) -> str:
 
 
 def _conditions(ctx: RemedyContext) -> tuple[Condition, ...]:
-    ours = ctx.read(units.our_units)
-    current = ctx.read(units.masters).current
+    ours = ctx.read(states.our_units)
+    current = ctx.read(states.masters).current
     running = [ours.app.name, *(unit.name for unit in ours.legacy if unit.runs)]
     mains = [same_main(unit) for unit in (ours.app, *ours.legacy)]
     return (*mains, same_release(current), *same_units(ctx, running), nobody_deploys())
@@ -219,7 +220,7 @@ def _conditions(ctx: RemedyContext) -> tuple[Condition, ...]:
 def restart_step(ctx: RemedyContext, id: str, why: str) -> Step:
     """One step that restarts the app's unit, letting requests finish."""
     leave_strangers(ctx, ctx.inv.web.listen)
-    ours = ctx.read(units.our_units)
+    ours = ctx.read(states.our_units)
     return Step(
         id=id,
         host=ours.host,

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from converge.asking import TIMEOUT
+from converge.checking.record import Probe
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.journal import NAME, parse
-from converge.prober import Prober
-from converge.record import Probe
-from converge.statements import Outcome
+from converge.journal.journal import NAME, parse
+from converge.probe.prober import Prober
+from converge.probe.worker import TIMEOUT
 from hosts.loader import load
 from lab.faults import FAULTS
 from lab.lab import Lab

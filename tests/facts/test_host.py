@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from converge.checking.statement import Fails
 from converge.errors import TooYoung, Unobservable
-from converge.statements import Fails
-from facts.host import UNICORN, UserManager, activity, home_mount, identity, user_manager
+from facts.host.host import UNICORN, UserManager, activity, home_mount, identity, user_manager
 from tests.targets import ask, inventory, parse
 from verify.test_host import test_login_lands_on_the_intended_host as host_1
 from verify.test_host import test_user_manager_is_reachable_and_lingers as host_2

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from converge.errors import Unobservable
-from facts.repo import RECENT, leftovers_pattern, repository
-from facts.repo_files import (
+from facts.repo.config_files import (
     after_publishing,
     directives,
     gemfile_ruby,
@@ -23,6 +22,7 @@ from facts.repo_files import (
     setting,
     unicorn,
 )
+from facts.repo.repository import RECENT, leftovers_pattern, repository
 from tests.targets import ask, at_control, inventory, parse
 
 

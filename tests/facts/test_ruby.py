@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from converge.checking.statement import Fails
 from converge.errors import Unobservable
-from converge.statements import Fails
-from facts.repo import Repository
+from facts.repo.repository import Repository
 from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_check, bundle_dirs, bundles_aside, rubies
 from remediate.ruby import unlinked
 from tests.targets import ask, inventory, parse

@@ -9,8 +9,8 @@ import pytest
 
 from converge.errors import TooYoung, Unobservable
 from facts.situation import landscape
-from facts.unit_files import UnitFile, unit_files
-from facts.units import LOOP, masters, our_units, rotation
+from facts.units.files import UnitFile, unit_files
+from facts.units.states import LOOP, masters, our_units, rotation
 from tests.targets import ask, inventory, parse
 
 UNITS = "/home/h/hk/hkn/.config/systemd/user"

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from converge.checking.record import StepRecord
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.planfile import NAME, Row
-from converge.record import StepRecord
-from converge.statements import Outcome
+from converge.planning.plan_file import NAME, Row
 from lab.faults import FAULTS, Fault
 from tests.live.rig import Answer, Rig
 from tests.live.snapshots import changes, journals, neighbours

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converge.record import Record, Verdict
-from converge.report.json import record_of
-from converge.statements import Outcome
+from converge.checking.record import Record, Verdict
+from converge.checking.statement import Outcome
+from converge.report.run_json import record_of
 from lab.connection import merged, toml
 from lab.lab import Lab
 from tests.live.figures import Entry

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.shell import Rc
-from converge.statements import Outcome
+from converge.shell.library import Rc
 from lab.payload import capistrano
 from lab.payload.places import APP_UNIT, MIGRATE_UNIT, USER
 from tests.live.rig import TOP, Answer, Rig, environment, report_of, write_target

@@ -12,8 +12,8 @@ from threading import Thread
 import pytest
 
 from bench.cutover import GO_BACK, needed
+from converge.checking.record import Record, StepRecord
 from converge.errors import Exit
-from converge.record import Record, StepRecord
 from converge.report.summary import downtime, led
 from lab.connection import SITE
 from lab.payload.places import APP_UNIT, LOGROTATE_TIMER, LOGROTATE_UNIT, MIGRATE_UNIT, SOCKETS, USER, VHOSTS

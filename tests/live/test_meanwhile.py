@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from bench.cutover import GO_BACK, needed
+from converge.checking.record import Probe, StepRecord
 from converge.errors import Exit
-from converge.journal import parse
-from converge.record import Probe, StepRecord
+from converge.journal.journal import parse
 from lab.errors import LabError
 from lab.payload import search
 from lab.payload.places import APP_UNIT, ATTIC, HOME, MIGRATE_UNIT, OWNER, PROD, SOCKETS, SOLR, SOLR_PORT, UNITS, USER

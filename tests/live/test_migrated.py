@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from converge.asking import Sample
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.prober import SAVE, SEARCH, longest_gap
+from converge.probe.prober import SAVE, SEARCH, longest_gap
+from converge.probe.worker import Sample
 from converge.report.summary import downtime, expected_search_gap, headline
-from converge.statements import Outcome
 from lab.payload.places import LINKED_FILES, SHARED, SOCKETS
+from tests.converge.report.test_browser import FLAGS
 from tests.live.faulting import planned_wrongly
 from tests.live.rig import Answer, Rig
 from tests.live.snapshots import Snapshot, changes, journals, kept_data, neighbours
 from tests.live.test_cutover import LATER, assert_answers_after
-from tests.report.test_browser import FLAGS
 from tests.targets import inventory
 
 EXPECTED = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.statements import Outcome
 from lab.machine import Machine
 from tests.live.rig import Answer, Rig, write_target
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.statements import Outcome
 from tests.live.faulting import planned_wrongly
 from tests.live.rig import Rig
 from tests.suite.test_pairing import CATALOGUE

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from converge.checking.record import Probe
 from converge.errors import Exit
-from converge.record import Probe
 from tests.chaos.trial import asked, damage, lost
 from tests.live.rig import TOP, Answer, Rig, environment
 from tests.live.snapshots import Snapshot, kept_data, neighbours

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from converge.statements import Fails
+from converge.checking.statement import Fails
 from converge.steps import NothingToDo, Unit
-from facts import units, web
+from facts import web
+from facts.units import states
 from remediate import deploy as mend_deploy
 from remediate import units as mend_units
 from remediate import web as mend_web
@@ -56,7 +57,7 @@ def test_no_restart_lets_another_release_answer_where_the_web_server_asks_somebo
 
 
 def test_a_deploy_that_restarts_has_no_legacy_unit_beside_it(tmp_path: Path) -> None:
-    given = {**GIVEN, units.our_units: replace(OURS, legacy=(BESIDE,)), units.masters: SERVING}
+    given = {**GIVEN, states.our_units: replace(OURS, legacy=(BESIDE,)), states.masters: SERVING}
     stopped = next(mend_deploy.deploy(context(INV, tmp_path, given)))
     assert stopped.id == f"DEP-1/stop-{LEGACY}"
 

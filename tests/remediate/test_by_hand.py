@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from converge.by_hand import by_hand, is_a_persons
-from converge.compile import compile_step
-from converge.executor import host_fence
-from converge.statements import Fails
+from converge.acting.executor import host_fence
+from converge.acting.manual import by_hand, is_a_persons
+from converge.checking.statement import Fails
 from converge.steps import ByHand, RemedyContext, Step, Write
+from converge.steps.compile import compile_step
 from facts import deploy as facts_deploy
-from facts import repo as facts_repo
-from facts import units
 from facts.prelude import prelude
+from facts.repo import repository as facts_repo
+from facts.units import states
 from hosts.schema import Inventory
 from remediate import deploy, repo
 from tests import targets
@@ -138,7 +138,7 @@ def served_by(unit: str) -> Any:
 
 
 def test_deploy_is_harmless_behind_the_gate_or_when_the_apps_unit_serves() -> None:
-    gate = OURS.drop_in(OURS.app.name, units.GATE)
+    gate = OURS.drop_in(OURS.app.name, states.GATE)
     old, new = served_by(LEGACY_RUNS.name), served_by(OURS.app.name)
     assert {owner.unit for owner in old.owners(UPSTREAM.chosen)} == {LEGACY_RUNS.name}
     with pytest.raises(Fails, match=r"no gate: a deploy ends with a restart of hkn-rails.service"):
@@ -174,7 +174,7 @@ def test_gate_is_one_that_no_file_opens_whether_the_tool_closed_it_or_a_person(
 ) -> None:
     (step,) = steps(deploy.hold_back, tmp_path, our_units=DOWN, masters=replace(MASTERS, all=()))
     (write,) = [act for act in step.acts if isinstance(act, Write)]
-    gate_file = tmp_path / f"systemd/user/{OURS.app.name}.d/{units.GATE}"
+    gate_file = tmp_path / f"systemd/user/{OURS.app.name}.d/{states.GATE}"
     (tmp_path / "systemctl").write_text(f"#!/bin/sh\n{SHOWS}")
     (tmp_path / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -183,17 +183,17 @@ def test_gate_is_one_that_no_file_opens_whether_the_tool_closed_it_or_a_person(
     closing = typed_in_the_runbook("hkn-rails.service.d; mkdir", "ConditionPathExists=")
     subprocess.run(["/bin/sh", "-c", closing], check=True)
     assert gate_file.read_text() == write.content
-    assert ask(units.our_units, NOTHING).gate_is_closed
+    assert ask(states.our_units, NOTHING).gate_is_closed
     (tmp_path / "hkn-go").touch()
     gate_file.write_text("[Unit]\nConditionPathExists=%t/hkn-go\n")
-    assert not ask(units.our_units, NOTHING).gate_is_closed, "what opens that one may lie there already"
+    assert not ask(states.our_units, NOTHING).gate_is_closed, "what opens that one may lie there already"
     monkeypatch.setenv("HOME", str(tmp_path))
     subprocess.run(["/bin/sh", "-c", typed_in_the_runbook('90-migration-gate.conf" ~/attic')], check=True)
     assert not gate_file.exists()
 
 
 def test_gate_that_a_run_left_is_named_with_the_line_that_opens_it() -> None:
-    gate = OURS.drop_in(OURS.app.name, units.GATE)
+    gate = OURS.drop_in(OURS.app.name, states.GATE)
     with pytest.raises(Fails, match=rf"held back by {gate}.* `mv {gate} ~ && systemctl --user daemon-reload`"):
         unit_5(replace(DOWN, app=replace(DOWN.app, drop_ins=(gate,))), MASTERS)
     with pytest.raises(Fails) as seen:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from converge.executor import host_fence
-from converge.guards import NotAllowed
-from converge.lint import lint
-from converge.shell_words import read
+from converge.acting.executor import host_fence
+from converge.runs.preflight import NotAllowed
+from converge.steps.lint import lint
+from converge.steps.shell_words import read
+from facts.host.processes import Process
 from facts.prelude import prelude
-from facts.processes import Process
 from remediate import deploy, fs, repo, ruby, solr_move
 from remediate.cutover import brief, seamless
 from remediate.cutover.choice import beside

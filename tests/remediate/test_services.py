@@ -12,17 +12,20 @@ from typing import Any
 
 import pytest
 
-from converge.compile import compile_step, undo_described
-from converge.executor import host_fence
+from converge.acting.executor import host_fence
+from converge.checking.statement import Fails
 from converge.readings import Reading
-from converge.room import Room
-from converge.statements import Fails
 from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Step
-from facts import logs, repo, room, sockets, solr, units, web
+from converge.steps.compile import compile_step, undo_described
+from facts import logs, sockets, solr, web
+from facts.host import room
+from facts.host.memory import Room
 from facts.prelude import prelude
-from facts.repo import Repository
+from facts.repo import repository
+from facts.repo.repository import Repository
 from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_dirs, bundles_aside
-from facts.unit_files import unit_files
+from facts.units import states
+from facts.units.files import unit_files
 from remediate import cutover
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
@@ -37,9 +40,9 @@ from verify.test_units import test_legacy_units_are_gone as unit_4
 
 LEGACY = "hkn-rails-migrate.service"
 INV = inventory()
-OURS = parse(units.our_units, test_units.answer())
+OURS = parse(states.our_units, test_units.answer())
 LEGACY_RUNS = replace(OURS.legacy[0], active="active", load="loaded", main_pid=98, enablement="enabled")
-MASTERS = parse(units.masters, f"current={test_units.RELEASE}\n{test_units.process(234, 100)}")
+MASTERS = parse(states.masters, f"current={test_units.RELEASE}\n{test_units.process(234, 100)}")
 SOCKETS = parse(sockets.sockets, test_sockets.ANSWER)
 SOLR = parse(solr.solr, test_solr.answer())
 SEARCH = web.Search("/search?q=exam", 500, 0, "", "production.log")
@@ -51,12 +54,13 @@ FILES = parse(
 )
 UNIT_TEXT = "[Unit]\nConditionHost=vampires\n[Service]\nKillSignal=SIGQUIT\n"
 REPOSITORY = Repository(
-    "ssh://git@forge/x", "master", "a" * 40, None, None, {("master", repo.unit_file(OURS.app.name)): UNIT_TEXT}, (), (), ()
+    "ssh://git@forge/x", "master", "a" * 40, None, None,
+    {("master", repository.unit_file(OURS.app.name)): UNIT_TEXT}, (), (), (),
 )
 INSTALL = ["write", "drop-in-1", "drop-in-2", "reload-vampires", "reload-werewolves"]
 GIVEN: dict[Reading[Any], Any] = {
-    units.our_units: OURS,
-    units.masters: MASTERS,
+    states.our_units: OURS,
+    states.masters: MASTERS,
     unit_files: FILES,
     sockets.upstream: sockets.Upstream("/etc/x", ("/srv/apps/hkn/hkn.sock",), "/srv/apps/hkn/hkn.sock"),
     sockets.sockets: SOCKETS,
@@ -66,7 +70,7 @@ GIVEN: dict[Reading[Any], Any] = {
     web.search: SEARCH,
     room.room: Room(2_000_000, 300_000),
     logs.open_logs: logs.OpenLogs(MASTERS.all[0], ()),
-    repo.repository: REPOSITORY,
+    repository.repository: REPOSITORY,
 }
 
 
@@ -166,7 +170,7 @@ def test_a_unit_that_does_not_run_interrupts_nothing_when_it_starts(tmp_path: Pa
 
 
 def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> None:
-    gate = OURS.drop_in(OURS.app.name, units.GATE)
+    gate = OURS.drop_in(OURS.app.name, states.GATE)
     closed = replace(OURS, app=replace(OURS.app, active="inactive", drop_ins=(gate,)))
     assert not [s for s in steps(mend_units.install, tmp_path, our_units=closed) if "drop-in" in s.id]
     running = replace(OURS, app=replace(OURS.app, drop_ins=(gate,)))
@@ -189,7 +193,7 @@ def test_a_restart_waits_for_a_unit_that_may_start_again(text: str, rc: int, tmp
     functions = f"XDG_RUNTIME_DIR={tmp_path}\nS() {{ [ \"$*\" = 'cat a.service' ] && cat {tmp_path}/text; }}\n"
     test = functions + cutover.starts_here("a.service").test
     assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == rc
-    gate = tmp_path / "systemd/user/a.service.d" / units.GATE
+    gate = tmp_path / "systemd/user/a.service.d" / states.GATE
     gate.parent.mkdir(parents=True)
     gate.touch()
     assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == 1

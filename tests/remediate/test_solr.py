@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from converge.lint import lint
+from converge.steps.lint import lint
 from remediate.solr_move import start_script
 
 MANAGER = r"""#!/bin/sh

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from converge.compile import Fence, compile_step, compile_undo
 from converge.readings import Reading
-from converge.shell import Rc
+from converge.shell.library import Rc
 from converge.steps import Step
+from converge.steps.compile import Fence, compile_step, compile_undo
 from facts import solr as facts_solr
 from facts import web
 from facts.prelude import prelude

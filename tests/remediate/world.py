@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from converge.compile import Fence, compile_step
 from converge.readings import Reading
 from converge.steps import RemedyContext, Step
+from converge.steps.compile import Fence, compile_step
 from facts.prelude import prelude
 from hosts.schema import Inventory
 from tests.targets import ask

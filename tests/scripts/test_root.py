@@ -14,7 +14,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[2]
 TOOLS = ("sh", "dirname", "cat", "cmp", "rm", "flock", "date", "find", "chown", "mkdir", "ln", "mktemp")
-SHARED = ("tests/engine", "tests/remediate")
+SHARED = ("tests/converge", "tests/remediate")
 BOTH = pytest.mark.parametrize("script", ["demo", "test"])
 
 # Whatever is started writes down its words; $MACHINE is the folder of the stand-ins.
@@ -108,14 +108,14 @@ def person(machine: Machine, *, sudo: bool) -> Machine:
 
 
 def test_the_tests_install_what_makes_virtual_environments(machine: Machine) -> None:
-    done = machine.run("test", "tests/engine", "-x")
+    done = machine.run("test", "tests/converge", "-x")
     assert done.returncode == 0, done.stderr
     assert "test: installing python3-venv" in done.stdout
     installs = [call for call in machine.calls if call.startswith("apt-get")]
     assert installs == ["apt-get -qq update", "apt-get -qq install -y --no-install-recommends python3-venv"]
     made = next(n for n, call in enumerate(machine.calls) if call.startswith("python3 -m venv"))
     assert machine.calls.index(installs[-1]) < made
-    assert machine.calls[-3:] == ["ruff check .", "mypy ", "python -m pytest tests/engine -x"]
+    assert machine.calls[-3:] == ["ruff check .", "mypy ", "python -m pytest tests/converge -x"]
 
 
 def test_the_demo_installs_it_by_the_same_way(machine: Machine) -> None:
@@ -203,7 +203,7 @@ def test_what_only_waits_is_shared_by_processes_and_the_rest_runs_alone(machine:
     (machine.folder / "python3-venv").touch()
     done = machine.run("test", "--durations=3")
     assert done.returncode == 0, done.stderr
-    rest = "python -m pytest --durations=3 --ignore=tests/engine --ignore=tests/remediate"
+    rest = "python -m pytest --durations=3 --ignore=tests/converge --ignore=tests/remediate"
     assert machine.calls[-2:] == [f"python -m pytest -n 4 --durations=3 {' '.join(SHARED)}", rest]
     assert all((TOP / room).is_dir() for room in SHARED)
 
@@ -235,9 +235,9 @@ def test_ci_has_the_other_login_shells_too(machine: Machine) -> None:
 def test_ci_runs_the_tests_as_the_root_that_it_is(machine: Machine) -> None:
     (machine.folder / "python3-venv").touch()
     machine.add("sudo", SUDO)
-    done = machine.run("../.ci/run", "tests/engine", environment={"PYTEST_ENDS": "5", "TMPDIR": str(machine.folder)})
+    done = machine.run("../.ci/run", "tests/converge", environment={"PYTEST_ENDS": "5", "TMPDIR": str(machine.folder)})
     assert done.returncode == 5
-    assert re.fullmatch(r"python -m pytest (--durations\S* )*tests/engine", machine.calls[-1])
+    assert re.fullmatch(r"python -m pytest (--durations\S* )*tests/converge", machine.calls[-1])
     assert not [call for call in machine.calls if call.startswith("sudo")]
     ci, home, cache = (machine.folder / "environment").read_text(encoding="utf-8").split()
     folder = cache.removeprefix("LAB_CACHE=")

@@ -15,11 +15,15 @@ from dataclasses import replace
 
 import pytest
 
-from converge import attic, back, detached, guards, journal, launch, lock, notices, recovery, room, shell
+from converge.acting import announce, launch, transient_unit
+from converge.journal import journal, lock
 from converge.readings import Reading, batch
+from converge.runs import attic, preflight, recovery, undo_plan
+from converge.shell import library
 from facts.application import READINGS
+from facts.host import memory
+from facts.host.processes import Process
 from facts.prelude import prelude
-from facts.processes import Process
 from hosts.loader import load
 from remediate import solr_move
 from remediate.cutover import brief, seamless
@@ -136,16 +140,16 @@ ACTS = {
     "step": launch.launch_script("R1", STEP, "{}"),
     "confirmed step": launch.launch_script("R1", replace(STEP, confirm=True), "{}"),
     "frame": batch.script([("true", 1.0)], prelude(INV), batch.new_nonce()),
-    "library": shell.LIBRARY,
-    "library to undo": shell.UNDO_LIBRARY,
+    "library": library.LIBRARY,
+    "library to undo": library.UNDO_LIBRARY,
     "lock": lock.holding_script("{}", "R1"),
-    "outcome": detached.outcome_script("R1", 1, 9.0),
+    "outcome": transient_unit.outcome_script("R1", 1, 9.0),
     "journals": journal.STORIES,
     "fate": recovery.fate_script("R1", 1),
-    "way back": back.way_script("R1", 1),
-    "notices": notices.ALOUD,
-    "nobody deploys": guards.DEPLOYING,
-    "room": room.room_script(INV),
+    "way back": undo_plan.way_script("R1", 1),
+    "notices": announce.ALOUD,
+    "nobody deploys": preflight.DEPLOYING,
+    "room": memory.room_script(INV),
     "attic": attic.LISTING,
     "purge": attic.PURGE,
     "seamless": BY_HAND + seamless.SEAMLESS,
@@ -164,7 +168,7 @@ APP_HOST = {"confirmed step", "seamless", "seamless back", "brief", "start", "re
 
 @pytest.mark.parametrize("name", ACTS)
 def test_what_acts_calls_what_the_oldest_host_has(name: str) -> None:
-    given = functions(prelude(INV)) | functions(shell.LIBRARY)
+    given = functions(prelude(INV)) | functions(library.LIBRARY)
     tools = DEBIAN_9 if name in APP_HOST else DEBIAN_8
     assert too_new(ACTS[name], tools, given) == []
 

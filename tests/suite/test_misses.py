@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from converge.judging import arguments
+from converge.checking.judge import arguments
+from converge.checking.session import Session
+from converge.checking.statement import Outcome
 from converge.readings import Reading
-from converge.readings.modules import ModuleReading
-from converge.readings.store import CONTROL
-from converge.session import Session
-from converge.statements import Outcome
+from converge.readings.answers import CONTROL
+from converge.readings.testinfra import ModuleReading
 from converge.transport import Completed
 from facts.application import READINGS, application
 from tests.suite.test_pairing import STATEMENTS

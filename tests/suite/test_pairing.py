@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import remediate
-from converge.judging import arguments
-from converge.plan import find_cycle
-from converge.remediation import finder
-from converge.statements import REGISTRY, Statement, import_statements
+from converge.checking.judge import arguments
+from converge.checking.statement import REGISTRY, Statement, import_statements
+from converge.planning.plan import find_cycle
+from converge.runs.convergence import finder
 from facts.application import READINGS, application
 
 TOP = Path(__file__).resolve().parents[2]

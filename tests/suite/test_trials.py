@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from converge.checking.record import Record, StepRecord, Verdict
+from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.planfile import NAME
-from converge.record import Record, StepRecord, Verdict
-from converge.statements import Outcome
+from converge.planning.plan_file import NAME
 from tests.live.faulting import mended_wrongly, planned_wrongly
 from tests.live.rig import Answer
 

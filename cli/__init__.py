@@ -1,0 +1,1 @@
+"""The commands of ``./hkn``: they parse, call and print."""

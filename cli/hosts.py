@@ -1,0 +1,99 @@
+"""``python -m hosts``: look at targets before anything is checked on them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+from rich.text import Text
+
+from cli.ending import ended
+from cli.hosts_check import Checked, Mark, check_host
+from converge.errors import ConvergeError, Exit
+from converge.transport import terminal
+from hosts.errors import InventoryError, NoLab
+from hosts.loader import load, targets
+
+app = typer.Typer(help="The hosts of a target: which there are, and whether they can be reached.", no_args_is_help=True)
+# Fingerprints are compared by eye and by programs: not folded where no terminal asks for it.
+out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False)
+
+STYLES: dict[Mark, str] = {"ok": "green", "fails": "bold red", "note": "", "not reached": "dim"}
+
+Target = Annotated[str, typer.Argument(help="lab, lab:NAME, production, or a path to an inventory file")]
+
+
+@app.command()
+def check(target: Target = "lab") -> None:
+    """Reach every host of TARGET: name, route, host key, login, what it is. Changes nothing."""
+    try:
+        inv = load(target)
+    except ConvergeError as problem:
+        _give_up(problem)
+    ask = terminal()
+    checked = Checked()
+    for host in inv.hosts.values():
+        if host.retired:
+            out.print(f"{host.name}: retired, not asked")
+            continue
+        # One host after the other: two of them may each have a question for the person.
+        with err.status(f"asking {host.name} ..."):
+            checked.findings += list(check_host(inv, host, ask))
+    _show(checked)
+    if checked.unreachable:
+        raise typer.Exit(Exit.UNREACHABLE)
+    raise typer.Exit(Exit.HOLDS if checked.well else Exit.FAILS)
+
+
+@app.command("list")
+def list_() -> None:
+    """The targets that there are, with their hosts."""
+    table = Table("target", "host", "role", "address", box=None)
+    problems: list[InventoryError] = []
+    for target in targets():
+        try:
+            inv = load(target)
+        except NoLab:
+            table.add_row(target, "not running", "", "`python -m lab up` starts it")
+            continue
+        except InventoryError as problem:
+            problems.append(problem)
+            table.add_row(target, "[red]has mistakes, see below[/]")
+            continue
+        for number, host in enumerate(inv.hosts.values()):
+            role = f"{host.role}, retired" if host.retired else host.role
+            table.add_row("" if number else target, host.name, role, host.address)
+    out.print(table)
+    for mistakes in problems:
+        err.print(f"\n{mistakes}", markup=False, soft_wrap=True)
+    raise typer.Exit(Exit.USAGE if problems else Exit.HOLDS)
+
+
+def _show(checked: Checked) -> None:
+    table = Table("host", "what", "", Column("seen", overflow="fold"), box=None)
+    for number, finding in enumerate(checked.findings):
+        again = number and checked.findings[number - 1].host == finding.host
+        # What failed is said below, where its commands can be copied whole.
+        seen = "see below" if finding.mark == "fails" else finding.seen
+        mark = Text("" if finding.mark == "note" else finding.mark, STYLES[finding.mark])
+        table.add_row("" if again else finding.host, finding.what, mark, escape(seen))
+    out.print(table)
+    for finding in checked.findings:
+        if finding.mark == "fails":
+            text = f"\n{finding.host}, {finding.what}: {finding.seen}\n  {finding.mend}"
+            out.print(text, markup=False, soft_wrap=True)
+
+
+def _give_up(problem: ConvergeError) -> NoReturn:
+    err.print(str(problem), markup=False, soft_wrap=True)
+    raise typer.Exit(problem.exit_code)
+
+
+def main() -> int:
+    """Run the command line; the exit code."""
+    return ended("hosts", lambda: app(prog_name="python -m hosts", standalone_mode=False))

@@ -1,0 +1,76 @@
+"""What a step is confirmed by that else puts itself back: a new connection, and a look at the site as a visitor has it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+
+from converge.probe.prober import Prober
+from converge.probe.worker import AGENT, TIMEOUT
+from converge.transport import Link
+from hosts.schema import Inventory
+
+HURRY = "a step waits for this, answer now: "
+"""Before what is asked in the middle of a run, so that nobody takes it for a late question of the beginning."""
+
+
+def dial(inv: Inventory, host: str) -> Link:
+    """A new connection to a host of the target.
+
+    Raises:
+        ConvergeError: there is no way to it.
+    """
+    # Not at the top: a check needs no second connection.
+    from converge.transport import connect, terminal
+
+    person = terminal()
+
+    def now(prompt: str, *, echo: bool = False) -> str | None:
+        return person(f"{HURRY}{prompt}", echo=echo) if person else None
+
+    return connect(inv, inv.hosts[host], ask=now if person else None)
+
+
+def second_logins(links: Mapping[str, Link], confirmed: Iterable[str]) -> list[str]:
+    """What a person must know beforehand, where a login will be asked for again in the middle of a step.
+
+    `confirmed` are the hosts of steps that must be confirmed over a new connection.
+    """
+    asked = {host: ", ".join(getattr(links.get(host), "asks_again", ())) for host in confirmed}
+    return [
+        f"{host} will be logged in to a second time while a step waits to be confirmed, and asks anew then ({questions}): "
+        "stay at this terminal and answer at once, within the time that the step names, or the host puts everything back; "
+        "for a key or a password nobody is asked again"
+        for host, questions in asked.items()
+        if questions
+    ]
+
+
+def look(prober: Prober, link: Link) -> str:
+    """What is wrong with the site as it is seen from here; empty if a page is answered.
+
+    Where no request from here ever came through, the web server is asked on its own host, over `link`.
+    """
+    seen = prober.look()
+    if seen.is_good:
+        return ""
+    wrong = f"{prober.errand.road}: {seen.error or f'status {seen.status}'}"
+    if seen.status or prober.measures:
+        return wrong
+    return _from_its_host(prober, link, wrong)
+
+
+def _from_its_host(prober: Prober, link: Link, wrong: str) -> str:
+    way, page = prober.errand.road, prober.errand.questions[0]
+    asked = shlex.quote(f"{way.scheme}://{way.name}:{way.port}{page.path}")
+    pin = shlex.quote(f"{way.name}:{way.port}:127.0.0.1")
+    script = (
+        "command -v curl >/dev/null || exit 69\n"
+        f"curl -sk -m {TIMEOUT:g} -A {AGENT} -o /dev/null -w '%{{http_code}}' --resolve {pin} {asked}"
+    )
+    done = link.exec(script, limit=4 * TIMEOUT)
+    code = done.out.decode(errors="replace").strip()
+    if done.rc == 0 and code.isdigit():
+        return "" if 200 <= int(code) < 400 else f"the web server, asked on its host: status {code}"
+    why = "there is no curl" if done.rc == 69 else f"curl ended with {done.rc}"
+    return f"nobody could look at the site: not from here ({wrong}), and not on its host ({why})"

@@ -1,0 +1,1 @@
+"""Statements, how they are judged, and the record of a session."""

@@ -1,0 +1,1 @@
+"""Asking the site while a run acts, and what that cost."""

@@ -1,0 +1,1 @@
+"""All that knows pytest: flags, hooks, fixtures, and what ends a session."""

@@ -1,0 +1,1 @@
+"""A run, its way back, and its end."""

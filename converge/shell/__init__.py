@@ -1,0 +1,1 @@
+"""The shell functions that every step is sent with."""

@@ -1,0 +1,43 @@
+"""Steps: acts on hosts as data. What the author of a remedy needs stands here; how a step becomes a script does not."""
+
+from __future__ import annotations
+
+from converge.steps.step import (
+    Act,
+    Aside,
+    ByHand,
+    Condition,
+    Link,
+    Mode,
+    Needless,
+    NothingToDo,
+    Remedy,
+    RemedyContext,
+    Run,
+    Sign,
+    Signal,
+    Step,
+    Supplant,
+    Unit,
+    Write,
+)
+
+__all__ = [
+    "Act",
+    "Aside",
+    "ByHand",
+    "Condition",
+    "Link",
+    "Mode",
+    "Needless",
+    "NothingToDo",
+    "Remedy",
+    "RemedyContext",
+    "Run",
+    "Sign",
+    "Signal",
+    "Step",
+    "Supplant",
+    "Unit",
+    "Write",
+]

@@ -1,0 +1,1 @@
+"""Text for people: masked, made harmless, and times in words."""

@@ -1,0 +1,1 @@
+"""Readings of the account's units."""

@@ -1,0 +1,110 @@
+"""The account's unit files, which all hosts share, and the symlinks by which they are wanted."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from converge.readings import Context, Raw, reading
+from facts.parsing import every, observed, sections
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFile:
+    """A unit file's text, with the directives that the statements speak of."""
+
+    name: str
+    path: str
+    text: str
+
+    def values(self, key: str) -> tuple[str, ...]:
+        """Values of a directive in order; as in systemd an empty one takes back those before it."""
+        found: list[str] = []
+        for line in self.text.splitlines():
+            name, equals, value = line.partition("=")
+            if equals and name.strip() == key:
+                found = [*found, value.strip()] if value.strip() else []
+        return tuple(found)
+
+    def may_start_on(self, hostname: str) -> bool:
+        """Whether its ConditionHost= (each must match; ``!`` negates) lets it start on a host."""
+        return all(
+            fnmatch.fnmatchcase(hostname, pattern.lstrip("!")) != pattern.startswith("!")
+            for pattern in self.values("ConditionHost")
+        )
+
+    def is_same_as(self, text: str) -> bool:
+        """Whether the text is the same, trailing blank lines apart."""
+        return self.text.rstrip() == text.rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class WantsLink:
+    """A symlink below the units' directory, and where it leads in the end (empty: nowhere)."""
+
+    path: str
+    target: str
+    resolved: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsDir:
+    """The directory of the account's unit files, which all hosts share.
+
+    `legacy` has all that bears a legacy unit's name, whatever it is: drop-in folders and copies too, not what is in them.
+    """
+
+    path: str
+    files: Mapping[str, UnitFile]
+    links: tuple[WantsLink, ...]
+    legacy: Mapping[str, tuple[str, ...]]
+
+    @property
+    def dangling(self) -> tuple[WantsLink, ...]:
+        """Symlinks that lead nowhere."""
+        return tuple(link for link in self.links if not link.resolved)
+
+    def wants(self, unit: str) -> tuple[WantsLink, ...]:
+        """Links by which other units ask for `unit`."""
+        return tuple(link for link in self.links if link.path.rsplit("/", 1)[-1] == unit)
+
+    def left_of(self, unit: str) -> tuple[str, ...]:
+        """What else than its unit file and the links to it bears a legacy unit's name."""
+        known = {f"{self.path}/{unit}", *(link.path for link in self.wants(unit))}
+        return tuple(path for path in self.legacy.get(unit, ()) if path not in known)
+
+
+# Not whatever begins with the name: `a.service` would claim what belongs to `a-b.service`.
+@reading(
+    r"""
+cd "$UNITS" || exit 1
+for f in *.service *.timer *.socket; do
+  [ -f "$f" ] || continue
+  echo "[$f]"; sed 's/^/|/' "$f" || exit 1; echo
+done
+echo '[links]'
+find "$UNITS" -type l | sort | while read -r l; do
+  t=; [ ! -e "$l" ] || t=$(readlink -f "$l")
+  printf 'link=%s\t%s\t%s\n' "$l" "$(readlink "$l")" "$t"
+done
+echo '[legacy]'
+for u in $LEGACY_UNITS; do
+  s=${u%.service}
+  find "$UNITS" -mindepth 1 \( -name "$s" -o -name "$s[!A-Za-z0-9_-]*" \) -prune -printf "at=$u\t%p\n" || exit 1
+done
+"""
+)
+def unit_files(raw: Raw, c: Context) -> UnitsDir:
+    """Text of the account's unit files, the symlinks beside them, and what bears a legacy unit's name."""
+    found = sections(observed(raw, c.at).lines)
+    folder = c.inv.units_dir
+    files = {
+        name: UnitFile(name, f"{folder}/{name}", "\n".join(line[1:] for line in lines if line.startswith("|")) + "\n")
+        for name, lines in found.items()
+        if name not in {"links", "legacy"}
+    }
+    links = [entry.split("\t") for entry in every(found.get("links", []), "link")]
+    named = [entry.partition("\t") for entry in sorted(every(found.get("legacy", []), "at"))]
+    legacy = {unit: tuple(path for of, _, path in named if of == unit) for unit in c.inv.app.legacy_units}
+    return UnitsDir(folder, files, tuple(WantsLink(*parts) for parts in links if len(parts) == 3), legacy)
