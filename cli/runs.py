@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import textwrap
@@ -32,6 +31,7 @@ from converge.runs.purge import purge as purge_now
 from converge.runs.rollback import describe, find_story, leave_what_stands, roll_back
 from converge.runs.undo_plan import ways_back
 from converge.transport import Link, LocalLink, connect, terminal
+from facts.application import application
 from hosts.schema import Inventory
 
 HELP = "Runs on a target: list, show, take back, purge; and what a statement means."
@@ -130,8 +130,17 @@ def rollback(
             out.print(text, markup=False)
         confirm("Take this back?", yes)
         mine = new_id()
+        known = application()
         code, _ = roll_back(
-            inv, links, id, mine, person(), lambda text: out.print(text, markup=False), REPORTS, by_hand=mended
+            inv,
+            links,
+            id,
+            mine,
+            person(),
+            lambda text: out.print(text, markup=False),
+            REPORTS,
+            by_hand=mended,
+            asked=known.preflight,
         )
         out.print(f"run {mine}: ended with {int(code)}; now look: pytest verify/ --target {target}")
     raise typer.Exit(int(code))
@@ -143,7 +152,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Delete what runs moved aside, after the soak; lists it with sizes, and asks."""
-    known = importlib.import_module("facts.application").application()
+    known = application()
     with reached(target, everything=True) as (inv, links):
 
         def listed() -> tuple[list[Kept], list[str]]:

@@ -93,3 +93,7 @@ class TooYoung(Unobservable):
     def __init__(self, what: str, seconds_left: float) -> None:
         super().__init__(f"{what}: too young to be judged, {seconds_left:.0f} s more are needed")
         self.seconds_left = seconds_left
+
+
+class NotAllowed(UsageError):
+    """A step asks for something that no step may do; nothing of it was run."""

@@ -34,8 +34,8 @@ READINGS = _readings()
 
 def application() -> Application:
     """hkn-rails: where its statements, remedies, readings and inventory are."""
-    from facts.situation import landscape, situation
-    from facts.soak import enabled_on
+    from facts.preflight import preflight
+    from facts.situation import enabled_on, landscape, situation
 
     def look(read: Reader) -> Situation:
         return situation(read(landscape))
@@ -56,6 +56,7 @@ def application() -> Application:
         cut_over_on=cut_over_on,
         checklist=_checklist,
         standing=(landscape, enabled_on),
+        preflight=preflight,
     )
 
 

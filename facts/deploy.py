@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
-from facts.parsing import every, pairs
-from facts.tables import only_absences
+from facts.parsing import every, only_absences, pairs
 
 _LOGGED = re.compile(r"Branch (\S+) \(at (\w+)\) deployed as release (\d{14})")
 

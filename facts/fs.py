@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
-from facts.parsing import number, observed, within_entries
-from facts.tables import only_absences, records
+from facts.parsing import number, observed, only_absences, records, within_entries
 from hosts.schema import Inventory
 
 DIRECTORY, LINK = "directory", "symbolic link"

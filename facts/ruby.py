@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
-from facts.parsing import number, observed, pairs, within_entries
+from facts.parsing import number, observed, pairs, records, within_entries
 from facts.repo.config_files import gemfile_ruby, plain_version
 from facts.repo.repository import Repository
-from facts.tables import records
 from hosts.schema import Inventory
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 from converge.checking.application import Situation
+from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from facts.host.processes import ABOUT, processes
 from facts.parsing import every, observed, pairs, sections
@@ -142,3 +144,14 @@ def _remarks(seen: Landscape) -> list[str]:
     if seen.stranger:
         found.append(f"the site's socket is held by {seen.stranger}, which is none of the target's units")
     return found
+
+
+@reading('link="$UNITS/default.target.wants/$UNIT"; if [ -L "$link" ]; then stat -c %Y "$link"; else echo none; fi')
+def enabled_on(raw: Raw, c: Context) -> date | None:
+    """The day on which the app's unit was enabled (the link's own time), None while it is not."""
+    word = raw.out.strip()
+    if word == "none":
+        return None
+    if raw.rc or not word.isdigit():
+        raise Unobservable(f"{c.at}: stat of the enabling link of {c.inv.app.unit}: {raw.err.strip() or word!r}")
+    return datetime.fromtimestamp(int(word), UTC).date()

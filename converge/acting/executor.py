@@ -9,16 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from converge.acting import announce
-from converge.acting.launch import CONTROL, GRACE, Attempt, facts_of, is_unheard, launch_script, settle
+from converge.acting.attempt import GRACE, Attempt, facts_of
+from converge.acting.confirmation import Confirmation
+from converge.acting.launch import launch_script
 from converge.acting.manual import by_hand, hand_script, is_a_persons, lay_script
-from converge.acting.transient_unit import Confirmation, RolledBack, outcome_script
+from converge.acting.result import is_unheard, settle
+from converge.acting.transient_unit import RolledBack, outcome_script
 from converge.checking.record import StepRecord
 from converge.errors import ConnectionLost, ConvergeError, UsageError
 from converge.journal.journal import Journal, JournalError, line
 from converge.journal.lock import Lock, mine_script
+from converge.readings.answers import CONTROL
 from converge.shell.library import Rc
 from converge.steps import Needless, Step
-from converge.steps.compile import Fence, compile_step, compile_undo, render
+from converge.steps.compile import compile_step, compile_undo
+from converge.steps.describe import render
+from converge.steps.fence import Fence
 from converge.transport import Completed, Link
 from hosts.schema import Inventory
 

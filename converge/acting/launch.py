@@ -1,87 +1,22 @@
-"""How a step is sent: one script that outlives the connection, keeps the acts' lock, and writes down what became of it.
-
-What it leaves is read back into the step's record (``settle``).
-"""
+"""How a step is sent: one script that outlives the connection, keeps the acts' lock, and writes down what became of it."""
 
 from __future__ import annotations
 
-import re
 import shlex
-import time
-from dataclasses import dataclass
-from typing import Any
 
 from converge.acting import announce
+from converge.acting.attempt import PUT_BACK, Attempt
 from converge.acting.transient_unit import STARTED_AT, STOP, aftermath, environment, notebook, noted, unit_script
-from converge.checking.record import StepRecord
 from converge.journal.journal import append_script, folder
 from converge.journal.lock import ACT_LOCK, RUNTIME
 from converge.shell.library import MARK, NICED, Rc
-from converge.text.masking import mask
-from converge.transport import Completed
-from converge.transport.link import TIMED_OUT
 
-CONTROL = "control"
-PUT_BACK = 180.0
-"""Seconds that a step has after its limit to put back what it interrupted, before it is killed."""
-GRACE = PUT_BACK + 30.0
-"""Seconds beyond a step's own limit before the exec that started it gives up hearing of it."""
 SHOWN = 200_000
 """Bytes of a step's output that come back; the rest stays on its host."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One script, on its way to a host: number in the run, host, script, the way back, seconds it may take.
-
-    One that `puts_back` runs in a unit of its own, and is run again for that if it is killed; so does one with `confirm`,
-    which is taken back unless it is confirmed. `who` is whose run it is.
-    `carries` says that the site rests on it, `needless` that it need not be taken back. `laid` is when it was laid ready
-    for a person, who may begin it at any time since; None if it was not.
-    """
-
-    n: int
-    host: str
-    script: str
-    undo: str | None
-    limit: float
-    label: str
-    confirm: bool = False
-    who: str = "unknown"
-    carries: bool = False
-    needless: bool = False
-    laid: float | None = None
-    puts_back: bool = False
-
-    @property
-    def in_unit(self) -> bool:
-        """Whether it runs in a transient unit of its own."""
-        return self.confirm or self.puts_back
-
-    @property
-    def is_on_a_host(self) -> bool:
-        """Whether others work where it acts."""
-        return self.host != CONTROL
 
 
-def facts_of(attempt: Attempt, record: StepRecord) -> dict[str, Any]:
-    """What the journal says of a step before it is begun, or of one that is laid ready for a person."""
-    return {
-        "n": attempt.n,
-        "step": record.id,
-        "host": attempt.host,
-        "remedy": record.remedy,
-        "statements": record.statements,
-        "sentence": record.sentence,
-        "undo": record.undo,
-        "undoable": attempt.undo is not None,
-        "needless": attempt.needless,
-        "carries": attempt.carries,
-        "limit": attempt.limit,
-        "confirm": attempt.confirm,
-        "puts_back": attempt.puts_back,
-        "interrupts": record.interrupts,
-    }
 
 
 def launch_script(run: str, attempt: Attempt, intent: str, *, typed: bool = False) -> str:
@@ -238,78 +173,13 @@ end "$rc"
 """
 
 
-def is_unheard(done: Completed) -> bool:
-    """Whether it was killed on its host, or has ended without a word, who waited there for the end of a step."""
-    return done.rc > Rc.ROLLED_BACK and done.rc != TIMED_OUT
 
 
-LEADS = re.compile(rf"^{MARK}leads: ([\d.]+) (.+)\n?", re.MULTILINE)
-NOW = re.compile(rf"^{MARK}now: ([\d.]+)\n?", re.MULTILINE)
 
 
-def led_of(err: str, since: float, heard: float) -> list[tuple[float, str]]:
-    """Whom the site led to and from when, by our clock, of what ``noted`` said at the time `heard`.
-
-    Of a host's clock only differences count. What was noted before `since`, when the step was sent or laid ready, is of
-    another boot.
-    """
-    now = NOW.search(err)
-    if now is None:
-        return []
-    found = [(round(heard - (float(now[1]) - float(moment)), 3), who) for moment, who in LEADS.findall(err)]
-    return [(at, who) for at, who in found if since - 1 <= at <= heard]
 
 
-def reason_of(err: str) -> tuple[str, str]:
-    """The script's own words for why it ended, and its stderr without them."""
-    words, rest = [], []
-    for text in err.splitlines():
-        if found := re.match(rf"{MARK}[\w-]+: (.*)", text):
-            words.append(found.group(1))
-        else:
-            rest.append(text)
-    return "; ".join(words), "\n".join(rest)
 
 
-def _why(said: str, err: str) -> str:
-    """Why a script failed. Of a program that ended with a status, its last words come first: they are what was seen."""
-    last = (err.strip().splitlines() or [""])[-1].strip()
-    if last and re.fullmatch(r"(?:act \d+|the undo) ended with status \d+", said):
-        return f"{last} ({said})"
-    return said or last or "it failed"
 
 
-def settle(record: StepRecord, done: Completed, limit: float, laid: float | None = None) -> StepRecord:
-    """Write into the step's record what its script left; it began since it was `laid` ready, None for since it was sent."""
-    all_said = mask(done.err.decode(errors="backslashreplace"))
-    record.led = led_of(all_said, record.started if laid is None else laid, time.time())
-    said, err = reason_of(NOW.sub("", LEADS.sub("", all_said)))
-    record.rc, record.seconds = done.rc, round(done.seconds, 3)
-    record.out, record.err = mask(done.out.decode(errors="backslashreplace")), err
-    if done.rc == Rc.DONE:
-        record.result = "done"
-    elif done.rc == Rc.UNLOCKED:
-        record.result, record.reason = "refused", "this run does not hold the target's lock any more"
-    elif done.rc in {Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED, Rc.BUSY}:
-        record.result, record.reason = "refused", said or "refused"
-    elif done.rc == Rc.ROLLED_BACK:
-        record.result, record.reason = "rolled back", said
-    elif done.rc == Rc.TIMED_OUT:
-        # The status is that of the limit then; what it did about it, it said.
-        put_back = f"{MARK}rolled-back: ".encode() in done.err
-        record.result = "rolled back" if put_back else "failed"
-        record.reason = f"it was ended after its limit of {limit:g} s{f': {said}' if said else ''}"
-    elif done.rc == Rc.REPEATED:
-        record.result, record.reason = "unknown", "it was begun before and is not repeated"
-    elif done.rc == Rc.VANISHED:
-        record.result, record.reason = "unknown", "its process disappeared without a result"
-    elif done.rc == Rc.FAILED:
-        record.result, record.reason = "failed", _why(said, err)
-    elif done.rc < Rc.BUSY:
-        # A shell's own, of a script that it could not read to its end or that it could not write for.
-        record.result, record.reason = "failed", f"{_why(said, err)} (status {done.rc})"
-    elif done.rc == TIMED_OUT:
-        record.result, record.reason = "unknown", f"its host gave no result within {limit + GRACE:g} s"
-    else:
-        record.result, record.reason = "unknown", f"who waited for its end on its host was killed (status {done.rc})"
-    return record

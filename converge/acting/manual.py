@@ -6,46 +6,28 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from converge.errors import UsageError
+from converge.errors import NotAllowed
 from converge.journal.journal import NAME, folder
 from converge.journal.lock import heard_script, mine_script
 from converge.readings.answers import CONTROL
-from converge.runs.preflight import NotAllowed
 from converge.shell.library import NICED, Rc
 from converge.steps import Run, Step
-from converge.steps.compile import described
+from converge.steps.describe import described
+from converge.text.durations import in_words
 from hosts.schema import Inventory
 
 if TYPE_CHECKING:
-    from converge.acting.launch import Attempt
+    from converge.acting.attempt import Attempt
 
 OWN_WORDS = re.compile(
     r"\b(?:aside|put|relink|supplant|chmode|unit|prop|started|upstream)\s+[\w\"'$/-]|\$(?:\(upstream|UNIT\b|SOLR_)"
 )
 """Of a program that needs the functions and variables which a step is sent with; no person's shell has them."""
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh])")
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def duration(text: str) -> float:
-    """Seconds from ``90s``, ``30m`` or ``2h``; ``0`` is none.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    if text.strip() == "0":
-        return 0.0
-    found = DURATION.fullmatch(text.strip())
-    if not found:
-        raise UsageError(f"--wait {text}: a time is a number with s, m or h, as in 90s, 30m or 2h; 0 is not to wait")
-    return float(found[1]) * UNITS[found[2]]
 
 
-def in_words(seconds: float) -> str:
-    """A time as a person says it."""
-    unit = next((u for u in ("h", "m") if seconds >= UNITS[u]), "s")
-    return f"{seconds / UNITS[unit]:.3g} {'min' if unit == 'm' else unit}"
 
 
 def is_a_persons(step: Step, inv: Inventory) -> bool:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from converge.acting.attempt import Attempt, facts_of
 from converge.acting.executor import Executor
-from converge.acting.launch import Attempt, facts_of
-from converge.acting.manual import hand_line, in_words, login, place, refusal, withdraw_script
+from converge.acting.manual import hand_line, login, place, refusal, withdraw_script
 from converge.checking.record import StepRecord
 from converge.errors import ConnectionLost
 from converge.journal.journal import folder
 from converge.steps import Step
+from converge.text.durations import in_words
 
 PATIENCE = 12 * 3600.0
 """Seconds that a run waits for one step of a person who is at the terminal."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from converge.checking.record import Line
 from converge.readings import Reader, Reading
+from converge.transport import Link
 from hosts.schema import Inventory
 
 
@@ -38,6 +39,25 @@ class Situation:
     refuse: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a guard of a run saw; where it does not hold, the run must not go on, unless it is `advice`."""
+
+    name: str
+    holds: bool
+    text: str
+    advice: bool = False
+
+
+Preflight = Callable[[Link, Inventory], Sequence[Guard]]
+"""Asks the app host, over its link, for what must be so before anything acts there."""
+
+
+def nothing_asked(_link: Link, _inv: Inventory) -> Sequence[Guard]:
+    """The preflight of an application that asks for nothing."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Application:
     """The parts that are particular to one application.
@@ -59,3 +79,4 @@ class Application:
     checklist: Callable[[], list[Line]]
     standing: tuple[Reading[Any], ...] = field(default_factory=tuple)
     expand: Expander = as_typed
+    preflight: Preflight = nothing_asked

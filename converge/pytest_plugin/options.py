@@ -95,7 +95,7 @@ def _refuse_strange_values(config: pytest.Config) -> None:
     if option.wait is not None:
         if not (option.remediate or option.plan):
             raise pytest.UsageError("--wait says how long --remediate waits for a person: add --remediate, or leave it out")
-        from converge.acting.manual import duration  # a check needs nothing of what acts
+        from converge.text.durations import duration  # a check needs nothing of what acts
 
         try:
             duration(option.wait)

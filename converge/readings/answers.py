@@ -170,7 +170,7 @@ class Store:
     def testinfra_host(self, name: str) -> Any:
         """testinfra's ``Host``, answered from here; a command that no reading foresaw goes out singly, as a miss."""
         if name not in self._hosts:
-            from converge.readings.backend import AnswerBackend, AnswerHost
+            from converge.readings.testinfra import AnswerBackend, AnswerHost
 
             self._hosts[name] = AnswerHost(AnswerBackend(name, lambda text: self(_command(text, name), name)))
         return self._hosts[name]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from converge.acting.executor import host_fence, key_of
+from converge.checking.application import Guard
 from converge.errors import UsageError
 from converge.journal.history import Story
 from converge.journal.ownership import stays_for
-from converge.runs.preflight import Guard, GuardFailed
+from converge.runs.preflight import GuardFailed
 from converge.shell.library import NICED
 from converge.transport import Link
 from hosts.schema import Inventory

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from converge.acting.confirmation import second_logins
-from converge.acting.manual import duration
 from converge.acting.manual_wait import PATIENCE
 from converge.checking.judge import Instance
-from converge.checking.record import StepRecord, Verdict
+from converge.checking.record import Verdict
 from converge.checking.session import Chosen, Session, person
 from converge.checking.statement import REGISTRY, Outcome, import_statements
 from converge.errors import ConvergeError, Declined, Exit, UsageError, comes_before
 from converge.planning import plan_file
 from converge.planning.plan import Failing, Plan, blocked_text
+from converge.planning.plan_view import confirmed, show
 from converge.probe.unannounced import weighed
 from converge.runs.run import Runner
 from converge.steps import Remedy
+from converge.text.durations import duration
 from converge.text.masking import mask
 
 MENDABLE = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
@@ -212,6 +212,7 @@ def make_runner(session: Session, say: Say, option: Any) -> Runner:
         say=say,
         flags=frozenset(name for name in ("strict", "yes", "brief") if getattr(option, name, False)),
         wait=wait_of(option),
+        asked=session.app.preflight,
     )
 
 
@@ -235,19 +236,6 @@ def finder(package: str) -> Callable[[str], Remedy]:
     return find
 
 
-def show(plan: Plan, say: Say, *, brief: bool = False) -> None:
-    """The plan in words: each step with what it costs and, unless `brief`, its commands and what it assumes."""
-    if not plan.tasks:
-        return
-    say(f"plan: {len(plan.steps)} steps for {len({i for t in plan.tasks for i in t.statements})} statements")
-    for task in plan.tasks:
-        if task.follows and not task.steps:
-            continue
-        where = f" on {task.host}" if task.host else ""
-        say(f"\n{', '.join(task.statements)}: {task.remedy}{where}{': ' + task.note if task.note else ''}")
-        for step in task.steps:
-            for line in step_lines(step, brief=brief):
-                say(line)
 
 
 def warn(session: Session, plan: Plan, say: Say) -> None:
@@ -259,20 +247,6 @@ def warn(session: Session, plan: Plan, say: Say) -> None:
         say(f"\n{text}")
 
 
-def step_lines(step: StepRecord, *, brief: bool = False) -> list[str]:
-    """A step of the plan, for the terminal."""
-    cost = f" [interrupts service for about {step.interrupts:g} s]" if step.interrupts else ""
-    cost += f" [interrupts searches and saves for about {step.search_gap:g} s]" if step.search_gap else ""
-    lines = [f"  {step.id} at {step.host}: {step.sentence}{cost}"]
-    if step.result in {"manual", "blocked", "refused"}:
-        lines.append(f"      {step.result}: {step.reason}")
-    if brief:
-        return lines
-    lines += [f"      if {condition}" for condition in step.preconditions]
-    lines += [f"      $ {line}" for line in step.commands.strip().splitlines()]
-    if step.undo:
-        lines.append(f"      undo: {step.undo.strip().splitlines()[0]}")
-    return lines
 
 
 def ask_and_look_again(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) -> Plan:
@@ -299,18 +273,3 @@ def ask_and_look_again(session: Session, runner: Runner, plan: Plan, chosen: Cho
         warn(session, plan, say)
 
 
-def confirmed(prompt: str) -> bool:
-    """Whether the person at the terminal says yes; end of input is a no."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
-    except OSError:
-        raise UsageError("there is no terminal to ask at: add --yes to act, or use --plan to look") from None
-    with os.fdopen(terminal, "r+b", buffering=0) as tty:
-        tty.write(prompt.encode())
-        answer = b""
-        while not answer.endswith(b"\n"):
-            piece = tty.read(1)
-            if not piece:
-                break
-            answer += piece
-    return answer.strip().lower() in {b"y", b"yes"}

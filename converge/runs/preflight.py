@@ -1,19 +1,16 @@
-"""Guards: what no step may do, and what must be as it was when a run is over."""
+"""What must be so before a run acts, and what must be as it was when it is over."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from converge.errors import ConvergeError, Exit, Unobservable, UsageError
+from converge.checking.application import Guard
+from converge.errors import ConvergeError, Exit, StateMoved, Unobservable
 from converge.shell.library import NICED
 from converge.transport import Link
-from facts.host.memory import parse_room, room_script
 from hosts.schema import Inventory
-
-
-class NotAllowed(UsageError):
-    """A step asks for something that no step may do; nothing of it was run."""
 
 
 class GuardFailed(ConvergeError):
@@ -26,13 +23,15 @@ class TooManyEntries(Unobservable):
     """A tree is larger than the inventory lets anybody walk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """What a guard of a run saw; `holds` is False when the run must not go on, or ended badly."""
+def refuse(found: Sequence[Guard], at: str) -> None:
+    """Go no further on a host where something does not hold that must.
 
-    name: str
-    holds: bool
-    text: str
+    Raises:
+        StateMoved: it names the first.
+    """
+    for guard in found:
+        if not (guard.holds or guard.advice):
+            raise StateMoved(f"{at}: {guard.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,38 +97,3 @@ def tree_kept(before: Tree | None, after: Tree | None) -> Guard:
     return Guard(name, not lost, f"{name}: {'LOST DATA: ' if lost else ''}{seen}")
 
 
-DEPLOYING = r"""
-grep -laF -e "$R/repo" -e "$R/releases/" /proc/[0-9]*/cmdline 2>/dev/null | while IFS= read -r f; do
-  d=${f%/cmdline}
-  [ "$(stat -c %u "$d" 2>/dev/null)" = "$(id -u)" ] || continue
-  # What runs in a unit is the application; a deploy comes over a login.
-  if grep -q '\.service' "$d/cgroup" 2>/dev/null && ! grep -q 'session-' "$d/cgroup"; then continue; fi
-  c=$(tr '\0' ' ' <"$f" 2>/dev/null)
-  case "${c%% *}" in *git|*bundle|*rake|*ruby*|*tar) printf '%s %s\n' "${d##*/}" "$c" ;; esac
-done
-exit 0
-"""
-
-
-def nobody_deploys(link: Link, inv: Inventory) -> Guard:
-    """Whether no program of a deploy is at work in the target stage on the app host."""
-    name = "nobody else deploys"
-    done = link.exec(f"R={shlex.quote(inv.stage)}\n{DEPLOYING}", limit=20)
-    busy = done.out.decode(errors="replace").strip()
-    if done.rc != 0:
-        return Guard(name, False, f"{name}: could not be read (status {done.rc})")
-    if busy:
-        process = busy.splitlines()[0][:200]
-        return Guard(name, False, f"{name}: a deploy is going on in {inv.stage}: process {process}: wait for its end")
-    return Guard(name, True, f"{name}: no deploy is at work in {inv.stage}")
-
-
-def room_for_two(link: Link, inv: Inventory) -> Guard:
-    """Whether the app host has memory for a second copy of the application. Advice: the brief cutover needs none."""
-    name = "room for two copies"
-    done = link.exec(room_script(inv), limit=20)
-    try:
-        room = parse_room(done.out.decode(errors="replace"), link.name, inv)
-    except Unobservable as problem:
-        return Guard(name, False, f"{name}: not known, {problem}")
-    return Guard(name, room.holds_two, f"{name}: {room}")

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converge.acting.launch import GRACE
+from converge.acting.attempt import GRACE
 from converge.checking.record import StepRecord
 from converge.errors import Exit, LockHeld
 from converge.journal.history import LAID, Story
 from converge.journal.journal import Journal, folder, program_lock, stories
 from converge.journal.lock import ACT_LOCK, RUNTIME, TAKEN
-from converge.journal.machine import was_here
+from converge.journal.ownership import was_here
 from converge.readings.answers import CONTROL
 from converge.transport import Link
 

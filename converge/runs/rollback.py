@@ -10,8 +10,9 @@ from typing import Any
 
 from converge.acting import confirmation
 from converge.acting.executor import Executor
+from converge.checking.application import Preflight, nothing_asked
 from converge.checking.record import StepRecord
-from converge.errors import RANK, Exit, StateMoved, UsageError
+from converge.errors import RANK, Exit, UsageError
 from converge.journal.history import Story
 from converge.journal.journal import Journal, stories
 from converge.journal.lock import Lock
@@ -73,13 +74,14 @@ def roll_back(
     reports: Path,
     dial: Callable[[Inventory, str], Link] = confirmation.dial,
     by_hand: Collection[int] = (),
+    asked: Preflight = nothing_asked,
 ) -> tuple[Exit, list[StepRecord]]:
     """Take the run's steps back, last first, as a run `mine` of its own, under the same guards and eyes as a run.
 
     What this machine keeps of it is in its folder of `reports`. What somebody changed since is left as it is and reported;
     a way back that fails ends it, and so does one that is left as it is and on which the site rests. A person took those
-    back that are `by_hand`. It ends with 0 only if nothing stays but what does no harm. Ctrl-C ends it after the step that
-    is going on; pressed twice it leaves that one alone.
+    back that are `by_hand`; `asked` is the application's preflight. It ends with 0 only if nothing stays but what does no
+    harm. Ctrl-C ends it after the step that is going on; pressed twice it leaves that one alone.
 
     Raises:
         JournalDamaged: what the run did is not all known; nothing was done.
@@ -100,7 +102,7 @@ def roll_back(
         past = close_open_runs(links, app, mine)
         for note in past.notes:
             say(note)
-        _refuse_during_a_deploy(app, inv)
+        preflight.refuse(asked(app, inv), app.name)
         backs = _checked(inv, links, run, by_hand)
         before = preflight.tree_if_readable(app, inv)
         journal = Journal(mine, app)
@@ -132,12 +134,6 @@ def _checked(inv: Inventory, links: Mapping[str, Link], run: str, by_hand: Colle
     backs = ways_back(links, app.name, story, by_hand)
     leave_what_stands(inv, links, story, backs, by_hand)
     return backs
-
-
-def _refuse_during_a_deploy(app: Link, inv: Inventory) -> None:
-    quiet = preflight.nobody_deploys(app, inv)
-    if not quiet.holds:
-        raise StateMoved(f"{inv.app_host.name}: {quiet.text}")
 
 
 def _watched(

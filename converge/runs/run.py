@@ -7,11 +7,11 @@ from pathlib import Path
 
 from converge.acting import confirmation
 from converge.acting.executor import Executor
-from converge.acting.launch import CONTROL
 from converge.acting.manual_wait import Hands
+from converge.checking.application import Preflight, nothing_asked
 from converge.checking.record import Record
 from converge.checking.statement import Outcome, Statement
-from converge.errors import RANK, ConvergeError, Exit, StateMoved, Unobservable
+from converge.errors import RANK, ConvergeError, Exit, Unobservable
 from converge.journal.journal import Journal, stories
 from converge.journal.lock import Lock, holder
 from converge.journal.ownership import owner
@@ -20,6 +20,7 @@ from converge.planning.prefetch import Foresight, Prefetch, Want
 from converge.probe.prober import Prober
 from converge.probe.unannounced import Loss, losses
 from converge.readings import Reader
+from converge.readings.answers import CONTROL
 from converge.runs import attic, preflight
 from converge.runs.interrupts import first_interrupt
 from converge.runs.recovery import close_open_runs, left_behind, without_result
@@ -35,7 +36,8 @@ class Runner:
     ``finish`` is called even if ``execute`` raised; `folder` is the run's own on the control machine. `wait` is how many
     seconds it waits for each step that only a person may do, 0 for not at all. `void` forgets what a step on a host may
     have changed, `renew` does so only if something may have changed; `sent` is told the host of every step that is sent;
-    `wanted` says what `prove` will ask for, and `prefetch` asks for it in one exec a host.
+    `wanted` says what `prove` will ask for, and `prefetch` asks for it in one exec a host. `asked` is the application's
+    preflight.
     """
 
     def __init__(
@@ -59,10 +61,11 @@ class Runner:
         prefetch: Prefetch = lambda _wants: None,
         wanted: Callable[[Collection[str]], Iterable[Want]] = lambda _ids: (),
         wait: float = 0.0,
+        asked: Preflight = nothing_asked,
     ) -> None:
         self.inv, self.links, self.record, self.folder = inv, links, record, Path(folder)
         self.statements, self.find, self.void, self.prove = statements, find, void, prove
-        self.who, self.say = who, say
+        self.who, self.say, self.asked = who, say, asked
         self.app: Link = links[inv.app_host.name] if inv.app_host.name in links else links[CONTROL]
         self._demands: set[Exit] = set()
         self.lock = Lock(self.app)
@@ -238,11 +241,9 @@ class Runner:
     # Around -----------------------------------------------------------------------------------------------------------
 
     def _guards_before(self, plan: Plan) -> None:
-        deploying = preflight.nobody_deploys(self.app, self.inv)
-        room = preflight.room_for_two(self.app, self.inv)
-        self.record.guards += [deploying.text, room.text if room.holds else f"{room.text} (the brief cutover needs none)"]
-        if not deploying.holds:
-            raise StateMoved(f"{self.inv.app_host.name}: {deploying.text}")
+        found = self.asked(self.app, self.inv)
+        self.record.guards += [guard.text for guard in found]
+        preflight.refuse(found, self.inv.app_host.name)
         mine = {"planned", "manual"} if plan.waits else {"planned"}
         if any(record.id in self.mender.aside and record.result in mine for record in plan.steps):
             self.record.guards.append(attic.has_room(self.app, self.inv).text)

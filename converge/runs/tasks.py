@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from converge import errors
 from converge.acting.executor import Executor
-from converge.acting.launch import CONTROL
 from converge.acting.manual import by_hand, is_a_persons
 from converge.acting.manual_wait import Ended, Hands
 from converge.checking.record import StepRecord, Verdict
@@ -14,10 +14,9 @@ from converge.checking.statement import Outcome
 from converge.errors import ConvergeError, Exit, Unobservable
 from converge.planning.plan import Plan, Task, blocked_text, by_hand_text, call
 from converge.planning.prefetch import Course, Foresight, Prefetch, Want
-from converge.runs import preflight
+from converge.readings.answers import CONTROL
 from converge.shell.library import Rc
-from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step, Write
-from converge.steps import compile as words
+from converge.steps import ByHand, NothingToDo, Remedy, RemedyContext, Step, Write, describe
 from converge.steps.conditions import edited
 
 PATIENCE = 45.0
@@ -207,7 +206,7 @@ class Mender:
             if record.result == "manual" and self.hands.limit > 0:
                 ended = self.hands.wait(step, record)
                 self.executor.sent(CONTROL)
-        except preflight.NotAllowed as problem:
+        except errors.NotAllowed as problem:
             record.result, record.reason = "refused", str(problem)
         self._tell_edits(step, planned, record)
         self.say(f"  {record.result}{f': {record.reason}' if record.reason else ''} ({record.seconds:.1f} s)")
@@ -278,14 +277,14 @@ class Mender:
 
     def render(self, step: Step, remedy: str, statements: Sequence[str]) -> StepRecord:
         """A step as it is planned, with the reason if it is a person's or may not be done."""
-        record = words.render(step, remedy, statements)
-        if words.moves_aside(step) and step.host != CONTROL:
+        record = describe.render(step, remedy, statements)
+        if describe.moves_aside(step) and step.host != CONTROL:
             self.aside.add(step.id)
         if is_a_persons(step, self.inv):
             record.result, record.reason = "manual", by_hand(step, self.inv, waits=self.hands.limit > 0)
             return record
         try:
             self.executor.check(step)
-        except preflight.NotAllowed as problem:
+        except errors.NotAllowed as problem:
             record.result, record.reason = "refused", str(problem)
         return record

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from converge.runs.preflight import NotAllowed
+from converge.errors import NotAllowed
 from converge.steps.lint_rules import (
     DELETED,
     DEVICE,

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from converge.readings.testinfra import module
-from facts.parsing import every, number, observed, pairs
-from facts.tables import records
+from facts.parsing import every, number, observed, pairs, records
 
 
 @dataclass(frozen=True, slots=True)

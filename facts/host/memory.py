@@ -9,6 +9,8 @@ import shlex
 from dataclasses import dataclass
 
 from converge.errors import Unobservable
+from converge.readings import Context, Raw, reading
+from facts.parsing import observed
 from hosts.schema import Inventory
 
 _SCRIPT = r"""
@@ -72,3 +74,9 @@ def parse_room(text: str, at: str, inv: Inventory) -> Room:
     if running and not used:
         raise Unobservable(f"{at}: how much memory the processes of {', '.join(running)} use cannot be read")
     return Room(available[-1], used, inv.limits.spare_mib * 1024)
+
+
+@reading(lambda c: room_script(c.inv))
+def room(raw: Raw, c: Context) -> Room:
+    """Free memory of the app host beside what the application's units use of it."""
+    return parse_room(observed(raw, c.at).out, c.at, c.inv)

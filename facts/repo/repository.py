@@ -14,8 +14,7 @@ from functools import cache
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, Reading, reading
-from facts.parsing import observed
-from facts.tables import records
+from facts.parsing import observed, records
 from hosts.schema import Inventory
 
 RECENT = 30

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from converge.runs.preflight import DEPLOYING
 from converge.steps import ByHand, Condition, RemedyContext
 from converge.steps.conditions import as_read
 from facts import sockets
 from facts.host.processes import Process
+from facts.preflight import DEPLOYING
 from facts.sockets import LISTENER_PIDS
 from facts.units import states
 from facts.units.files import unit_files

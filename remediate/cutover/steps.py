@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from converge.errors import Unobservable
 from converge.steps import Condition, Needless, RemedyContext, Run, Step
 from facts import sockets
-from facts.host.memory import Room
+from facts.host.memory import Room, room
 from facts.host.processes import Process
-from facts.host.room import room
 from facts.units import states
 from facts.units.states import STABLE, UnitState
 from hosts.schema import Inventory

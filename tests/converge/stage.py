@@ -17,6 +17,7 @@ from converge.runs import tasks
 from converge.runs.run import Runner
 from converge.steps import Remedy, RemedyContext, Step, Write
 from converge.transport import Completed, Link, LocalLink
+from facts.preflight import preflight
 from tests.converge.world import World
 
 
@@ -93,7 +94,7 @@ class Stage:
             inv=self.world.inv, links=links, prelude="", record=Record(run, "run", "demo", "0", 0.0),
             folder=str(self.world.top / "reports" / run), statements=self.statements, find=self.remedies.__getitem__,
             read=None, void=self.void, renew=self.void, sent=self.sent.append, prove=self.prove,  # type: ignore[arg-type]
-            who="ada", say=self.said.append, wait=self.wait,
+            who="ada", say=self.said.append, wait=self.wait, asked=preflight,
         )  # fmt: skip
 
     def go(self, run: str = "R1") -> tuple[Runner, Plan, Exit | None]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from converge.journal.lock import acting
 from converge.steps import Act, Condition, Step
-from converge.steps.compile import Fence, compile_step, compile_undo
+from converge.steps.compile import compile_step, compile_undo
+from converge.steps.fence import Fence
 from converge.transport import LocalLink
 from hosts.schema import Inventory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from converge.acting.executor import host_fence
-from converge.runs.preflight import NotAllowed
+from converge.errors import NotAllowed
 from converge.steps.lint import lint
 from converge.steps.shell_words import read
 from facts.host.processes import Process

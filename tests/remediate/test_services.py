@@ -16,9 +16,10 @@ from converge.acting.executor import host_fence
 from converge.checking.statement import Fails
 from converge.readings import Reading
 from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Step
-from converge.steps.compile import compile_step, undo_described
+from converge.steps.compile import compile_step
+from converge.steps.describe import undo_described
 from facts import logs, sockets, solr, web
-from facts.host import room
+from facts.host import memory
 from facts.host.memory import Room
 from facts.prelude import prelude
 from facts.repo import repository
@@ -68,7 +69,7 @@ GIVEN: dict[Reading[Any], Any] = {
     solr.solr: SOLR,
     web.serving: web.Serving("/s", test_units.RELEASE, "", "", ()),
     web.search: SEARCH,
-    room.room: Room(2_000_000, 300_000),
+    memory.room: Room(2_000_000, 300_000),
     logs.open_logs: logs.OpenLogs(MASTERS.all[0], ()),
     repository.repository: REPOSITORY,
 }

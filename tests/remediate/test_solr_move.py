@@ -20,7 +20,8 @@ import pytest
 from converge.readings import Reading
 from converge.shell.library import Rc
 from converge.steps import Step
-from converge.steps.compile import Fence, compile_step, compile_undo
+from converge.steps.compile import compile_step, compile_undo
+from converge.steps.fence import Fence
 from facts import solr as facts_solr
 from facts import web
 from facts.prelude import prelude

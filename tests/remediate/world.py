@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from converge.readings import Reading
 from converge.steps import RemedyContext, Step
-from converge.steps.compile import Fence, compile_step
+from converge.steps.compile import compile_step
+from converge.steps.fence import Fence
 from facts.prelude import prelude
 from hosts.schema import Inventory
 from tests.targets import ask

@@ -15,14 +15,15 @@ from dataclasses import replace
 
 import pytest
 
-from converge.acting import announce, launch, transient_unit
+from converge.acting import announce, attempt, launch, transient_unit
 from converge.journal import journal, lock
 from converge.readings import Reading, batch
-from converge.runs import attic, preflight, recovery, undo_plan
+from converge.runs import attic, recovery, undo_plan
 from converge.shell import library
 from facts.application import READINGS
 from facts.host import memory
 from facts.host.processes import Process
+from facts.preflight import DEPLOYING
 from facts.prelude import prelude
 from hosts.loader import load
 from remediate import solr_move
@@ -134,7 +135,7 @@ def test_reading_asks_what_its_oldest_host_can_answer(name: str) -> None:
 SOLR = Process(2, 3, 4.0, "/c", "/w", "/java", "java -jar start.jar")
 BY_HAND = by_hand([Process(2, 3, 4.0, "/c", "/w", "/ruby", "unicorn master")])
 
-STEP = launch.Attempt(1, "vampires", ":", ":", 9.0, "act", who="ada")
+STEP = attempt.Attempt(1, "vampires", ":", ":", 9.0, "act", who="ada")
 
 ACTS = {
     "step": launch.launch_script("R1", STEP, "{}"),
@@ -148,7 +149,7 @@ ACTS = {
     "fate": recovery.fate_script("R1", 1),
     "way back": undo_plan.way_script("R1", 1),
     "notices": announce.ALOUD,
-    "nobody deploys": preflight.DEPLOYING,
+    "nobody deploys": DEPLOYING,
     "room": memory.room_script(INV),
     "attic": attic.LISTING,
     "purge": attic.PURGE,

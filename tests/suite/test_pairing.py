@@ -15,7 +15,7 @@ import pytest
 import remediate
 from converge.checking.judge import arguments
 from converge.checking.statement import REGISTRY, Statement, import_statements
-from converge.planning.plan import find_cycle
+from converge.planning.order import find_cycle
 from converge.runs.convergence import finder
 from facts.application import READINGS, application
 

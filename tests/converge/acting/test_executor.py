@@ -16,15 +16,16 @@ from pathlib import Path
 import pytest
 
 from converge.acting.executor import Executor
-from converge.acting.launch import launch_script, led_of, settle
+from converge.acting.launch import launch_script
 from converge.acting.manual import hand_line
+from converge.acting.result import led_of, settle
 from converge.checking.record import StepRecord
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.journal.journal import Journal, JournalError, stories
 from converge.journal.lock import Lock
 from converge.shell.library import Rc
 from converge.steps import Condition, Run, Step, Write
-from converge.steps.compile import render
+from converge.steps.describe import render
 from converge.transport import Completed, LocalLink
 from hosts.schema import Inventory
 from tests.converge.stage import Severed

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from converge.acting import manual_wait
-from converge.acting.launch import Attempt
-from converge.acting.manual import duration, hand_script, in_words
-from converge.errors import ConnectionLost, Exit, UsageError
+from converge.acting.attempt import Attempt
+from converge.acting.manual import hand_script
+from converge.errors import ConnectionLost, Exit, NotAllowed, UsageError
 from converge.journal.journal import stories
 from converge.planning.plan import Failing, Plan
-from converge.runs.preflight import NotAllowed
 from converge.runs.rollback import describe, roll_back
 from converge.runs.run import Runner
 from converge.runs.undo_plan import plan_rollback
 from converge.shell.library import NICED
 from converge.steps import Condition, RemedyContext, Run, Sign, Step, Write
+from converge.text.durations import duration, in_words
 from converge.transport import Link, LocalLink
 from hosts.schema import Inventory
 from tests.converge.person import line_in, meanwhile, typed

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from converge.acting import transient_unit
+from converge.acting import confirmation, transient_unit
+from converge.acting.confirmation import Confirmation
 from converge.acting.executor import Executor
-from converge.acting.transient_unit import Confirmation, RolledBack, unit_script
+from converge.acting.transient_unit import RolledBack, unit_script
 from converge.errors import ConnectionLost, Exit, UsageError
 from converge.journal.journal import Journal, stories
 from converge.journal.lock import Lock
@@ -76,7 +77,7 @@ setsid /bin/sh "$last" </dev/null >/dev/null 2>&1 &
 
 @pytest.fixture
 def world(tmp_path: Path, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(transient_unit, "PAUSE", 0.05)
+    monkeypatch.setattr(confirmation, "PAUSE", 0.05)
     return build(tmp_path, inventory, monkeypatch)
 
 

@@ -14,7 +14,7 @@ from converge.acting.manual_wait import Hands, Look
 from converge.errors import ConnectionLost, Exit
 from converge.journal.history import Story
 from converge.journal.journal import Journal, stories
-from converge.journal.machine import this_machine
+from converge.journal.ownership import this_machine
 from converge.planning.plan import Failing
 from converge.runs.recovery import close_open_runs
 from converge.runs.rollback import roll_back

@@ -10,9 +10,10 @@ import pytest
 from converge.checking.record import StepRecord
 from converge.checking.statement import Severity, Statement
 from converge.errors import Unobservable, UsageError
-from converge.planning.plan import Failing, NeedsCycle, Plan, all_needs, block, call, fill, group, order, sketch
+from converge.planning.order import NeedsCycle, all_needs, order
+from converge.planning.plan import Failing, Plan, block, call, fill, group, sketch
 from converge.steps import ByHand, NothingToDo, RemedyContext, Run, Step
-from converge.steps.compile import render
+from converge.steps.describe import render
 
 CONTEXT: RemedyContext = SimpleNamespace(read=None)  # type: ignore[assignment]
 

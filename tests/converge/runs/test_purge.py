@@ -22,7 +22,7 @@ from converge.runs.purge import ClocksDiffer, ListMoved, SoakGoesOn, kept, lines
 from converge.runs.rollback import describe
 from converge.runs.undo_plan import plan_rollback
 from converge.steps import Aside, RemedyContext, Run, Step, Write
-from converge.steps.compile import moves_aside
+from converge.steps.describe import moves_aside
 from converge.transport import Link
 from hosts.schema import Inventory
 from tests.converge.stage import Severed, Stage, build_stage

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from converge.acting import confirmation, transient_unit
+from converge.acting import confirmation
+from converge.checking import application
 from converge.checking.record import Outage, Probe
 from converge.errors import Exit, StateMoved, UsageError
 from converge.journal.journal import JournalError, line, stories
@@ -90,7 +91,7 @@ def test_of_several_reasons_the_first_in_rank_is_told_and_all_are_written_down(
     stage.add("A", several)
     stage.go()
     (stage.world.root / "A").write_text("a hand's")
-    lost = preflight.Guard("data", False, "LOST DATA: 1 files")
+    lost = application.Guard("data", False, "LOST DATA: 1 files")
     monkeypatch.setattr(preflight, "tree_kept", lambda _before, _after: lost)
     assert back(stage) is Exit.STATE_MOVED
     end = stories(stage.link)[1].end
@@ -302,7 +303,7 @@ def test_rollback_of_an_unknown_run_names_the_known_ones(stage: Stage) -> None:
 
 def handed_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run with a step that was confirmed, and of which the way back wants to be confirmed too."""
-    monkeypatch.setattr(transient_unit, "PAUSE", 0.05)
+    monkeypatch.setattr(confirmation, "PAUSE", 0.05)
     monkeypatch.setattr(confirmation, "dial", lambda _inv, _host: LocalLink())
     monkeypatch.setattr(Prober, "look", lambda _: Sample(0, 0, 200))
     forth = 'echo x | put "$HOME/app/A" 644; : >"$CV_CONFIRM.asked"; until [ -e "$CV_CONFIRM.yes" ]; do sleep 0.1; done'
@@ -397,13 +398,12 @@ def test_run_of_another_target_of_the_account_is_not_taken_back(
     lock.release()
 
 
-def test_nothing_is_taken_back_while_somebody_deploys(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_taken_back_while_somebody_deploys(stage: Stage) -> None:
     stage.add("A", stage.writer("A"))
     stage.go()
-    busy = preflight.Guard("nobody", False, "a deploy is going on")
-    monkeypatch.setattr(preflight, "nobody_deploys", lambda _link, _inv: busy)
+    busy = application.Guard("nobody", False, "a deploy is going on")
     with pytest.raises(StateMoved, match="a deploy is going on"):
-        back(stage)
+        back(stage, asked=lambda _link, _inv: (busy,))
     assert stage.holds("A")
 
 

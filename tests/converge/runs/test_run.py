@@ -14,11 +14,11 @@ import pytest
 from converge.checking.record import Verdict
 from converge.checking.statement import Outcome
 from converge.errors import ConnectionLost, Exit, LockHeld, StateMoved, Unobservable
-from converge.journal import machine, ownership
+from converge.journal import ownership
 from converge.journal.history import Story
 from converge.journal.journal import JournalError, line, parse, stories
 from converge.journal.lock import Lock, holder
-from converge.journal.machine import this_machine, was_here
+from converge.journal.ownership import this_machine, was_here
 from converge.planning.plan import Failing, Plan
 from converge.runs.preflight import GuardFailed, Tree
 from converge.runs.purge import purge
@@ -266,7 +266,7 @@ def test_step_that_left_no_result_keeps_its_journal_open_and_the_next_run_looks(
 
     stage.add("A", two)
     stage.world.kill_steps()
-    monkeypatch.setattr(machine, "this_machine", lambda: "mine")
+    monkeypatch.setattr(ownership, "this_machine", lambda: "mine")
     monkeypatch.setattr(ownership, "this_machine", lambda: "mine")
     made, plan, demanded = stage.go()
     stage.world.kill_steps(False)
@@ -298,7 +298,7 @@ def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
     def take(word: str) -> None:
         (tmp_path / "machine-id").write_text(f"{word * 32}\n")
-        monkeypatch.setattr(machine, "MACHINE_ID", tmp_path / ("machine-id" if word else "none"))
+        monkeypatch.setattr(ownership, "MACHINE_ID", tmp_path / ("machine-id" if word else "none"))
 
     return take
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from converge.errors import Unobservable
+from converge.errors import NotAllowed, Unobservable
 from converge.runs.attic import look
-from converge.runs.preflight import NotAllowed, TooManyEntries, read_tree, room_for_two, tree_kept
+from converge.runs.preflight import TooManyEntries, read_tree, tree_kept
 from converge.runs.preflight import Tree as Counted
 from converge.shell.library import Rc
 from converge.steps import Act, Aside, Condition, Link, Mode, Run, Signal, Step, Supplant, Unit, Write
-from converge.steps.compile import described, render
+from converge.steps.describe import described, render
+from facts.preflight import room_for_two
 from hosts.schema import Inventory
 from tests.converge.world import World, build
 

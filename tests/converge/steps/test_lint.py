@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from converge.runs.preflight import NotAllowed
+from converge.errors import NotAllowed
 from converge.steps.lint import lint
 
 UNITS = ("app.service", "app-old.service")

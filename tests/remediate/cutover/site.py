@@ -19,7 +19,8 @@ from pathlib import Path
 
 from converge.acting.transient_unit import aftermath, environment, notebook
 from converge.steps import Run, Step
-from converge.steps.compile import Fence, compile_step
+from converge.steps.compile import compile_step
+from converge.steps.fence import Fence
 from facts.prelude import prelude
 from facts.units.states import GATE, GATE_SHUT
 from remediate.cutover import brief, seamless

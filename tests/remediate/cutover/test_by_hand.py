@@ -18,7 +18,7 @@ import pytest
 from converge.acting.executor import host_fence
 from converge.steps import ByHand, RemedyContext, Run, Signal, Step
 from converge.steps.compile import compile_step
-from facts.host import room
+from facts.host import memory
 from facts.host.memory import Room
 from facts.host.processes import Process
 from facts.prelude import prelude
@@ -347,7 +347,7 @@ def test_a_copy_that_was_started_by_hand_counts_when_room_for_two_is_asked(
     for folder, counts in ((tmp_path, False), (below, False), (release, True)):
         with subprocess.Popen(["sleep", "60"], cwd=folder) as process:
             try:
-                assert (ask(room.room, inv).used > 0) is counts, folder
+                assert (ask(memory.room, inv).used > 0) is counts, folder
             finally:
                 process.kill()
 

@@ -19,7 +19,7 @@ from converge.errors import Unobservable
 from converge.steps import Condition, Needless, NothingToDo
 from converge.steps.compile import compile_step
 from facts import sockets
-from facts.host import room
+from facts.host import memory
 from facts.host.memory import Room
 from facts.prelude import prelude
 from facts.sockets import Entry, Listener, Sockets
@@ -312,15 +312,15 @@ def test_two_copies_that_leave_others_too_little_are_not_tried() -> None:
 
 
 def test_memory_is_read_on_this_machine() -> None:
-    seen = parse(room.room, "available=4096\nused=1024\nused=512\n", inv=sparing(0))
+    seen = parse(memory.room, "available=4096\nused=1024\nused=512\n", inv=sparing(0))
     assert (seen.available, seen.used) == (4096, 1536)
     assert seen.holds_two
-    assert not parse(room.room, "available=4096\nused=1024\nused=512\n", inv=sparing(3)).holds_two
-    assert parse(room.room, "available=4096\n").used == 0
+    assert not parse(memory.room, "available=4096\nused=1024\nused=512\n", inv=sparing(3)).holds_two
+    assert parse(memory.room, "available=4096\n").used == 0
     with pytest.raises(Unobservable, match=r"processes of hkn\.service use cannot be read"):
-        parse(room.room, "available=4096\nruns=hkn.service\n")
+        parse(memory.room, "available=4096\nruns=hkn.service\n")
     with pytest.raises(Unobservable, match="does not say how much memory"):
-        parse(room.room, "")
+        parse(memory.room, "")
 
 
 @pytest.mark.parametrize(
