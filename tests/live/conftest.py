@@ -19,7 +19,9 @@ from tests.live.rig import Rig
 collect_ignore = [] if importlib.util.find_spec("lab.faults") else ["test_faults.py"]
 
 USED = pytest.StashKey[Rig]()
-NAME = os.environ.get("LIVE_LAB", "ci")
+FIGURES = pytest.StashKey[list[str]]()
+NAME = "-".join([os.environ.get("LIVE_LAB", "ci"), *os.environ.get("PYTEST_XDIST_WORKER", "").split()])
+"""The lab of this process: pytest-xdist's workers have one each."""
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +67,28 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section(f"live tests: {sum(spent.values()):.0f} s")
         for nodeid, seconds in spent.items():
             terminalreporter.write_line(f"{seconds:7.1f} s  {nodeid.split('tests/live/')[-1]}")
-    used = terminalreporter.config.stash.get(USED, None)
-    if used and (figures := lines(used.entries, used.weight)):
+    config = terminalreporter.config
+    if figures := [*config.stash.get(FIGURES, []), *figures_of(config)]:
         aim = f"{SECONDS} s, {MEMORY // MIB // 1024} GiB"
         terminalreporter.section(f"entering a state of the lab (wanted of one that is in the cache: {aim})")
         for line in figures:
             terminalreporter.write_line(line)
+
+
+def figures_of(config: pytest.Config) -> list[str]:
+    """What the lab of this process took."""
+    used = config.stash.get(USED, None)
+    return lines(used.entries, used.weight) if used else []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker sends what its lab took to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["lab"] = figures_of(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Keep what a worker's lab took."""
+    said = getattr(node, "workeroutput", {}).get("lab", [])
+    node.config.stash.setdefault(FIGURES, []).extend(f"{node.gateway.id}: {line}" for line in said)

@@ -14,7 +14,6 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[2]
 TOOLS = ("sh", "dirname", "cat", "cmp", "rm", "flock", "date", "find", "chown", "mkdir", "ln", "mktemp")
-SHARED = ("tests/converge", "tests/remediate")
 BOTH = pytest.mark.parametrize("script", ["demo", "test"])
 
 # Whatever is started writes down its words; $MACHINE is the folder of the stand-ins.
@@ -82,8 +81,7 @@ def machine(tmp_path: Path) -> Machine:
     it = Machine(tmp_path)
     for room in ("script", ".ci"):
         shutil.copytree(TOP / room, it.checkout / room)
-    for room in SHARED:
-        (it.checkout / room).mkdir(parents=True)
+    (it.checkout / "tests/converge").mkdir(parents=True)
     for name in ("requirements.txt", "requirements-dev.txt"):
         shutil.copyfile(TOP / name, it.checkout / name)
     (tmp_path / "bin").mkdir()
@@ -199,13 +197,43 @@ def test_pytest_has_the_last_word(machine: Machine, sudo: dict[str, str]) -> Non
     assert done.stdout.splitlines()[-1] == "test: pytest ..."
 
 
-def test_what_only_waits_is_shared_by_processes_and_the_rest_runs_alone(machine: Machine) -> None:
+def test_each_part_has_its_processes_and_every_test_is_in_one_of_them(machine: Machine) -> None:
     (machine.folder / "python3-venv").touch()
     done = machine.run("test", "--durations=3")
     assert done.returncode == 0, done.stderr
-    rest = "python -m pytest --durations=3 --ignore=tests/converge --ignore=tests/remediate"
-    assert machine.calls[-2:] == [f"python -m pytest -n 4 --durations=3 {' '.join(SHARED)}", rest]
-    assert all((TOP / room).is_dir() for room in SHARED)
+    labs = [call for call in machine.calls if call.startswith("python -m lab")]
+    assert labs == [
+        "python -m lab up --state prod --name ci",
+        "python -m lab state migrated-direct --name ci",
+        "python -m lab down --name ci",
+    ]
+    pure, live, faults, chaos, browser = machine.calls[-5:]
+    assert pure.startswith("python -m pytest -n 4 --durations=3 tests --ignore=")
+    apart = {word.removeprefix("--ignore=") for word in pure.split() if word.startswith("--ignore=")}
+    named = {word for call in (live, faults, chaos, browser) for word in call.split() if word.startswith("tests/")}
+    left_out = {word.removeprefix("--ignore=") for word in live.split() if word.startswith("--ignore=")}
+    assert named - left_out == apart
+    assert left_out == {*faults.split(), *chaos.split()} & left_out
+    assert all((TOP / name).exists() for name in named)
+    assert all(" -n 2 " in call for call in (live, faults, chaos))
+
+
+def test_it_ends_with_the_minutes_of_each_part(machine: Machine) -> None:
+    (machine.folder / "python3-venv").touch()
+    done = machine.run("test")
+    heading, *parts = done.stdout.splitlines()[-7:]
+    assert heading == "test: the minutes of each part, and its budget:"
+    assert [re.fullmatch(r"test: +0\.\d min of +\d+  (.*)", part)[1] for part in parts] == [  # type: ignore[index]
+        "build", "pure and engine", "live", "faults (drawn)", "chaos (drawn)", "browser",
+    ]  # fmt: skip
+
+
+def test_without_root_no_lab_is_built(machine: Machine) -> None:
+    (machine.folder / "python3-venv").touch()
+    person(machine, sudo=False)
+    done = machine.run("test", "--no-root", environment={"SHARED_ENDS": "5", "PYTEST_ENDS": "5"})
+    assert done.returncode == 5
+    assert not [call for call in machine.calls if call.startswith("python -m lab")]
 
 
 @pytest.mark.parametrize(
@@ -216,14 +244,17 @@ def test_the_tests_fail_where_a_part_of_them_fails(machine: Machine, shared: int
     (machine.folder / "python3-venv").touch()
     done = machine.run("test", environment={"SHARED_ENDS": str(shared), "PYTEST_ENDS": str(others)})
     assert done.returncode == code
-    assert ("further above" in done.stderr) == (shared not in {0, 5})
-    assert [call for call in machine.calls if call.startswith("python -m pytest --ignore")]
+    assert ("pure and engine failed" in done.stderr) == (shared not in {0, 5})
+    assert ("browser failed" in done.stderr) == (others not in {0, 5})
+    assert len([call for call in machine.calls if call.startswith("python -m pytest")]) == 5
 
 
 def test_an_interruption_of_one_part_is_the_end(machine: Machine) -> None:
     (machine.folder / "python3-venv").touch()
+    (machine.checkout / ".lab" / "ci-gw0").mkdir(parents=True)
     assert machine.run("test", environment={"SHARED_ENDS": "2"}).returncode == 2
-    assert " -n 4 " in machine.calls[-1]
+    assert " -n 4 " in machine.calls[-2]
+    assert machine.calls[-1] == "python -m lab down --name ci-gw0"
 
 
 def test_ci_has_the_other_login_shells_too(machine: Machine) -> None:
