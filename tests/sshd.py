@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import socket
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hosts.errors import Layer
@@ -127,3 +129,22 @@ def _wait(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
         except OSError:
             time.sleep(0.02)
     raise RuntimeError(f"sshd did not start: {(folder / 'sshd.log').read_text()}")
+
+
+def inventory_of(sshd: Sshd) -> str:
+    """The text of an inventory that leads to the sshd."""
+    return as_toml(msgspec.to_builtins(sshd.inv))
+
+
+def as_toml(table: dict[str, object], name: str = "") -> str:
+    """A table as TOML; `None` is left out, and what the loader fills in."""
+    plain, tables = [], []
+    for key, value in table.items():
+        place = f"{name}.{key}" if name else key
+        if isinstance(value, dict):
+            tables.append(f"[{place}]\n{as_toml(value, place)}")
+        elif value is not None and key not in {"name", "file", "urls", "waivers"}:
+            plain.append(f"{key} = {json.dumps(value)}")
+        elif key == "urls":
+            plain.append("urls = []")
+    return "\n".join([*plain, *tables]) + "\n"

@@ -6,13 +6,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from paramiko import Channel
+from paramiko.ssh_exception import SSHException
 
 from converge.errors import ConnectionLost
 from converge.transport.link import TIMED_OUT, Completed, Invocation, Unreached, cut_off
-
-if TYPE_CHECKING:
-    from paramiko import Channel
 
 CHUNK = 1 << 16
 NO_STATUS = 255
@@ -54,8 +53,6 @@ class Exchange:
 
     def _request(self) -> bool:
         """Ask for the exec; False if the limit was over before it was granted."""
-        from paramiko.ssh_exception import SSHException
-
         try:
             self.channel.exec_command(self.call.line)
         except (SSHException, EOFError, OSError) as problem:
