@@ -55,6 +55,7 @@ def check(sshd: Sshd, text: str, *flags: str, interpreter: tuple[str, ...] = ())
         (["--collect-only", "-q"], 0),
         (["--no-such-flag"], 4),
         (["--yes"], 4),
+        (["--id=NO-1"], 4),
         (["--help"], 0),
         (["--version"], 0),
         (["--sudo"], 4),

@@ -86,7 +86,7 @@ def the_record(project: Project) -> dict[str, Any]:
         (["--durations=0", "-vv"], ["*s teardown *test_says_something*"]),
         (["-s"], ["*made", "*printed", "*unmade"]),
         (["--log-cli-level=INFO"], ["*live log call*", "WARNING *mine:*logged"]),
-        (["-rA"], ["*Captured stdout setup*", "made", "*Captured stdout call*", "printed", "*Captured log call*", "*logged"]),
+        (["-rA"], ["*stdout setup*", "made", "*stdout call*", "printed", "*Captured log call*", "*logged"]),
     ],
 )
 def test_its_phases_and_its_output_are_shown(project: Project, flags: list[str], shown: list[str]) -> None:
