@@ -69,8 +69,6 @@ class Exchange:
         workers = [threading.Thread(target=_drain, args=(self.channel.recv_stderr, err), daemon=True)]
         if self.call.stdin:
             workers.append(threading.Thread(target=self._feed, daemon=True))
-        else:
-            self._feed()
         for worker in workers:
             worker.start()
         _drain(self.channel.recv, out)
@@ -79,10 +77,9 @@ class Exchange:
         self.channel.status_event.wait()
 
     def _feed(self) -> None:
-        # A program need not read its input to the end.
+        # The clock may close it meanwhile.
         with contextlib.suppress(OSError, EOFError):
-            if self.call.stdin:
-                self.channel.sendall(self.call.stdin)
+            self.channel.sendall(self.call.stdin)
             self.channel.shutdown_write()
 
     def _judge(self, out: bytes, err: bytes) -> Completed:

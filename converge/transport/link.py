@@ -81,8 +81,19 @@ class Invocation:
 
     @property
     def line(self) -> str:
-        """One line for a login shell, which is replaced by the script's shell."""
-        return "exec " + shlex.join(self.words)
+        """One line for a login shell. The channel stays open for as long as we send.
+
+        What is sent on a channel that the host has closed ends the whole connection, and paramiko does not keep the two in
+        order. So the end of our input is not needed, or is waited for.
+        """
+        if self.stdin:
+            return f"{shlex.join(self.words)}; cv_status=$?; cat >/dev/null; exit $cv_status"
+        return f"{self.talk} </dev/null"
+
+    @property
+    def talk(self) -> str:
+        """The same for a conversation: the login shell is replaced, and the input is the script's."""
+        return f"exec {shlex.join(self.words)}"
 
 
 def invocation(script: str, stdin: bytes) -> Invocation:

@@ -54,7 +54,7 @@ class SshLink:
 
     def talk(self, script: str) -> ChannelStream:
         """See ``Talks.talk``; it has a channel of its own, beside those of ``exec``."""
-        return ChannelStream(self._channel(), invocation(script, b"").line)
+        return ChannelStream(self._channel(), invocation(script, b"").talk)
 
     def close(self) -> None:
         """End the connection, and those to jump hosts."""
