@@ -185,4 +185,5 @@ def test_the_picture_has_a_bar_for_each_row_as_long_as_its_median() -> None:
     bars = [(float(bar.attrib["width"]), bar.attrib["fill"]) for bar in picture.findall(".//{*}rect")]
     ours, peer = plot.COLOURS["ours"], plot.PEER
     assert bars == [(260.0, ours), (520.0, peer), (390.0, ours)]
-    assert {"a <peer>", "3.00 s", "one & only: seconds, median and range"} <= {text.text for text in picture.findall(".//{*}text")}
+    words = {text.text for text in picture.findall(".//{*}text")}
+    assert {"a <peer>", "3.00 s", "one & only: seconds, median and range"} <= words
