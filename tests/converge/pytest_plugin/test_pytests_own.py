@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.converge.glue import edit, put, the_record
 
 Project = pytest.Pytester
 
@@ -67,16 +66,6 @@ def pytest_runtest_protocol(item, nextitem):
 """A plugin that runs what fails once more, after the world has changed."""
 
 
-def put(project: Project, name: str, text: str) -> None:
-    (Path(str(project.path)) / name).write_text(text)
-
-
-def the_record(project: Project) -> dict[str, Any]:
-    (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
-
-
 @pytest.mark.parametrize(
     ("flags", "shown"),
     [
@@ -115,8 +104,8 @@ def test_a_debugger_stands_where_it_failed(project: Project) -> None:
 
 def test_an_interrupt_ends_it(project: Project) -> None:
     raising = 'if "PYTEST_CURRENT_TEST" in os.environ: raise KeyboardInterrupt\n    is_(word, "good")'
-    file = Path(str(project.path)) / "verify" / "test_words.py"
-    file.write_text("import os\n" + file.read_text().replace('is_(word, "good")', raising))
+    edit(project, "verify/test_words.py", 'is_(word, "good")', raising)
+    edit(project, "verify/test_words.py", "", "\nimport os\n")
     result = project.runpytest_subprocess("verify")
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*KeyboardInterrupt*"])
@@ -136,5 +125,5 @@ def test_a_plugin_that_runs_it_again_has_it_read_and_judged_anew(
         assert (record["exit_code"], record["misses"]) == (code, [])
         if code:
             assert all("worse" in v["message"] for v in record["verdicts"])
-    cases = (Path(str(project.path)) / "j.xml").read_text()
+    cases = (project.path / "j.xml").read_text()
     assert re.findall(r'name="outcome" value="(\w+)"', cases) == [outcome] * (2 * max(1, len(flags[:2])))
