@@ -81,12 +81,12 @@ class Store:
         self._since, self._unsettled = None, False
 
     def ask_again(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
-        """Ask anew for all that is wanted, and for the commands of testinfra's that the same hosts were sent."""
+        """Ask anew for all that is wanted, and for every command of testinfra's that was sent."""
         places = {(reading, name) for reading, at in wanted for name in self.where(reading, at)}
         keys = {key for reading, name in places for key in self._parts(reading, name)}
-        keys |= {(what, name) for what, name in self._raw if name in {at for _, at in places} and is_command(what)}
+        keys |= {key for key in self._raw if is_command(key[0])}
         self._forget(keys | places)
-        self.prefetch((what, name) for what, name in keys)
+        self.prefetch(keys)
 
     def _forget(self, keys: set[Key]) -> None:
         for answers in (self._raw, self._parsed, self.evidence, self._local, self._epochs):
