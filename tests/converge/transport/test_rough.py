@@ -75,6 +75,10 @@ def test_the_login_shell_may_be_another(tmp_path: Path, shell: str) -> None:
         pytest.skip(f"no {name} here: apt-get install {name}")
     with running(tmp_path, login_shell(f"exec {place} {flags}")) as sshd:
         assert_read(sshd)
+        link = connect(sshd.inv, sshd.host)
+        done = link.exec("head -c 2; exit 3", limit=10, stdin=b"in" * 200_000)
+        link.close()
+        assert (done.rc, done.out) == (3, b"in")
 
 
 def test_the_login_shell_may_be_a_wrapper_that_talks(tmp_path: Path) -> None:

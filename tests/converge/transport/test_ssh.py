@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -227,8 +228,6 @@ def test_a_passphrase_is_asked_for(sshd: Sshd) -> None:
 def test_the_agent_is_asked_first(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not shutil.which("ssh-agent"):
         pytest.skip("no ssh-agent here: apt-get install openssh-client")
-    import subprocess
-
     sock = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.DEVNULL)
     try:
