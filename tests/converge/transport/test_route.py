@@ -50,11 +50,6 @@ def test_an_address_is_looked_up_where_the_file_does_not_name_the_host(tmp_path:
     assert way.known_hosts[0] == Path.home() / ".ssh" / "known_hosts"
 
 
-def test_a_command_may_decide_of_a_block(tmp_path: Path) -> None:
-    found = roads(tmp_path, "Match exec false\n  Port 23\nMatch exec true\n  Port 24\n")
-    assert found.to(found.inv.app_host).port == 24
-
-
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Unreached, match="does not exist") as caught:
         Roads.of(inventory(tmp_path, "hkn"))
