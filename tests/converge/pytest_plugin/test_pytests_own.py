@@ -43,6 +43,7 @@ def test_is_skipped(word):
 '''
 
 RERUNS = '''
+import os
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,10 @@ def pytest_runtest_protocol(item, nextitem):
         first = next(report for report in reports if report.failed)
         first.outcome = "rerun"
         item.ihook.pytest_runtest_logreport(report=first)
-        Path("word").write_text("NEXT")
+        # Another process may read it at this moment.
+        beside = Path(f"word.{os.getpid()}")
+        beside.write_text("NEXT")
+        beside.replace("word")
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
