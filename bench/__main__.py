@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import ours, show, venvs
+from bench import plot, show, venvs
 from bench.measure import BenchError
 from bench.place import lab_in, settle
 from bench.sections import Bench, Table, convergence
 from lab.errors import LabError
 
 SECTIONS = ("one", "many", "growth", "convergence")
-ENVIRONMENTS = ("testinfra", "bundlewrap", "pyinfra", "ansible", "asyncssh", "plot")
+ENVIRONMENTS = ("testinfra", "bundlewrap", "pyinfra", "ansible", "asyncssh")
 REPORTS = venvs.TOP / "reports"
 BEGAN = time.monotonic()
 
@@ -75,7 +75,7 @@ def write(tables: Sequence[Table], about: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(show.data(tables, about))
     (folder / "results.md").write_text(show.markdown(tables, about))
-    ours.plot(folder / "results.json", folder / "results.svg")
+    (folder / "results.svg").write_text(plot.svg([table for table in tables if table.section != "convergence"]))
     return folder
 
 

@@ -20,26 +20,13 @@ PER_FILE = 20
 CONFTEST = '''
 import pytest
 
-from converge.pytest_plugin.early import Start
-
-pytest_plugins = [
-    "converge.pytest_plugin.plugin", "converge.pytest_plugin.early", "pytest_metadata.plugin", "pytest_html.plugin",
-]
+from bench.generated import made
+from {package}.asked import READINGS
 
 
 @pytest.hookimpl
 def pytest_converge_application():
-    from bench.generated import made
-    from {package}.asked import READINGS
-
     return made(READINGS)
-
-
-@pytest.hookimpl
-def pytest_converge_start():
-    from hosts.loader import load
-
-    return Start("{statements}", load)
 '''
 
 FIXTURES = """
@@ -103,7 +90,7 @@ def project(folder: Path, readings: str, statements: list[str]) -> None:
     # The suite's own settings, so that it starts in the same way.
     ini = (TOP / "pytest.ini").read_text().replace("pythonpath = .", f"pythonpath = {TOP} {folder.parent}")
     (folder / "pytest.ini").write_text(ini)
-    (folder / "conftest.py").write_text(CONFTEST.format(package=package, statements=STATEMENTS))
+    (folder / "conftest.py").write_text(CONFTEST.format(package=package))
     (folder / "asked.py").write_text(READING_HEAD + readings + READING_TAIL)
     (home / "conftest.py").write_text(FIXTURES.format(package=package))
     for start in range(0, len(statements), PER_FILE):

@@ -81,14 +81,6 @@ def ssh_many(place: Place, question: Question, count: int) -> Command:
     return Command(words, place.folder, lambda code, _out: f"ended with {code}" if code else "")
 
 
-def plot(results: Path, picture: Path) -> None:
-    """Draw the results; raises ``BenchError`` if that fails."""
-    words = [str(python_of("plot")), str(HERE / "plot.py"), str(results), str(picture)]
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"the plot could not be drawn: {done.stderr[-1000:]}")
-
-
 def _login(place: Place) -> tuple[str, ...]:
     return place.address, str(place.port), place.user, str(place.key), str(place.known_hosts)
 

@@ -1,56 +1,42 @@
-"""Draws the results. Run by the plot's own environment: ``plot.py RESULTS.json PICTURE.svg``."""
+"""The results as a picture: bars of the median wall time, with the range of the rounds."""
 
-import json
-import statistics
-import sys
+from __future__ import annotations
 
-import matplotlib
+from collections.abc import Iterator, Sequence
+from html import escape
 
-matplotlib.use("svg")
-from matplotlib import pyplot
+from bench.measure import Result
+from bench.sections import Table
 
-OURS, FLOOR, PEER = "#1b6ca8", "#9aa5ad", "#d9a441"
-
-
-def colour(name: str) -> str:
-    """By whose row it is."""
-    if name.startswith("ours"):
-        return OURS
-    return FLOOR if name.startswith("floor") else PEER
+COLOURS = {"ours": "#1b6ca8", "floor": "#9aa5ad"}
+PEER = "#d9a441"
+NAMES, BARS, ROW, HEAD = 250, 520, 18, 30
+"""Widths of the names and of the longest bar, heights of a row and of a table's head, in pixels."""
 
 
-def draw(axis, table) -> None:
-    """One table as bars, with the spread of its rounds."""
-    rows = list(reversed(table["rows"]))
-    walls = [[sample["wall"] for sample in row["samples"]] for row in rows]
-    middle = [statistics.median(wall) for wall in walls]
-    both = list(zip(middle, walls, strict=True))
-    spread = [[m - min(w) for m, w in both], [max(w) - m for m, w in both]]
-    names = [row["name"] for row in rows]
-    axis.barh(names, middle, xerr=spread, color=[colour(name) for name in names], ecolor="#444", capsize=2)
-    for place, value in enumerate(middle):
-        axis.text(value, place + 0.32, f" {value:.2f} s", va="center", fontsize=7)
-    axis.set_title(table["title"], loc="left", fontsize=10)
-    axis.set_xlabel("seconds, median and range", fontsize=8)
-    axis.tick_params(labelsize=8)
-    axis.margins(x=0.12)
+def svg(tables: Sequence[Table]) -> str:
+    """All tables below each other."""
+    height, parts = 0, list[str]()
+    for table in tables:
+        parts += [f'<g transform="translate(0 {height})">', *_bars(table), "</g>"]
+        height += HEAD + ROW * (len(table.results) + 1)
+    size = f'width="{NAMES + BARS + 80}" height="{height}"'
+    style = "<style>text{font:11px sans-serif}.title{font-weight:bold}</style>"
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', style, *parts, "</svg>\n"])
 
 
-def main(results: str, picture: str) -> None:
-    """Read, draw, write."""
-    with open(results, encoding="utf-8") as file:
-        tables = [table for table in json.load(file)["tables"] if table["section"] != "convergence"]
-    if not tables:
-        return
-    heights = [0.6 + 0.32 * len(table["rows"]) for table in tables]
-    figure, axes = pyplot.subplots(
-        len(tables), 1, figsize=(9, sum(heights) + 0.6 * len(tables)), height_ratios=heights, squeeze=False
-    )
-    for axis, table in zip(axes[:, 0], tables, strict=True):
-        draw(axis, table)
-    figure.tight_layout()
-    figure.savefig(picture)
+def _bars(table: Table) -> Iterator[str]:
+    yield f'<text class="title" x="4" y="18">{escape(table.title)}: seconds, median and range</text>'
+    longest = max(sample.wall for result in table.results for sample in result.samples) or 1.0
+    for place, result in enumerate(table.results):
+        yield from _bar(result, HEAD + ROW * place, BARS / longest)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _bar(result: Result, top: int, scale: float) -> Iterator[str]:
+    walls = [sample.wall for sample in result.samples]
+    middle, least, most = (NAMES + scale * wall for wall in (result.median("wall"), min(walls), max(walls)))
+    colour = COLOURS.get(result.name.partition(":")[0].partition(",")[0], PEER)
+    yield f'<text x="{NAMES - 6}" y="{top + 12}" text-anchor="end">{escape(result.name)}</text>'
+    yield f'<rect x="{NAMES}" y="{top + 2}" width="{middle - NAMES:.1f}" height="{ROW - 6}" fill="{colour}"/>'
+    yield f'<path d="M{least:.1f} {top + ROW / 2 - 1}H{most:.1f}" stroke="#444" stroke-width="2"/>'
+    yield f'<text x="{most + 6:.1f}" y="{top + 12}">{result.median("wall"):.2f} s</text>'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,13 @@ from typing import Any
 import facts
 from converge.checking.application import Application, Situation
 from converge.checking.record import Line
+from converge.checking.statement import REGISTRY
 from converge.readings import Reader, Reading, readings_in
+from converge.report import load_checklist
+from facts.preflight import preflight
 from facts.prelude import prelude
-from hosts.schema import Inventory
+from facts.situation import enabled_on, landscape, situation
+from hosts.loader import expand, load
 
 NAME = "hkn-migration"
 VERSION = "0.1.0"
@@ -34,9 +37,6 @@ READINGS = _readings()
 
 def application() -> Application:
     """hkn-rails: where its statements, remedies, readings and inventory are."""
-    from facts.preflight import preflight
-    from facts.situation import enabled_on, landscape, situation
-
     def look(read: Reader) -> Situation:
         return situation(read(landscape))
 
@@ -48,8 +48,8 @@ def application() -> Application:
         version=VERSION,
         statements="verify",
         remedies="remediate",
-        load=_load,
-        expand=_expand,
+        load=load,
+        expand=expand,
         prelude=prelude,
         readings=READINGS,
         situation=look,
@@ -60,20 +60,5 @@ def application() -> Application:
     )
 
 
-def _load(target: str, *, offline: bool = False) -> Inventory:
-    from hosts.loader import load
-
-    return load(target, offline=offline)
-
-
-def _expand(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
-    from hosts.loader import expand
-
-    return expand(wanted)
-
-
 def _checklist() -> list[Line]:
-    from converge.checking.statement import REGISTRY
-    from converge.report import load_checklist
-
     return load_checklist(TOP / "verify" / "checklist.toml", REGISTRY.values())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import socket
-from collections.abc import Mapping
-from contextlib import closing
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
+
+from requests import PreparedRequest, Response, Session
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException, SSLError
+from urllib3.exceptions import HTTPError
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, local_reading, reading
@@ -19,16 +23,13 @@ from facts.parsing import every, observed, pairs
 from facts.sockets import LISTENER_PIDS
 from hosts.schema import Url
 
-if TYPE_CHECKING:
-    import ssl
-
 AGENT = "hkn-migration"
 CONNECT, READ = 5.0, 10.0
 """Seconds that a public address may take to be connected to, and between two parts of its answer."""
-PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-"""Variables that send what is asked through a proxy: a library that knows all their rules asks then."""
-WRITTEN_AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"
-"""What of a URL is not written in hexadecimal, as it is already or means something there."""
+LIMIT = 45.0
+"""Seconds that all of them may take together, however steadily one goes on answering."""
+MOST, CHUNK = 1 << 20, 1 << 16
+"""Bytes of an answer at most, and at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,83 +98,98 @@ def site(raw: Raw, c: Context) -> Site:
     return Site(answers[0], tuple(answers[1:]))
 
 
-@local_reading(limit=45.0)
+@local_reading(limit=LIMIT)
 def public_site(c: Context) -> tuple[Answer, ...]:
     """The public addresses as the control machine sees them, TLS verified."""
-    return tuple(fetch(url, c.inv.web.resolve, c.inv.web.ca_file) for url in c.inv.web.urls)
+    return fetch_all(c.inv.web.urls, c.inv.web.resolve, c.inv.web.ca_file)
 
 
-def fetch(url: Url, resolve: Mapping[str, str], ca_file: str | None) -> Answer:
-    """Ask one public address; a name in `resolve` is connected to that address, with its own name in TLS and Host.
+def fetch_all(
+    urls: Sequence[Url], resolve: Mapping[str, str], ca_file: str | None, limit: float = LIMIT
+) -> tuple[Answer, ...]:
+    """Ask public addresses at the same time, for at most `limit` seconds and ``MOST`` bytes each.
+
+    A name in `resolve` is connected to that address, with its own name in TLS and Host, and never through a proxy.
 
     Raises:
-        Unobservable: the name could not be resolved here.
+        Unobservable: a name could not be resolved here.
+        OSError: the authorities cannot be read.
     """
-    name = urlsplit(url.url).hostname or ""
-    if name not in resolve and any(os.environ.get(each) or os.environ.get(each.upper()) for each in PROXIES):
-        return _fetch_by_proxy(url, ca_file)
-    return _fetch(url, resolve.get(name, name), ca_file)
+    end = time.monotonic() + limit
+
+    def begin(url: Url) -> Future[Answer]:
+        answer: Future[Answer] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(_fetch(url, resolve, ca_file, end))
+            except Exception as problem:  # told to who waits, not to this thread
+                answer.set_exception(problem)
+
+        # A daemon: headers that come drop by drop are cut off by nobody but the end of the process.
+        threading.Thread(target=ask, daemon=True).start()
+        return answer
+
+    def wait(url: Url, answer: Future[Answer]) -> Answer:
+        try:
+            return answer.result(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            return Answer(url.url, 0, False, f"no whole answer within {limit:g} s")
+
+    begun = [begin(url) for url in urls]
+    return tuple(map(wait, urls, begun))
 
 
-def _fetch(url: Url, address: str, ca_file: str | None) -> Answer:
-    # Not with requests: its import takes a tenth of a second of the processor, while keys are exchanged with the hosts.
-    import http.client
-    import ssl
+class _Pinned(HTTPAdapter):
+    """Connects to an address, with the site's name in TLS."""
 
-    from converge.probe.worker import Direct, Road
+    def __init__(self, address: str, name: str) -> None:
+        super().__init__()
+        self._address, self._name = address, name
 
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        """The address to connect to, and the name to ask a certificate for."""
+        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
+        named = {"server_hostname": self._name, "assert_hostname": self._name} if host["scheme"] == "https" else {}
+        return {**host, "host": self._address}, {**pool, **named}
+
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:  # type: ignore[override]  # all are handed on
+        """Without a proxy, which would look the name up by itself."""
+        return super().send(request, **kwargs | {"proxies": {}})
+
+
+def _fetch(url: Url, resolve: Mapping[str, str], ca_file: str | None, end: float) -> Answer:
     parts = urlsplit(url.url)
-    secure, name = parts.scheme == "https", parts.hostname or ""
-    headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": AGENT, "Accept": "*/*"}
-    target = quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe=WRITTEN_AS_IT_IS)
-    # Before anything is asked: authorities that cannot be read say nothing about the site.
-    trusted = _trusted(ca_file) if secure else None
-    try:
-        way = Road(parts.scheme, address, parts.port or (443 if secure else 80), name)
-        with closing(Direct(way, trusted, CONNECT)) as connection:
-            connection.connect()
-            connection.sock.settimeout(READ)
-            connection.request("GET", target, headers=headers)
-            got = connection.getresponse()
-            text = got.read().decode(got.headers.get_content_charset("utf-8"), "replace")
-    except ssl.SSLError as problem:
-        return Answer(url.url, 0, False, f"its certificate is not accepted: {problem}")
-    except socket.gaierror:
-        raise _unresolved(name) from None
-    except (OSError, http.client.HTTPException, ValueError, LookupError) as problem:
-        return Answer(url.url, 0, False, f"{type(problem).__name__}: {problem}")
-    return Answer(url.url, got.status, url.expect in text, "")
+    name = parts.hostname or ""
+    with Session() as session:
+        session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
+        if name in resolve:
+            session.headers["Host"] = parts.netloc.rpartition("@")[2]
+            session.mount(f"{parts.scheme}://", _Pinned(resolve[name], name))
+        try:
+            with session.get(
+                url.url, timeout=(CONNECT, READ), verify=ca_file or True, allow_redirects=False, stream=True
+            ) as got:
+                return _judged(url, got, end)
+        except SSLError as problem:
+            return Answer(url.url, 0, False, f"its certificate is not accepted: {problem}")
+        except (RequestException, HTTPError, LookupError) as problem:
+            if "NameResolutionError" in repr(problem):
+                raise Unobservable(f"control: {name} could not be resolved: is this machine online?") from None
+            return Answer(url.url, 0, False, f"{type(problem).__name__}: {problem}")
 
 
-def _trusted(ca_file: str | None) -> ssl.SSLContext:
-    """The authorities that are named, else those of the variables that requests knows, else Mozilla's."""
-    import ssl
-
-    import certifi
-
-    place = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    folder = Path(place).is_dir()
-    return ssl.create_default_context(cafile=None if folder else place, capath=place if folder else None)
-
-
-def _fetch_by_proxy(url: Url, ca_file: str | None) -> Answer:
-    import requests
-
-    try:
-        with requests.Session() as session:
-            session.headers["User-Agent"] = AGENT
-            got = session.get(url.url, timeout=(CONNECT, READ), verify=ca_file or True, allow_redirects=False)
-    except requests.exceptions.SSLError as problem:
-        return Answer(url.url, 0, False, f"its certificate is not accepted: {problem}")
-    except requests.exceptions.RequestException as problem:
-        if "NameResolutionError" in repr(problem):
-            raise _unresolved(urlsplit(url.url).hostname or "") from None
-        return Answer(url.url, 0, False, f"{type(problem).__name__}: {problem}")
-    return Answer(url.url, got.status_code, url.expect in got.text, "")
-
-
-def _unresolved(name: str) -> Unobservable:
-    return Unobservable(f"control: {name} could not be resolved: is this machine online?")
+def _judged(url: Url, got: Response, end: float) -> Answer:
+    body = bytearray()
+    while part := got.raw.read1(CHUNK, decode_content=True):
+        body += part
+        if len(body) > MOST:
+            return Answer(url.url, 0, False, f"its answer is longer than {MOST >> 20} MiB")
+        if time.monotonic() > end:
+            raise TimeoutError
+    # Without a charset the library takes text for Latin-1.
+    charset = got.encoding if "charset" in got.headers.get("Content-Type", "") else None
+    return Answer(url.url, got.status_code, url.expect in body.decode(charset or "utf-8", "replace"), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from hosts.errors import Layer
 from hosts.loader import HERE, build
 from hosts.schema import Host, Inventory
+from lab.connection import toml
 
 BINARY = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 needs_sshd = pytest.mark.skipif(BINARY is None, reason="no sshd here: apt-get install openssh-server")
@@ -75,11 +78,11 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def inventory(folder: Path, user: str) -> Inventory:
-    """The lab's inventory, led to one host ``app`` through the folder's ssh_config."""
+def inventory(folder: Path, user: str, host: str = "app") -> Inventory:
+    """The lab's inventory, led to one host through the folder's ssh_config."""
     data = dict(tomllib.loads((HERE / "lab.toml").read_text()))
     data["connect"] = {"ssh_config": str(folder / "ssh_config"), "timeout": 5.0, "user": user}
-    data["hosts"] = {"app": {"role": "app", "address": "app.invalid", "hostname": socket.gethostname()}}
+    data["hosts"] = {host: {"role": "app", "address": f"{host}.invalid", "hostname": socket.gethostname()}}
     return build([Layer(folder / "target.toml", data)], "test")
 
 
@@ -127,3 +130,16 @@ def _wait(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
         except OSError:
             time.sleep(0.02)
     raise RuntimeError(f"sshd did not start: {(folder / 'sshd.log').read_text()}")
+
+
+def inventory_of(sshd: Sshd, host: str = "app") -> str:
+    """The text of an inventory that leads through the sshd's ssh_config to one host; no public address is asked."""
+    whole = msgspec.to_builtins(inventory(sshd.folder, sshd.user, host))
+    whole["web"]["urls"] = []
+    return toml(_given(whole))
+
+
+def _given(table: dict[str, Any]) -> dict[str, Any]:
+    """What a file says: nothing that the loader fills in, and nothing that is left out."""
+    kept = {key: value for key, value in table.items() if value is not None and key not in {"name", "file"}}
+    return {key: _given(value) if isinstance(value, dict) else value for key, value in kept.items()}

@@ -13,7 +13,7 @@ from converge.errors import ConvergeError
 from converge.journal.journal import folder
 from converge.probe.prober import Prober
 from converge.probe.worker import AGENT, TIMEOUT
-from converge.transport import Completed, Link
+from converge.transport import Completed, Link, connect, terminal
 from hosts.schema import Inventory
 
 HURRY = "a step waits for this, answer now: "
@@ -26,9 +26,6 @@ def dial(inv: Inventory, host: str) -> Link:
     Raises:
         ConvergeError: there is no way to it.
     """
-    # Not at the top: a check needs no second connection.
-    from converge.transport import connect, terminal
-
     person = terminal()
 
     def now(prompt: str, *, echo: bool = False) -> str | None:

@@ -151,6 +151,17 @@ class Record:
     asking: float = 0.0
     """Seconds in which answers were waited for."""
 
+    def verdict_of(self, nodeid: str) -> Verdict | None:
+        """The verdict on one of pytest's items, None if it has not been judged."""
+        # From the end: it is nearly always the last one.
+        return next((each for each in reversed(self.verdicts) if each.nodeid == nodeid), None)
+
+    def take_verdict(self, verdict: Verdict) -> None:
+        """Add a verdict on one of pytest's items, in place of an earlier one on the same."""
+        if earlier := self.verdict_of(verdict.nodeid):
+            self.verdicts.remove(earlier)
+        self.verdicts.append(verdict)
+
 
 @dataclass
 class Survey:

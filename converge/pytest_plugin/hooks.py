@@ -17,9 +17,9 @@ from converge.checking.record import Record, Survey, Verdict
 from converge.checking.session import Chosen, Session
 from converge.checking.statement import REGISTRY, Outcome, Statement
 from converge.errors import ConvergeError, Exit
+from converge.pytest_plugin.finish import conclude, conclude_survey
 from converge.pytest_plugin.items import Place, instance_host, place_of, statement_of
 from converge.pytest_plugin.options import ids, refuse_strange_waivers, refuse_unknown_ids
-from converge.pytest_plugin.short import Call
 from converge.pytest_plugin.targets import (
     Gathering,
     Surveying,
@@ -31,6 +31,9 @@ from converge.pytest_plugin.targets import (
     send_along,
     survey_of,
 )
+from converge.report.fleet import survey_lines
+from converge.report.terminal import closing_lines
+from converge.runs.convergence import remediate
 from converge.text.masking import mask
 
 
@@ -54,12 +57,6 @@ class Engine:
     def result(self) -> Record | Survey:
         """The record of everything so far."""
         return self.survey or self.session.record
-
-    def call_of(self, item: pytest.Item) -> Call | None:
-        """What a test is about; None if it is no statement, or its target has not been read."""
-        statement, place = statement_of(item), place_of(item)
-        session = self.session_at(place)
-        return Call(session, statement, place.host) if statement and not session.ended else None
 
     def session_at(self, place: Place) -> Session:
         """The session of a target."""
@@ -155,8 +152,6 @@ class Engine:
             for line in self.session.situation.detail:
                 self.say(f"  {line}")
             if self.config.option.remediate or self.config.option.plan:
-                from converge.runs.convergence import remediate
-
                 self.config.option.attended = self.attended
                 self.ended = remediate(self.session, chosen, self.config.option, self.say)
         except ConvergeError as problem:
@@ -185,6 +180,12 @@ class Engine:
 
     # Judging and reporting.
 
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Read anew what a statement asks for, if a plugin runs it again."""
+        statement, mine = statement_of(item), self.session_at(place_of(item))
+        if statement is not None and mine.record.verdict_of(item.nodeid):
+            mine.store.ask_again((reading, instance_host(item)) for reading in mine.judge.wanted(statement))
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -209,10 +210,11 @@ class Engine:
             send_along(self.config, report, mine, None)
             return report
         verdict = mine.judge.verdict(statement, instance_host(item), problem, item.nodeid)
-        mine.record.verdicts.append(verdict)
-        said = ("outcome", verdict.outcome.value)
-        report.user_properties.append(said)
-        item.user_properties.append(said)  # JUnit takes them from the report of the teardown
+        mine.record.take_verdict(verdict)
+        # JUnit takes them from the report of the teardown.
+        item.user_properties = [each for each in item.user_properties if each[0] != "outcome"]
+        item.user_properties.append(("outcome", verdict.outcome.value))
+        report.user_properties = list(item.user_properties)
         shape(report, verdict, problem)
         send_along(self.config, report, mine, verdict)
         return report
@@ -227,8 +229,6 @@ class Engine:
         """Complete the record, decide the exit code, write what is not pytest's own."""
         if self.config.option.collectonly:
             return
-        from converge.pytest_plugin.finish import conclude, conclude_survey
-
         if is_worker(self.config):
             for each in self.sessions.values():
                 each.close()
@@ -241,9 +241,6 @@ class Engine:
         """Counts by our outcomes, what fails and why, and last the one file to attach."""
         if self.config.option.collectonly:
             return
-        from converge.report.fleet import survey_lines
-        from converge.report.terminal import closing_lines
-
         report = Path(self.config.option.htmlpath)
         shown = str(report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report)
         if self.survey:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from converge.checking.statement import Statement
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @dataclass(frozen=True)

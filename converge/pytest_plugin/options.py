@@ -13,6 +13,8 @@ import pytest
 from converge.checking.session import Session
 from converge.checking.statement import REGISTRY, import_statements
 from converge.errors import UsageError
+from converge.planning import plan_file
+from converge.text.durations import duration
 
 FOREIGN = ("hosts", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory", "force_ansible")
 """testinfra's connection flags: our targets are inventories."""
@@ -86,17 +88,13 @@ def _refuse_strange_values(config: pytest.Config) -> None:
     if option.plan_file is not None and (option.plan or not option.remediate):
         raise pytest.UsageError("--plan-file names a plan to carry out: it goes with --remediate alone")
     if option.plan_file is not None:
-        from converge.planning.plan_file import read
-
         try:
-            read(Path(option.plan_file))
+            plan_file.read(Path(option.plan_file))
         except UsageError as problem:
             raise pytest.UsageError(str(problem)) from None
     if option.wait is not None:
         if not (option.remediate or option.plan):
             raise pytest.UsageError("--wait says how long --remediate waits for a person: add --remediate, or leave it out")
-        from converge.text.durations import duration  # a check needs nothing of what acts
-
         try:
             duration(option.wait)
         except UsageError as problem:
@@ -109,10 +107,8 @@ def refuse_other_plan(option: Any, session: Session) -> None:
     """Refuse a plan that is for another target or version, before anything is connected to for it."""
     if option.plan_file is None:
         return
-    from converge.planning.plan_file import load
-
     try:
-        load(Path(option.plan_file), target=session.inv.name, version=session.app.version)
+        plan_file.load(Path(option.plan_file), target=session.inv.name, version=session.app.version)
     except UsageError as problem:
         raise pytest.UsageError(str(problem)) from None
 

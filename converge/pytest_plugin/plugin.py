@@ -26,8 +26,8 @@ from converge.pytest_plugin.options import (
     refuse_unused,
     refuse_unwritable,
 )
-from converge.pytest_plugin.short import Short
-from converge.pytest_plugin.targets import is_worker, load_xdist
+from converge.pytest_plugin.targets import is_worker
+from converge.report.html import HtmlReport
 
 
 class Hooks:
@@ -44,9 +44,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(Hooks)
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add our options, and pytest-xdist's if one of them is there."""
-    load_xdist(pluginmanager)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
     group = parser.getgroup("converge", "health check and remediation of a target")
     group.addoption(
         "--target",
@@ -88,13 +87,9 @@ def pytest_configure(config: pytest.Config) -> None:
     engine = Engine(config, app, sessions)
     config.stash[SESSIONS] = engine.session_at
     config.pluginmanager.register(engine, "converge-engine")
-    # Before a survey's hooks, which are asked first then: they wait for the target's answers.
-    config.pluginmanager.register(Short(config, engine.call_of), "converge-short")
     if engine.surveying:
         config.pluginmanager.register(engine.surveying, "converge-survey")
     if not option.collectonly and not is_worker(config):
-        from converge.report.html import HtmlReport
-
         refuse_unwritable(option)
         make_folder(engine.session.folder)
         config.pluginmanager.register(HtmlReport(lambda: engine.result, engine.session.folder), "converge-html")

@@ -8,14 +8,13 @@ the controller, which connects to nothing and writes the one report.
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from converge.checking.application import Application
 from converge.checking.fleet import Fleet
@@ -24,6 +23,7 @@ from converge.checking.record import Survey, Verdict
 from converge.checking.session import Chosen, Session
 from converge.errors import ConvergeError, Exit
 from converge.pytest_plugin.items import Place, place_of, statement_of
+from converge.report.run_json import made
 
 PART = "converge_part"
 """Attribute of a test report with what a worker judged, as JSON."""
@@ -31,21 +31,6 @@ PART = "converge_part"
 
 class Unreached(ConvergeError):
     """Stands once for all statements of a target that could not be read."""
-
-
-def load_xdist(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Load pytest-xdist, which pytest.ini keeps out, if one of its flags is there: its import would cost every check."""
-    config: Any = pluginmanager.get_plugin("pytestconfig")
-    words = [*config.invocation_params.args, *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
-    flags = ("-n", "--numprocesses", "--maxprocesses", "--dist", "--tx")
-    if pluginmanager.hasplugin("xdist") or not any(str(word).startswith(flags) for word in words):
-        return
-    try:
-        from xdist import plugin
-    except ImportError:
-        raise pytest.UsageError("-n needs pytest-xdist, which is not installed: script/bootstrap") from None
-    pluginmanager.unblock("xdist")
-    pluginmanager.register(plugin, "xdist")
 
 
 def quiet(config: pytest.Config) -> None:
@@ -201,8 +186,6 @@ class Gathering:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         """Our own, so that no target is split whatever --dist says, and no test's id gets a suffix as with loadgroup."""
-        from xdist.scheduler import LoadScopeScheduling
-
         names, scheduler = list(self.sessions), LoadScopeScheduling(config, log)
         scheduler._split_scope = lambda nodeid: str(names.index(self.name_of(nodeid)) % scheduler.numnodes)
         return scheduler
@@ -216,8 +199,6 @@ class Gathering:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a worker sent along, before any other reporter looks for it."""
-        from converge.report.run_json import made
-
         text = report.__dict__.pop(PART, None)
         if text is None:
             return
@@ -226,4 +207,4 @@ class Gathering:
         vars(session.record).update(told["record"])
         session.ended = (Exit(told["ended"][0]), told["ended"][1]) if told["ended"] else None
         if told["verdict"]:
-            session.record.verdicts.append(made(Verdict, told["verdict"]))
+            session.record.take_verdict(made(Verdict, told["verdict"]))

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from converge.errors import ConnectionLost, ConvergeError, Unobservable
-from converge.readings import Context, Evidence, Raw, Reading, Tally, batch, errand
-from converge.readings.testinfra import ModuleReading, command
+from converge.readings import Context, Evidence, Raw, Reading, Tally, batch
+from converge.readings.testinfra import AnswerBackend, AnswerHost, ModuleReading, command, is_command
 from converge.text.masking import mask
 from converge.transport import Link
+from converge.transport.link import NoPosixShell
 from hosts.schema import Inventory
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Store:
         self._epochs: dict[Key, int] = {}
         self._since: float | None = None
         self._unsettled = False
+        self._deaf: NoPosixShell | None = None
 
     def where(self, reading: Reading[Any], at: str | None) -> list[str]:
         """Names of the hosts that a reading asks, for an instance at host `at` (None: no host of its own)."""
@@ -75,11 +77,22 @@ class Store:
         elsewhere = acted not in {None, CONTROL}
         # What was not understood is asked again in any case, and so is what an earlier step may have changed.
         kept = {k for k in self._parsed if elsewhere and k[0].changes == CONTROL and self._good_through(k) == self.epoch}
-        for answers in (self._raw, self._parsed, self.evidence, self._local, self._epochs):
-            for key in answers.keys() - kept:
-                del answers[key]
-        self._hosts.clear()
+        self._forget({*self._raw, *self._local} - kept)
         self._since, self._unsettled = None, False
+
+    def ask_again(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
+        """Ask anew for all that is wanted, and for every command of testinfra's that was sent."""
+        places = {(reading, name) for reading, at in wanted for name in self.where(reading, at)}
+        keys = {key for reading, name in places for key in self._parts(reading, name)}
+        keys |= {key for key in self._raw if is_command(key[0])}
+        self._forget(keys | places)
+        self.prefetch(keys)
+
+    def _forget(self, keys: set[Key]) -> None:
+        for answers in (self._raw, self._parsed, self.evidence, self._local, self._epochs):
+            for key in keys:
+                answers.pop(key, None)
+        self._hosts.clear()
 
     def sent(self, host: str) -> None:
         """A step is sent to `host`, or a person was left to act there: whatever becomes of it, an epoch ends."""
@@ -117,14 +130,15 @@ class Store:
         return next(changed, self.epoch)
 
     def begin(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
-        """Start with what this machine reads itself, before the hosts are connected to; ``prefetch`` waits for it.
-
-        What was begun beforehand of it goes on (see ``errand``).
-        """
-        self._start({name: keys for name, keys in self._unknown(wanted).items() if name in HERE}, adopt=True)
+        """Start with what this machine reads itself, before the hosts are connected to; ``prefetch`` waits for it."""
+        self._start({name: keys for name, keys in self._unknown(wanted).items() if name in HERE})
 
     def prefetch(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> None:
-        """Ask all hosts at the same time for all that is wanted and not yet known; one exec a host."""
+        """Ask all hosts at the same time for all that is wanted and not yet known; one exec a host.
+
+        Raises:
+            NoPosixShell: a host can be asked nothing.
+        """
         began = time.monotonic()
         self._start(self._unknown(wanted))
         while self._under_way:
@@ -134,6 +148,8 @@ class Store:
         if self._asked and self._since is None:
             self._since = now
         self._asked.clear()
+        if self._deaf:
+            raise self._deaf
 
     def _unknown(self, wanted: Iterable[tuple[Reading[Any], str | None]]) -> dict[str, list[Key]]:
         """What is neither known nor asked for, by who is to answer."""
@@ -144,11 +160,11 @@ class Store:
                 groups.setdefault(LOCAL if key[0].local else key[1], []).append(key)
         return groups
 
-    def _start(self, groups: Mapping[str, list[Key]], *, adopt: bool = False) -> None:
+    def _start(self, groups: Mapping[str, list[Key]]) -> None:
         for name, keys in groups.items():
             self._asked.update(keys)
             self._epochs.update(dict.fromkeys(keys, self.epoch))
-            thread = threading.Thread(target=self._job(name, keys, adopt), daemon=True)
+            thread = threading.Thread(target=self._job(name, keys), daemon=True)
             thread.start()
             self._under_way.append(thread)
 
@@ -170,8 +186,6 @@ class Store:
     def testinfra_host(self, name: str) -> Any:
         """testinfra's ``Host``, answered from here; a command that no reading foresaw goes out singly, as a miss."""
         if name not in self._hosts:
-            from converge.readings.testinfra import AnswerBackend, AnswerHost
-
             self._hosts[name] = AnswerHost(AnswerBackend(name, lambda text: self(_command(text, name), name)))
         return self._hosts[name]
 
@@ -215,8 +229,8 @@ class Store:
     def _context(self, name: str) -> Context:
         return Context(self.inv, self.inv.hosts.get(name))
 
-    def _job(self, name: str, keys: list[Key], adopt: bool) -> Callable[[], None]:
-        return lambda: self._read_locally(keys) if name == LOCAL else self._read(name, keys, adopt)
+    def _job(self, name: str, keys: list[Key]) -> Callable[[], None]:
+        return lambda: self._read_locally(keys) if name == LOCAL else self._read(name, keys)
 
     def _read_locally(self, keys: list[Key]) -> None:
         for what, name in keys:
@@ -246,26 +260,27 @@ class Store:
                     self._keep(key, "", None, f"its question could not be put: {type(problem).__name__}: {problem}")
         return texts
 
-    def _read(self, name: str, wanted: list[Key], adopt: bool) -> None:
+    def _read(self, name: str, wanted: list[Key]) -> None:
         asked = self._scripts(name, wanted)
         keys, texts = list(asked), list(asked.values())
         if not keys:
             return
         limits = [what.limit for what, _ in keys]
         questions = list(zip(texts, limits, strict=True))
-        begun = errand.taken(questions, self.prelude) if adopt and name == CONTROL else None
-        nonce = begun.nonce if begun else batch.new_nonce()
+        nonce = batch.new_nonce()
         problem = "the answer ended before it"
         raws: list[Raw | None]
         try:
             limit = sum(limits) + 30.0
             text = batch.script(questions, self.prelude, nonce)
-            done = begun.running.complete(limit) if begun else self.links[name].exec(text, limit=limit)
+            done = self.links[name].exec(text, limit=limit)
             raws = batch.answers(done.out, done.err, nonce, len(keys))
             if not done.out:
                 problem = f"no answer, exit status {done.rc}: {done.err.decode('utf-8', 'replace').strip()[:200]}"
         except ConnectionLost as lost:  # what had come by then is as good as ever
             problem, raws = str(lost), batch.answers(lost.out, lost.err, nonce, len(keys))
+        except NoPosixShell as shell:
+            self._deaf, problem, raws = shell, str(shell), [None] * len(keys)
         except (ConvergeError, OSError) as failure:  # in a thread of its own: nobody else would hear of it
             problem, raws = str(failure), [None] * len(keys)
         with self._guard:

@@ -41,8 +41,6 @@ class ModuleReading(Reading[T], Generic[T]):
 
     def commands(self, context: Context) -> list[str]:
         """The command lines that building and using the object will send to a Debian host, in their order."""
-        from converge.readings.testinfra import AnswerBackend, AnswerHost
-
         sent: dict[str, None] = {}
         host = AnswerHost(AnswerBackend(context.at, functools.partial(_as_debian, sent)))
         # testinfra may stumble over an answer that says nothing, in ways of its own: by then it has asked.
@@ -75,6 +73,11 @@ def command(text: str, on: Where) -> Reading[Raw]:
     """One command of testinfra's as a reading of its own; the same object for the same command, so it is asked once."""
     # Targets are read by threads of their own; setdefault gives all of them the one that was first.
     return _COMMANDS.setdefault((text, on), Reading(text, on, lambda _context: text, lambda raw, _context: raw))
+
+
+def is_command(reading: Reading[Any]) -> bool:
+    """Whether a reading is such a command."""
+    return _COMMANDS.get((reading.name, reading.on)) is reading
 
 
 def _as_debian(sent: dict[str, None], text: str) -> Raw:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from converge.checking.record import Record, Survey
 from converge.report.checklist import load_checklist
+from converge.report.fleet import survey_markdown
+from converge.report.markdown import markdown
+from converge.report.run_json import json_text, survey_texts
 
 __all__ = ["load_checklist", "write_reports"]
 
@@ -20,10 +23,6 @@ def write_reports(result: Record | Survey, folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    from converge.report.fleet import survey_markdown
-    from converge.report.markdown import markdown
-    from converge.report.run_json import json_text, survey_texts
-
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(result, Survey):
         _write(folder / "run.json", survey_texts(result))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_html
+from pytest_html.basereport import BaseReport
 
 from converge.checking.record import Record, Survey, Verdict
 from converge.report.screen import (
@@ -132,8 +134,6 @@ class HtmlReport:
     def _take_away(self, plugins: pytest.PytestPluginManager, folder: Path) -> None:
         """Leave no page that says nothing, and let pytest-html name none; what else is in the folder stays, with it."""
         if self._path and self._path.parent == folder:
-            from pytest_html.basereport import BaseReport
-
             self._path.unlink(missing_ok=True)
             for plugin in [each for each in plugins.get_plugins() if isinstance(each, BaseReport)]:
                 plugins.unregister(plugin)
@@ -187,8 +187,6 @@ def _allowed_styles(document: str) -> str:
 
 def _allowed_script(document: str) -> str:
     """The hash of the page's last script if it is pytest-html's own, else none at all."""
-    import pytest_html
-
     shipped = (Path(pytest_html.__file__).parent / "resources" / "app.js").read_text(encoding="utf-8")
     script = document.rpartition("<script>")[2].partition("</script>")[0]
     return allowed(script) if script.strip() == shipped.strip() else "'none'"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from converge.transport.ahead import abandon
-from converge.transport.connect import begin, connect
+from converge.transport.connect import connect
 from converge.transport.link import Ask, Completed, Link, Unreached
 from converge.transport.local import LocalLink
 from converge.transport.prompt import terminal
 from converge.transport.ssh import SshLink
 
-__all__ = ["Ask", "Completed", "Link", "LocalLink", "SshLink", "Unreached", "abandon", "begin", "connect", "terminal"]
+__all__ = ["Ask", "Completed", "Link", "LocalLink", "SshLink", "Unreached", "connect", "terminal"]

@@ -6,13 +6,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from paramiko import Channel
+from paramiko.ssh_exception import SSHException
 
 from converge.errors import ConnectionLost
 from converge.transport.link import TIMED_OUT, Completed, Invocation, Unreached, cut_off
-
-if TYPE_CHECKING:
-    from paramiko import Channel
 
 CHUNK = 1 << 16
 NO_STATUS = 255
@@ -54,8 +53,6 @@ class Exchange:
 
     def _request(self) -> bool:
         """Ask for the exec; False if the limit was over before it was granted."""
-        from paramiko.ssh_exception import SSHException
-
         try:
             self.channel.exec_command(self.call.line)
         except (SSHException, EOFError, OSError) as problem:
@@ -72,8 +69,6 @@ class Exchange:
         workers = [threading.Thread(target=_drain, args=(self.channel.recv_stderr, err), daemon=True)]
         if self.call.stdin:
             workers.append(threading.Thread(target=self._feed, daemon=True))
-        else:
-            self._feed()
         for worker in workers:
             worker.start()
         _drain(self.channel.recv, out)
@@ -82,10 +77,9 @@ class Exchange:
         self.channel.status_event.wait()
 
     def _feed(self) -> None:
-        # A program need not read its input to the end.
+        # The clock may close it meanwhile.
         with contextlib.suppress(OSError, EOFError):
-            if self.call.stdin:
-                self.channel.sendall(self.call.stdin)
+            self.channel.sendall(self.call.stdin)
             self.channel.shutdown_write()
 
     def _judge(self, out: bytes, err: bytes) -> Completed:

@@ -9,16 +9,14 @@ import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from paramiko import Channel, Transport
+from paramiko.ssh_exception import IncompatiblePeer, SSHException
 
 from converge.transport import known_hosts
-from converge.transport.ahead import Knock
 from converge.transport.link import Ask, Stage, Unreached
 from converge.transport.login import Login
 from converge.transport.route import Way
-
-if TYPE_CHECKING:
-    from paramiko import Channel, Transport
 
 SILENCE_MS = 30_000
 """How long the kernel keeps a connection whose data nobody acknowledges; keepalives make sure that there is data."""
@@ -51,12 +49,10 @@ class Hop:
         self.finish()
 
 
-def dial(way: Way, ask: Ask | None, through: Hop | None, knock: Knock | None = None) -> Hop:
-    """Connect and log in, directly or through another hop, over `knock` if it leads there. Raises ``Unreached``."""
-    from paramiko import Transport
-
+def dial(way: Way, ask: Ask | None, through: Hop | None) -> Hop:
+    """Connect and log in, directly or through another hop. Raises ``Unreached``."""
     entries = known_hosts.read(way.known_hosts)
-    carrier, finish = _carrier(way, through, knock)
+    carrier, finish = _carrier(way, through)
     transport = Transport(carrier)
     try:
         _handshake(way, transport, known_hosts.kinds(entries, _key_name(way)))
@@ -73,19 +69,18 @@ def _key_name(way: Way) -> str:
     return way.key_alias or known_hosts.key_name(way.address, way.port)
 
 
-def _carrier(way: Way, through: Hop | None, knock: Knock | None) -> tuple[socket.socket | Channel, Callable[[], None]]:
+def _carrier(way: Way, through: Hop | None) -> tuple[socket.socket | Channel, Callable[[], None]]:
     """What carries the bytes, and what is to be ended with it."""
     if through:
         return _tunnel(way, through), lambda: None
     if way.command:
         return _proxied(way.command)
-    return _tcp(way, knock), lambda: None
+    return _tcp(way), lambda: None
 
 
-def _tcp(way: Way, knock: Knock | None) -> socket.socket:
-    address = (way.address, way.port)
+def _tcp(way: Way) -> socket.socket:
     try:
-        sock = knock.answer() if knock and knock.address == address else socket.create_connection(address, way.timeout)
+        sock = socket.create_connection((way.address, way.port), way.timeout)
     except socket.gaierror as problem:
         seen = f"the name {way.address} is not known here ({problem.strerror})"
         raise Unreached(way.name, "name", seen, f"Look at your network's DNS, and at {way.where}.") from None
@@ -109,8 +104,6 @@ def _tcp(way: Way, knock: Knock | None) -> socket.socket:
 
 
 def _tunnel(way: Way, through: Hop) -> Channel:
-    from paramiko.ssh_exception import SSHException
-
     try:
         target = (way.address, way.port)
         return through.transport.open_channel("direct-tcpip", target, ("127.0.0.1", 0), timeout=way.timeout)
@@ -136,8 +129,6 @@ def _proxied(command: str) -> tuple[socket.socket, Callable[[], None]]:
 
 
 def _handshake(way: Way, transport: Transport, kinds: list[str]) -> None:
-    from paramiko.ssh_exception import IncompatiblePeer, SSHException
-
     transport.banner_timeout = transport.handshake_timeout = way.timeout
     # A host has keys of several types: ask for one that is known, or a known host looks like a stranger.
     options = transport.get_security_options()
@@ -176,8 +167,6 @@ def _kind(algorithm: str) -> str:
 
 def _check_key(way: Way, transport: Transport, entries: list[known_hosts.Entry]) -> str:
     """The fingerprint of the host's key, if it is known."""
-    from paramiko.ssh_exception import SSHException
-
     try:
         shown = transport.get_remote_server_key()
     except SSHException as problem:  # it has hung up in this moment

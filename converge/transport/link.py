@@ -64,6 +64,14 @@ class Unreached(HostUnreachable):
         self.host, self.stage, self.seen, self.mend = host, stage, seen, mend
 
 
+class NoPosixShell(Unreached):
+    """The account's login shell cannot be given a script; none of it ran."""
+
+    def __init__(self, host: str, said: str) -> None:
+        mend = "Ask for a POSIX login shell (sh, bash, dash, ksh, zsh) for the account there."
+        super().__init__(host, "session", f"its login shell is no POSIX shell: it answered {said!r}, as csh does", mend)
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """How a script gets to a shell: the command's words, and what goes to its standard input."""
@@ -73,8 +81,19 @@ class Invocation:
 
     @property
     def line(self) -> str:
-        """One line for a login shell, which is replaced by the script's shell."""
-        return "exec " + shlex.join(self.words)
+        """One line for a login shell. The channel stays open for as long as we send.
+
+        What is sent on a channel that the host has closed ends the whole connection, and paramiko does not keep the two in
+        order. So the end of our input is not needed, or is waited for.
+        """
+        if self.stdin:
+            return f"{shlex.join(self.words)}; cv_status=$?; cat >/dev/null; exit $cv_status"
+        return f"{self.talk} </dev/null"
+
+    @property
+    def talk(self) -> str:
+        """The same for a conversation: the login shell is replaced, and the input is the script's."""
+        return f"exec {shlex.join(self.words)}"
 
 
 def invocation(script: str, stdin: bytes) -> Invocation:
@@ -93,25 +112,6 @@ def invocation(script: str, stdin: bytes) -> Invocation:
             "which has other data: shorten the script or send the data in several execs"
         )
     return Invocation(("/bin/sh", "-s"), script.encode())
-
-
-DECODE = 'set -- "$(printf %b "$1")"; eval "shift; $1"'
-"""Runs the script that is its only argument, with nothing of it left to see."""
-
-
-def for_csh(call: Invocation) -> Invocation:
-    """The same, for a login shell whose quotes take no line's end and no exclamation mark."""
-    *shell, script = call.words
-    if len(shell) < 2:
-        return call
-    coded = script.replace("\\", "\\0134").replace("\n", "\\n").replace("!", "\\0041")
-    return Invocation((*shell, DECODE, "sh", coded), call.stdin)
-
-
-def is_refused_by_csh(done: Completed) -> bool:
-    """Whether a login shell could not read the line, so that nothing of it was run."""
-    last = done.err.strip().rpartition(b"\n")[2]
-    return done.rc == 1 and not done.out and last.endswith((b"Unmatched '''.", b"Unmatched '.", b": Event not found."))
 
 
 def cut_off(limit: float, where: str) -> bytes:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from paramiko import Agent, PKey, Transport
+from paramiko.pkey import PublicBlob
+from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType, SSHException
 
 from converge.transport import known_hosts
 from converge.transport.credentials import REMEMBERED, Remembered, Whom, is_lasting
 from converge.transport.link import Ask, Unreached
 from converge.transport.route import Way
-
-if TYPE_CHECKING:
-    from paramiko import PKey, Transport
 
 PATIENCE = 120.0
 """Seconds that a person has to answer; sshd gives as much (LoginGraceTime)."""
@@ -80,8 +81,6 @@ class Login:
                 yield f"key file {file}", unlocked
 
     def _agent_keys(self) -> list[PKey]:
-        from paramiko import Agent
-
         try:
             agent = Agent()
             self.agents.callback(agent.close)
@@ -90,8 +89,6 @@ class Login:
             return []
 
     def _files(self) -> Iterator[tuple[str, PKey]]:
-        from paramiko import PKey
-
         for file in self.way.identities:
             try:
                 yield f"key file {file}", PKey.from_path(file)
@@ -103,8 +100,6 @@ class Login:
                 self.tried.append(f"{file} (unusable: {problem})")
 
     def _unlock(self, file: Path) -> PKey | None:
-        from paramiko import PKey
-
         if known := self.remembered.key(file):
             return known
         for _ in range(TRIES if self.ask else 0):
@@ -121,8 +116,6 @@ class Login:
         return None
 
     def _offer(self, label: str, key: PKey) -> bool:
-        from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType
-
         self.tried.append(label)
         try:
             self.allowed = list(self.transport.auth_publickey(self.way.user, key))
@@ -137,8 +130,6 @@ class Login:
         return not self.allowed
 
     def _answer(self, ask: Ask) -> str | None:
-        from paramiko.ssh_exception import AuthenticationException, BadAuthenticationType
-
         self.transport.auth_timeout = PATIENCE
         for _ in range(TRIES):
             for method in self._methods():
@@ -161,8 +152,6 @@ class Login:
 
     def _methods(self) -> list[str]:
         """What a person can answer and the host accepts."""
-        from paramiko.ssh_exception import BadAuthenticationType
-
         if not self.allowed:
             try:
                 self.allowed = list(self.transport.auth_none(self.way.user))
@@ -173,8 +162,6 @@ class Login:
         return [m for m in ("keyboard-interactive", "password") if m in self.allowed]
 
     def _by(self, method: str, ask: Ask) -> bool:
-        from paramiko.ssh_exception import AuthenticationException
-
         self.tried.append(method)
         given: dict[str, str] = {}
         try:
@@ -224,8 +211,6 @@ class Login:
 
     def _proven(self) -> Whom:
         """Who asks; a host that has hung up cannot be asked any more."""
-        from paramiko.ssh_exception import SSHException
-
         try:
             shown = self.transport.get_remote_server_key().asbytes()
         except SSHException:
@@ -271,8 +256,6 @@ class _NoAnswer(Exception):
 
 def _public(file: Path) -> bytes | None:
     """The public half beside a key file, which tells which of the agent's keys it is."""
-    from paramiko.pkey import PublicBlob
-
     try:
         return bytes(PublicBlob.from_file(f"{file}.pub").key_blob)
     except Exception:

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from converge.transport import library
+from paramiko import SSHConfig
+from paramiko.ssh_exception import SSHException
+
 from converge.transport.link import Unreached
 from hosts.schema import Host, Inventory
-
-if TYPE_CHECKING:
-    from paramiko import SSHConfig
 
 SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
@@ -65,10 +64,6 @@ class Roads:
             Unreached: it is missing or cannot be understood.
         """
         file, text = config_of(inv)
-        library.load(text)
-        from paramiko import SSHConfig
-        from paramiko.ssh_exception import SSHException
-
         try:
             config = SSHConfig.from_text(text)
         except (SSHException, ValueError) as problem:
@@ -94,8 +89,6 @@ class Roads:
         return self._way(f"jump host {host}", found, user=user, port=int(port) if port else None, where=self.file)
 
     def _lookup(self, alias: str) -> dict[str, Any]:
-        from paramiko.ssh_exception import SSHException
-
         try:
             return dict(self.config.lookup(alias))
         except (SSHException, ValueError, KeyError) as problem:

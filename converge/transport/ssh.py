@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING
 
-from converge.errors import ConnectionLost, HostUnreachable
+from paramiko import Channel, Transport
+from paramiko.ssh_exception import ChannelException, SSHException
+
+from converge.errors import ConnectionLost
 from converge.transport.channel import Exchange
 from converge.transport.hop import Hop
-from converge.transport.link import Completed, Invocation, Unreached, for_csh, invocation, is_refused_by_csh
+from converge.transport.link import Completed, NoPosixShell, Unreached, invocation
 from converge.transport.stream import ChannelStream
-
-if TYPE_CHECKING:
-    from paramiko import Channel, Transport
 
 PARALLEL = 4
 """Execs at the same time: sshd allows 10 sessions (MaxSessions), and closed ones count for a while."""
@@ -22,16 +21,8 @@ REFUSAL_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before asking again for a session that was refused: none was opened, so nothing is repeated."""
 CHANNEL_LIMIT = 20.0
 KEEPALIVE = 15
-
-
-
-
-
-
-
-
-
-
+CSH = (b"Unmatched '''.", b"Unmatched '.", b": Event not found.")
+"""What csh says of a script whose quotes it cannot read, of which it has run nothing."""
 
 
 class SshLink:
@@ -46,8 +37,6 @@ class SshLink:
         self._transport.set_keepalive(KEEPALIVE)
         self._chain = chain
         self._slots = threading.BoundedSemaphore(PARALLEL)
-        self._spare: list[Channel] = []
-        self._is_csh: bool | None = None
 
     @property
     def alive(self) -> bool:
@@ -58,25 +47,14 @@ class SshLink:
         """See ``Link.exec``. A script that is cut off may go on running there: closing a channel stops nobody."""
         call = invocation(script, stdin)
         with self._slots:
-            done = Exchange(self.name, self._channel(), self._worded(call), limit).complete()
-            if self._is_csh is None:
-                # Only of the first script: whose it was to run is not asked before, as that would cost a round trip.
-                self._is_csh = is_refused_by_csh(done)
-                if self._is_csh:
-                    return Exchange(self.name, self._channel(), self._worded(call), limit).complete()
-            return done
+            done = Exchange(self.name, self._channel(), call, limit).complete()
+        if done.rc == 1 and not done.out and done.err.rstrip().endswith(CSH):
+            raise NoPosixShell(self.name, done.err.decode("utf-8", "replace").strip().splitlines()[-1])
+        return done
 
     def talk(self, script: str) -> ChannelStream:
         """See ``Talks.talk``; it has a channel of its own, beside those of ``exec``."""
-        return ChannelStream(self._channel(), self._worded(invocation(script, b"")).line)
-
-    def _worded(self, call: Invocation) -> Invocation:
-        return for_csh(call) if self._is_csh else call
-
-    def prepare(self) -> None:
-        """Open a session for the next exec while there is nothing else to do; a failure is the next exec's to tell."""
-        with contextlib.suppress(HostUnreachable, ConnectionLost):
-            self._spare.append(self._channel())
+        return ChannelStream(self._channel(), invocation(script, b"").talk)
 
     def close(self) -> None:
         """End the connection, and those to jump hosts."""
@@ -85,13 +63,6 @@ class SshLink:
                 hop.close()
 
     def _channel(self) -> Channel:
-        with contextlib.suppress(IndexError):
-            # Taken in one step: another thread may want it too.
-            spare = self._spare.pop()
-            if not spare.closed:
-                return spare
-        from paramiko.ssh_exception import ChannelException, SSHException
-
         for pause in (*REFUSAL_PAUSES, None):
             began = time.monotonic()
             try:

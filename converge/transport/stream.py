@@ -6,10 +6,9 @@ import contextlib
 import os
 import select
 import subprocess
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-if TYPE_CHECKING:
-    from paramiko import Channel
+from paramiko import Channel
 
 
 class Stream(Protocol):

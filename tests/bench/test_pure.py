@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import compileall
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import generated, proxy, show, timeline
+from bench import generated, plot, proxy, show, timeline
 from bench.__main__ import SECTIONS, arguments
 from bench.measure import BenchError, Command, Result, Row, Sample, environment, interleaved, resident, seconds_of
 from bench.place import Place
@@ -176,3 +177,13 @@ def test_sections_run_in_their_order_whatever_was_typed() -> None:
     assert all(hasattr(Bench, name) for name in SECTIONS if name != "convergence")
     with pytest.raises(SystemExit):
         arguments(["two"])
+
+
+def test_the_picture_has_a_bar_for_each_row_as_long_as_its_median() -> None:
+    rows = [Result("ours, 10", [sample(1.0), sample(2.0)]), Result("a <peer>", [sample(3.0)])]
+    picture = ET.fromstring(plot.svg([Table("one", "one & only", rows), Table("many", "many", rows[:1])]))
+    bars = [(float(bar.attrib["width"]), bar.attrib["fill"]) for bar in picture.findall(".//{*}rect")]
+    ours, peer = plot.COLOURS["ours"], plot.PEER
+    assert bars == [(260.0, ours), (520.0, peer), (390.0, ours)]
+    words = {text.text for text in picture.findall(".//{*}text")}
+    assert {"a <peer>", "3.00 s", "one & only: seconds, median and range"} <= words

@@ -96,5 +96,5 @@ def project(
     (top / "verify" / "__init__.py").touch()
     (top / "verify" / "test_words.py").write_text(STATEMENTS)
     pytester.makeconftest(CONFTEST)
-    pytester.makeini("[pytest]\naddopts = --import-mode=importlib -p no:xdist -p no:xdist.looponfail\npythonpath = .\n")
+    pytester.makeini("[pytest]\naddopts = --import-mode=importlib\npythonpath = .\n")
     return pytester

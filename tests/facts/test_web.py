@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import socket
 import ssl
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 
 from converge.errors import Unobservable
 from facts.logs import open_logs
-from facts.web import fetch, search, serving, site
+from facts.web import MOST, Answer, fetch_all, search, serving, site
 from hosts.schema import Url
 from tests.targets import parse
 
@@ -101,6 +104,12 @@ def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
+def fetch(url: Url, resolve: Mapping[str, str], ca_file: str | None = None, limit: float = 10.0) -> Answer:
+    """One address, as it is asked among others."""
+    (seen,) = fetch_all([url], resolve, ca_file, limit)
+    return seen
+
+
 HERE = {"site.invalid": "127.0.0.1", "other.invalid": "127.0.0.1"}
 
 
@@ -166,16 +175,94 @@ def test_tls_is_judged_by_the_authority_and_by_the_name(authority: Path, monkeyp
 
 
 def test_an_authority_that_is_not_there_says_nothing_about_the_site(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OSError, match="CA certificate bundle"):
         fetch(Url(url="https://site.invalid:1/", expect="x"), HERE, str(tmp_path / "none.pem"))
 
 
-@pytest.mark.parametrize(("proxy", "name", "uses"), [("", "localhost", 0), ("x", "site.invalid", 0), ("x", "a.invalid", 1)])
-def test_only_where_a_proxy_is_set_a_library_is_needed_that_knows_proxies(
-    port: int, monkeypatch: pytest.MonkeyPatch, proxy: str, name: str, uses: int
+@pytest.mark.parametrize(("name", "asked"), [("localhost", 0), ("site.invalid", 0), ("a.invalid", 1)])
+def test_a_proxy_of_the_environment_is_used_but_for_pinned_names_and_those_without(
+    port: int, monkeypatch: pytest.MonkeyPatch, name: str, asked: int
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", proxy and f"http://127.0.0.1:{port}")
-    monkeypatch.delitem(sys.modules, "requests", raising=False)
-    seen = fetch(Url(url=f"http://{name}:{port}/", expect=f"host={name}:{port}"), HERE, None)
-    assert (seen.status, seen.says) == (200, True)
-    assert ("requests" in sys.modules) == bool(uses)
+    with serving_on_loopback() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy}")
+        monkeypatch.setenv("NO_PROXY", "localhost")
+        where = f"http://{name}:{port}/"
+        # Whom a proxy is asked for is in the first line of the request.
+        seen = fetch(Url(url=where, expect=f"host={name}:{port} path={where if asked else '/'} "), HERE)
+        assert (seen.status, seen.says) == (200, True)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+DROP = 0.05
+
+
+def drops(before: bytes, drop: bytes) -> Iterator[bytes]:
+    """An answer that never ends and never pauses for long."""
+    yield before
+    while True:
+        time.sleep(DROP)
+        yield drop
+
+
+@contextmanager
+def answering(answer: Callable[[], Iterator[bytes]]) -> Iterator[tuple[int, list[bytes]]]:
+    """A server that answers whoever asks with these bytes, and closes; its port, and the requests that came."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    peer, _ = server.accept()
+                    with peer, suppress(OSError):
+                        asked.append(peer.recv(65536))
+                        for part in answer():
+                            peer.sendall(part)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1], asked
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda: drops(HEAD + b"\r\n", b"x"), "no whole answer within 0.6 s"),
+        (lambda: drops(b"", b"H"), "no whole answer within 0.6 s"),
+        (lambda: drops(HEAD, b"X-More: x\r\n"), "no whole answer within 0.6 s"),
+        (lambda: drops(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no whole answer within 0.6 s"),
+        (lambda: itertools.chain([HEAD], itertools.repeat(b"X-More: x\r\n" * 1000)), "got more than 100 headers"),
+        (lambda: itertools.chain([HEAD, b"X-More: "], itertools.repeat(b"x" * 65536)), "got more than 65536 bytes"),
+        (lambda: itertools.chain([HEAD + b"\r\n"], itertools.repeat(b"expected" * 8192)), "longer than 1 MiB"),
+        (lambda: iter([HEAD + b"Content-Length: 9\r\n\r\nexp"]), "IncompleteRead"),
+        (lambda: iter([HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(bytes(10 * MOST))]), "longer than 1 MiB"),
+        (lambda: iter([HEAD + b"Content-Encoding: gzip\r\n\r\nno gzip"]), "failed to decode"),
+        (lambda: iter([HEAD.replace(b"html", b"html; charset=x-none") + b"\r\nexpected"]), "LookupError"),
+        (lambda: iter([b"no such protocol\r\n\r\n"]), "no such protocol"),
+        (lambda: iter([]), "Connection aborted"),
+    ],
+)  # fmt: skip
+def test_a_server_that_answers_without_end_or_sense_costs_little_and_is_an_answer(
+    answer: Callable[[], Iterator[bytes]], why: str
+) -> None:
+    with answering(answer) as (port, _):
+        began = time.monotonic()
+        seen = fetch(Url(url=f"http://site.invalid:{port}/", expect="expected"), HERE, limit=0.6 if "0.6" in why else 10)
+        assert time.monotonic() - began < 5
+    assert (seen.status, seen.says) == (0, False)
+    assert why in seen.problem
+
+
+def test_a_redirection_to_itself_is_asked_once() -> None:
+    with answering(lambda: iter([b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"])) as (port, asked):
+        assert fetch(Url(url=f"http://site.invalid:{port}/", expect=""), HERE).status == 302
+        assert len(asked) == 1
+
+
+def test_one_that_never_ends_holds_up_no_other(port: int) -> None:
+    with answering(lambda: drops(HEAD + b"\r\n", b"x")) as (slow, _):
+        urls = [Url(url=f"http://site.invalid:{each}/", expect="") for each in (slow, port, slow)]
+        began = time.monotonic()
+        seen = fetch_all(urls, HERE, None, 0.6)
+        assert time.monotonic() - began < 2
+    assert [each.status for each in seen] == [0, 200, 0]

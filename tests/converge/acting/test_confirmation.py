@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-import converge.transport
+from converge.acting import confirmation
 from converge.acting.confirmation import HURRY, dial, look, second_logins
 from converge.probe.prober import Prober
 from converge.probe.worker import Sample
@@ -78,8 +78,8 @@ def test_what_is_asked_in_the_middle_of_a_step_says_so(inventory: Inventory, mon
             ask("Code: ", echo=True)
         return LocalLink()
 
-    monkeypatch.setattr(converge.transport, "connect", connect)
+    monkeypatch.setattr(confirmation, "connect", connect)
     for who in (person, None):
-        monkeypatch.setattr(converge.transport, "terminal", lambda who=who: who)
+        monkeypatch.setattr(confirmation, "terminal", lambda who=who: who)
         dial(inventory, "new").close()
     assert asked == [(f"{HURRY}Code: ", True)]

@@ -6,9 +6,10 @@ import json
 import os
 import xml.etree.ElementTree as ET
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
+
+from tests.converge.glue import edit, put, the_record
 
 Project = pytest.Pytester
 
@@ -40,12 +41,8 @@ def run(project: Project, *args: str) -> pytest.RunResult:
 
 
 def edit_inventory(project: Project, **changes: object) -> None:
-    path = Path(str(project.path)) / "inventory.json"
+    path = project.path / "inventory.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def write(project: Project, word: str) -> None:
-    (Path(str(project.path)) / "word").write_text(word)
 
 
 def test_all_well_is_0(project: Project) -> None:
@@ -55,7 +52,7 @@ def test_all_well_is_0(project: Project) -> None:
 
 
 def test_a_failing_statement_is_1_and_hides_no_other(project: Project) -> None:
-    write(project, "bad")
+    put(project, "word", "bad")
     result = run(project)
     result.assert_outcomes(failed=2, passed=1)
     assert result.ret == 1
@@ -63,21 +60,21 @@ def test_a_failing_statement_is_1_and_hides_no_other(project: Project) -> None:
 
 
 def test_a_failing_minor_statement_is_advice(project: Project) -> None:
-    write(project, "too long")
+    put(project, "word", "too long")
     result = run(project, "--id", "A-2")
     result.assert_outcomes(xfailed=1)
     assert result.ret == 0
 
 
 def test_strict_makes_advice_a_failure_with_what_a_person_does(project: Project) -> None:
-    write(project, "too long")
+    put(project, "word", "too long")
     result = run(project, "--id", "A-2", "--strict")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*do:       ask demo*"])
 
 
 def test_what_cannot_be_read_is_an_error_not_a_failure(project: Project) -> None:
-    (Path(str(project.path)) / "word").unlink()
+    (project.path / "word").unlink()
     result = run(project, "--id", "A-1")
     result.assert_outcomes(errors=2)
     assert result.ret == 1
@@ -86,7 +83,7 @@ def test_what_cannot_be_read_is_an_error_not_a_failure(project: Project) -> None
 
 @pytest.mark.parametrize(("days", "code"), [(1, 0), (0, 0), (-1, 1)])
 def test_a_waiver_holds_until_its_day(project: Project, days: int, code: int) -> None:
-    write(project, "bad")
+    put(project, "word", "bad")
     until = (date.today() + timedelta(days=days)).isoformat()
     edit_inventory(project, waivers=[{"id": "A-1", "why": "known", "until": until}])
     result = run(project)
@@ -94,9 +91,8 @@ def test_a_waiver_holds_until_its_day(project: Project, days: int, code: int) ->
 
 
 def test_due_until_the_soak_is_over(project: Project) -> None:
-    write(project, "bad")
-    path = Path(str(project.path)) / "verify" / "test_words.py"
-    path.write_text(path.read_text().replace('remedy="words.write"', 'remedy="words.write", soak=True'))
+    put(project, "word", "bad")
+    edit(project, "verify/test_words.py", 'remedy="words.write"', 'remedy="words.write", soak=True')
     edit_inventory(project, soak_days=14)
     result = run(project)
     assert result.ret == 0
@@ -104,7 +100,7 @@ def test_due_until_the_soak_is_over(project: Project) -> None:
 
 
 def test_an_unreachable_host_is_one_message_and_14(project: Project) -> None:
-    (Path(str(project.path)) / "unreachable").touch()
+    (project.path / "unreachable").touch()
     result = run(project)
     assert result.ret == 14
     text = result.stdout.str()
@@ -115,7 +111,7 @@ def test_an_unreachable_host_is_one_message_and_14(project: Project) -> None:
 
 @pytest.mark.parametrize(("args", "code"), [(["--id", "A-99"], 4), (["-k", "nothing"], 5), ([], 14)])
 def test_a_session_that_read_nothing_leaves_no_report_and_names_none(project: Project, args: list[str], code: int) -> None:
-    root = Path(str(project.path))
+    root = project.path
     if code == 14:
         (root / "unreachable").touch()
     result = run(project, *args)
@@ -125,7 +121,7 @@ def test_a_session_that_read_nothing_leaves_no_report_and_names_none(project: Pr
 
 
 def test_a_page_that_was_asked_for_elsewhere_stays(project: Project) -> None:
-    root = Path(str(project.path))
+    root = project.path
     assert run(project, "-k", "nothing", "--html", "mine.html").ret == 5
     assert (root / "mine.html").exists()
     assert list((root / "reports").iterdir()) == []
@@ -135,8 +131,8 @@ def test_collect_only_connects_to_nothing_and_reads_like_a_checklist(project: Pr
     result = run(project, "--collect-only", "-q")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["A-1 *blocker *The word is good.", "*test_word_is_good?new?*"])
-    assert not (Path(str(project.path)) / "connected").exists()
-    assert not (Path(str(project.path)) / "reports").exists()
+    assert not (project.path / "connected").exists()
+    assert not (project.path / "reports").exists()
 
 
 @pytest.mark.parametrize("flag", ["--target=demo", "--id=A-1", "--plan", "--yes"])
@@ -180,7 +176,7 @@ def test_severity_is_a_mark(project: Project) -> None:
 
 def test_junit_has_statement_and_severity(project: Project) -> None:
     run(project, "--junit-xml=j.xml")
-    tree = ET.parse(Path(str(project.path)) / "j.xml")
+    tree = ET.parse(project.path / "j.xml")
     found = {(p.get("name"), p.get("value")) for p in tree.iter("property")}
     assert {("statement", "A-1"), ("severity", "blocker"), ("outcome", "holds"), ("host", "new")} <= found
 
@@ -189,25 +185,21 @@ def test_the_last_line_names_the_report_and_it_is_there(project: Project) -> Non
     result = run(project)
     last = [line for line in result.outlines if line.strip()][-1]
     assert last.startswith("report: ")
-    assert (Path(str(project.path)) / last.removeprefix("report: ").strip()).stat().st_size > 10_000
+    assert (project.path / last.removeprefix("report: ").strip()).stat().st_size > 10_000
 
 
 def test_one_round_trip_a_host_and_nothing_late(project: Project) -> None:
     run(project)
-    (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
-    record = json.loads(file.read_text())
+    record = the_record(project)
     assert (record["connections"], record["execs"], record["misses"]) == (2, 2, [])
 
 
 def test_a_reading_that_was_not_foreseen_is_named_with_its_statement(project: Project) -> None:
-    top = Path(str(project.path))
-    (top / "conftest.py").write_text((top / "conftest.py").read_text() + THROUGH)
-    with (top / "verify" / "test_words.py").open("a") as file:
-        file.write(LATE)
+    edit(project, "conftest.py", "", THROUGH)
+    edit(project, "verify/test_words.py", "", LATE)
     result = run(project)
     assert "1 miss: other at new, asked by A-3" in result.outlines
-    (written,) = (top / "reports").glob("*/run.json")
-    record = json.loads(written.read_text())
+    record = the_record(project)
     assert record["misses"] == ["other at new, asked by A-3"]
     assert {each["reading"]: each["times"] for each in record["asked"]} == {"word": 2, "landscape": 1, "other": 1}
 
@@ -228,17 +220,15 @@ def test_remediate_counts_only_when_typed(project: Project, monkeypatch: pytest.
 
 @pytest.mark.parametrize("flags", ["--remediate", "--remediate --yes", "--brief"])
 def test_what_acts_does_not_count_from_an_ini_file_either(project: Project, flags: str) -> None:
-    ini = Path(str(project.path)) / "tox.ini"
-    ini.write_text(ini.read_text().replace("addopts =", f"addopts = {flags}"))
+    edit(project, "tox.ini", "addopts =", f"addopts = {flags}")
     result = run(project)
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"*{flags.partition(' ')[0]} counts only when it is typed*"])
-    assert not (Path(str(project.path)) / "connected").exists()
+    assert not (project.path / "connected").exists()
 
 
 def test_yes_from_an_ini_file_does_not_answer_for_who_typed_the_rest(project: Project) -> None:
-    ini = Path(str(project.path)) / "tox.ini"
-    ini.write_text(ini.read_text().replace("addopts =", "addopts = --yes"))
+    edit(project, "tox.ini", "addopts =", "addopts = --yes")
     result = run(project, "--remediate")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*--yes counts only when it is typed*"])
@@ -246,7 +236,7 @@ def test_yes_from_an_ini_file_does_not_answer_for_who_typed_the_rest(project: Pr
 
 def installed(project: Project, name: str) -> None:
     """A package that pytest finds by itself and loads under this name."""
-    top = Path(str(project.path))
+    top = project.path
     (top / "rerunner.py").write_text("")
     info = top / "rerunner-1.0.dist-info"
     info.mkdir()
@@ -261,11 +251,11 @@ def test_remediate_is_refused_beside_a_plugin_that_runs_tests_again(
     installed(project, name)
     monkeypatch.setenv("PYTHONPATH", f"{project.path}:{os.environ['PYTHONPATH']}")
     assert run(project).ret == 0, "a check may be run again"
-    (Path(str(project.path)) / "connected").unlink()
+    (project.path / "connected").unlink()
     result = run(project, "--remediate", "--yes")
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"*a plugin that runs tests again is active ({name}): switch it off with -p no:{name}"])
-    assert not (Path(str(project.path)) / "connected").exists()
+    assert not (project.path / "connected").exists()
     off = run(project, "--remediate", "--yes", "-p", f"no:{name}")
     assert off.ret == 0
     off.stdout.fnmatch_lines(["nothing to do"])
@@ -273,7 +263,7 @@ def test_remediate_is_refused_beside_a_plugin_that_runs_tests_again(
 
 @pytest.mark.parametrize("module", ["pytest_rerunfailures", "pytest_retry"])
 def test_so_it_is_beside_one_that_is_loaded_by_hand(project: Project, module: str) -> None:
-    (Path(str(project.path)) / f"{module}.py").write_text("")
+    (project.path / f"{module}.py").write_text("")
     result = run(project, "--remediate", "--yes", "-p", module)
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"*switch it off with -p no:{module}"])
@@ -288,13 +278,12 @@ def test_tests_of_something_else_are_left_alone(project: Project) -> None:
     project.makepyfile(test_else="def test_it(): pass")
     result = project.runpytest_subprocess("test_else.py")
     assert result.ret == 0
-    assert not (Path(str(project.path)) / "reports").exists()
+    assert not (project.path / "reports").exists()
 
 
 def test_a_statement_about_hosts_that_are_retired_is_not_collected(project: Project) -> None:
-    path = Path(str(project.path)) / "verify" / "test_words.py"
-    path.write_text(path.read_text().replace('on="live"', 'on="legacy"'))
-    hosts = json.loads((Path(str(project.path)) / "inventory.json").read_text())["hosts"]
+    edit(project, "verify/test_words.py", 'on="live"', 'on="legacy"')
+    hosts = json.loads((project.path / "inventory.json").read_text())["hosts"]
     edit_inventory(project, hosts=hosts | {"old": hosts["old"] | {"retired": True}})
     result = run(project)
     result.assert_outcomes(passed=1)
@@ -318,13 +307,11 @@ def test_reports_that_cannot_be_written_are_one_message(project: Project) -> Non
 
 
 def test_a_failure_that_says_what_a_person_does_is_manual(project: Project) -> None:
-    write(project, "bad")
-    path = Path(str(project.path)) / "verify" / "test_words.py"
-    path.write_text(path.read_text().replace('where="word")', 'where="word", do="write it")'))
+    put(project, "word", "bad")
+    edit(project, "verify/test_words.py", 'where="word")', 'where="word", do="write it")')
     result = run(project, "--id", "A-1", "-m", "blocker")
     assert result.ret == 1
-    (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
-    assert {v["outcome"] for v in json.loads(file.read_text())["verdicts"]} == {"manual"}
+    assert {v["outcome"] for v in the_record(project)["verdicts"]} == {"manual"}
 
 
 def test_a_waiver_of_no_statement_is_4(project: Project) -> None:
@@ -365,9 +352,7 @@ def test_the_plugin_that_writes_junit_may_be_blocked(project: Project) -> None:
 
 
 def test_a_mistyped_id_is_told_before_a_target_that_is_not_there(project: Project) -> None:
-    conftest = project.path / "conftest.py"
-    away = "\ndef load(target, *, offline=False):\n    raise UsageError('no lab is running')\n"
-    conftest.write_text(conftest.read_text() + away)
+    edit(project, "conftest.py", "", "\ndef load(target, *, offline=False):\n    raise UsageError('no lab is running')\n")
     result = run(project, "--id", "A-3")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*did you mean*A-*"])
@@ -377,10 +362,10 @@ def test_a_mistyped_id_is_told_before_a_target_that_is_not_there(project: Projec
 
 @pytest.mark.parametrize("targets", [["demo"], ["a", "b"]])
 def test_a_secret_is_in_no_report_and_not_on_the_terminal(project: Project, targets: list[str]) -> None:
-    write(project, "password=hunter2")
+    put(project, "word", "password=hunter2")
     result = run(project, *(f"--target={target}" for target in targets))
     assert result.ret == 1
-    files = [file for file in (Path(str(project.path)) / "reports").glob("*/*") if file.is_file()]
+    files = [file for file in (project.path / "reports").glob("*/*") if file.is_file()]
     assert len(files) == 3
     for text in (result.stdout.str(), *(file.read_text() for file in files)):
         assert "hunter2" not in text

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import re
-import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hosts.loader import HERE
-from tests.sshd import Sshd, free_port, needs_sshd, running
+from tests.converge.glue import put, the_record
+from tests.sshd import free_port, inventory_of, needs_sshd, running
 
 Project = pytest.Pytester
-
-needs_xdist = pytest.mark.skipif(importlib.util.find_spec("xdist") is None, reason="no pytest-xdist: script/bootstrap")
-
 
 def run(project: Project, *args: str, targets: str = "a b c") -> pytest.RunResult:
     return project.runpytest_subprocess("verify", *(f"--target={each}" for each in targets.split()), *args)
 
 
-def put(project: Project, name: str, text: str = "") -> None:
-    (Path(str(project.path)) / name).write_text(text)
-
-
-def the_record(project: Project) -> dict[str, Any]:
-    (file,) = (Path(str(project.path)) / "reports").glob("*/run.json")
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
-
-
 def the_page(project: Project) -> str:
-    (file,) = (Path(str(project.path)) / "reports").glob("*/report.html")
+    (file,) = (project.path / "reports").glob("*/report.html")
     return file.read_text()
 
 
@@ -135,14 +119,13 @@ def test_a_target_that_is_named_twice_is_read_once_and_said(project: Project) ->
     result.stdout.fnmatch_lines(["note: --target a: this target was named more than once*"])
 
 
-@needs_xdist
 def test_spread_over_processes_no_target_is_split_and_there_is_one_report(project: Project) -> None:
     put(project, "b.word", "bad")
     put(project, "d.unreachable")
     result = run(project, "-n", "2", "--junit-xml=j.xml", targets="a b c d e")
     assert result.ret == 1
     result.assert_outcomes(passed=10, failed=2, errors=1)
-    who = {tuple(line.split()) for line in (Path(str(project.path)) / "who").read_text().splitlines()}
+    who = {tuple(line.split()) for line in (project.path / "who").read_text().splitlines()}
     assert len(who) == len({name for name, _ in who}) == 4
     assert len({process for _, process in who}) == 2
     record = the_record(project)
@@ -154,29 +137,16 @@ def test_spread_over_processes_no_target_is_split_and_there_is_one_report(projec
     result.stdout.fnmatch_lines(["*5 targets: 1 not as they should be, 1 not known, 3 well"])
 
 
-@needs_xdist
 def test_one_target_may_be_judged_in_another_process(project: Project) -> None:
     result = run(project, "-n", "2", targets="a")
     assert result.ret == 0
     assert (the_record(project)["target"], len(the_record(project)["verdicts"])) == ("a", 3)
 
 
-@needs_xdist
 def test_acts_have_one_order_and_are_not_spread(project: Project) -> None:
     result = run(project, "-n", "2", "--remediate", targets="a")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*--remediate has one order of acts: leave out -n"])
-
-
-def inventory(sshd: Sshd, host: str) -> Path:
-    """A file with the lab's inventory, led to one host through the sshd's client files."""
-    sections = re.split(r"(?m)^(?=\[)", (HERE / "lab.toml").read_text())
-    kept = [each for each in sections if not each.startswith(("[connect", "[hosts"))]
-    connect = f'[connect]\nssh_config = "{sshd.config}"\ntimeout = 5.0\nuser = "{sshd.user}"\n'
-    app = f'[hosts.{host}]\nrole = "app"\naddress = "{host}.invalid"\nhostname = "{socket.gethostname()}"\n'
-    file = sshd.folder / f"{host}.toml"
-    file.write_text("".join([*kept, connect, app]))
-    return file
 
 
 @needs_sshd
@@ -184,8 +154,8 @@ def test_a_real_host_beside_one_where_nobody_listens(tmp_path: Path) -> None:
     with running(tmp_path) as sshd:
         with sshd.config.open("a") as config:
             config.write(f"Host gone\nHostName 127.0.0.1\nPort {free_port()}\n")
-        inventory(sshd, "gone")
-        inventory(sshd, "app")
+        for host in ("gone", "app"):
+            (tmp_path / f"{host}.toml").write_text(inventory_of(sshd, host))
         page = tmp_path / "report.html"
         command = [sys.executable, "-m", "pytest", "verify", f"--target={tmp_path}/*.toml", "--id=FS-2,HOST-1"]
         done = subprocess.run(

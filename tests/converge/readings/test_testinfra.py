@@ -105,6 +105,26 @@ def test_after_an_act_no_old_answer_is_given_not_even_by_an_object_from_before(s
     assert store(it).content_string == "after"
 
 
+def test_what_is_asked_again_is_asked_with_all_commands_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    path, times = tmp_path / "file", tmp_path / "times"
+    path.write_text("before")
+
+    @module(lambda file: file.content_string)
+    def it(host: Any, c: Context) -> Any:  # noqa: ARG001
+        return host.file(str(path))
+
+    count = reading(f"echo >>{times}; wc -l <{times}")(lambda raw, _c: int(raw.out))
+    store.prefetch([(it, None), (count, None), (plain, None)])
+    seen = store.testinfra_host(store.inv.app_host.name).file(str(path))
+    assert (seen.content_string, seen.size, store(count)) == ("before", 6, 1)
+    path.write_text("after")
+    store.ask_again([(plain, None)])
+    assert (store(it).content_string, seen.size, store(count), store(plain)) == ("after", 5, 1, "plain")
+    assert len(store.tally.late) == 1, "the size, before it was asked again"
+    store.ask_again([(count, None)])
+    assert (store(count), store.tally.execs) == (2, 4)
+
+
 def test_a_command_that_does_not_work_is_no_answer(store: Store) -> None:
     host = store.testinfra_host(store.inv.app_host.name)
     assert not host.file("/no/such").exists

@@ -39,22 +39,3 @@ def test_a_person_is_asked_even_while_standard_input_is_taken() -> None:
 def test_nobody_is_asked_without_a_terminal() -> None:
     program = "from converge.transport import terminal; raise SystemExit(terminal() is not None)"
     assert subprocess.run([sys.executable, "-c", program], cwd=TOP, start_new_session=True, check=False).returncode == 0
-
-
-def test_importing_the_transport_does_not_pay_for_the_library() -> None:
-    program = "import converge.transport, hosts.loader, sys; raise SystemExit('paramiko' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=TOP, check=False).returncode == 0
-
-
-def test_a_config_that_runs_commands_may_come_after_one_that_does_not() -> None:
-    program = """
-from converge.transport.library import load
-load("Host a")
-import paramiko.config
-assert paramiko.config.invoke is None
-load("Match exec 'true'\\nUser x")
-config = paramiko.SSHConfig.from_text("Match exec 'true'\\nUser x")
-assert config.lookup("a")["user"] == "x"
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

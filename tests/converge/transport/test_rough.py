@@ -13,19 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, Reading, reading
 from converge.readings.answers import Store
 from converge.transport import connect
-from converge.transport.link import for_csh, invocation
 from facts.application import READINGS
 from facts.prelude import prelude
-from tests.converge.pytest_plugin.test_early import as_toml
 from tests.reports import swept
-from tests.sshd import Sshd, needs_sshd, running
+from tests.sshd import Sshd, inventory_of, needs_sshd, running
 
 pytestmark = needs_sshd
 TOP = Path(__file__).resolve().parents[3]
@@ -63,9 +60,6 @@ def assert_read(sshd: Sshd) -> None:
         assert store(FIRST) == "a  \"b\" $0!\n|err\n"
         assert store(SECOND) == "2\n|"
         assert (store.tally.execs, store.tally.late) == (1, [])
-        # Not the first script of this connection any more.
-        store.void()
-        assert store(SECOND) == "2\n|"
 
 
 def login_shell(words: str) -> str:
@@ -73,7 +67,7 @@ def login_shell(words: str) -> str:
     return f'ForceCommand {words} -c "$SSH_ORIGINAL_COMMAND"'
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh", "zsh", "mksh", "tcsh -f"])
+@pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh", "zsh", "mksh"])
 def test_the_login_shell_may_be_another(tmp_path: Path, shell: str) -> None:
     name, _, flags = shell.partition(" ")
     if not (place := shutil.which(name)):
@@ -81,6 +75,10 @@ def test_the_login_shell_may_be_another(tmp_path: Path, shell: str) -> None:
         pytest.skip(f"no {name} here: apt-get install {name}")
     with running(tmp_path, login_shell(f"exec {place} {flags}")) as sshd:
         assert_read(sshd)
+        link = connect(sshd.inv, sshd.host)
+        done = link.exec("head -c 2; exit 3", limit=10, stdin=b"in" * 200_000)
+        link.close()
+        assert (done.rc, done.out) == (3, b"in")
 
 
 def test_the_login_shell_may_be_a_wrapper_that_talks(tmp_path: Path) -> None:
@@ -111,24 +109,6 @@ def test_an_sshd_that_dies_costs_only_what_was_not_answered(tmp_path: Path) -> N
         for each in (LOST, AFTER):
             with pytest.raises(Unobservable, match=f"{each.name} could not be read: app: the connection was lost"):
                 store(each)
-
-
-NASTY = [
-    "cat <<'EOF'\na\\nb \\\\ %s %% !x \\041\nEOF\necho $# $?\n\n",
-    "printf 'é\\377\\n'; echo '!!' \"it's\"",
-    "# nothing",
-    "set -- 1 2; shift; echo $1; exit 7",
-    'echo "',
-]
-
-
-@pytest.mark.parametrize("script", NASTY)
-def test_what_csh_can_quote_is_the_same_script(script: str) -> None:
-    plain = invocation(script, b"")
-    coded = for_csh(plain)
-    assert not {"\n", "!"} & set(coded.line)
-    ran = [subprocess.run(["sh", "-c", each.line], capture_output=True, check=False) for each in (plain, coded)]
-    assert (ran[0].returncode, ran[0].stdout) == (ran[1].returncode, ran[1].stdout)
 
 
 # A file system of the host's own.
@@ -201,7 +181,7 @@ def processes_of(sshd: Sshd) -> set[str]:
 def test_a_check_leaves_nothing_behind_on_the_host(folder: Path, tmp_path: Path) -> None:
     with running(folder, mounts=OWN_TMP) as sshd:
         target = tmp_path / "target.toml"
-        target.write_text(as_toml(msgspec.to_builtins(sshd.inv)))
+        target.write_text(inventory_of(sshd))
         places = (folder, Path(f"/proc/{sshd.pid}/root/tmp"))
         link = connect(sshd.inv, sshd.host)
         assert processes_of(sshd), "a session is seen"

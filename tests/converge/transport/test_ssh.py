@@ -6,13 +6,16 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from paramiko import Message, Transport
+from paramiko.common import cMSG_CHANNEL_EOF
 
 from converge.errors import ConnectionLost, Exit
 from converge.transport import SshLink, Unreached, connect
@@ -60,8 +63,6 @@ def refused(sshd: Sshd, stage: Stage) -> str:
 
 
 def test_what_withstands_most_and_costs_least_is_offered_first_and_nothing_is_left_out(link: SshLink) -> None:
-    from paramiko import Transport
-
     transport = link._transport
     options, stock = transport.get_security_options(), Transport(socket.socketpair()[0])
     assert [name.partition("-")[0] for name in options.kex[:2]] == ["mlkem768x25519", "curve25519"]
@@ -227,8 +228,6 @@ def test_a_passphrase_is_asked_for(sshd: Sshd) -> None:
 def test_the_agent_is_asked_first(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not shutil.which("ssh-agent"):
         pytest.skip("no ssh-agent here: apt-get install openssh-client")
-    import subprocess
-
     sock = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.DEVNULL)
     try:
@@ -319,6 +318,24 @@ def test_four_at_the_same_time_and_more_wait(link: SshLink) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: link.exec(f"echo {n}", limit=20).out, range(24)))
     assert answers == [f"{n}\n".encode() for n in range(24)]
+
+
+@pytest.mark.parametrize("stdin", [b"", b"x" * 300_000], ids=["none", "much"])
+def test_an_end_of_input_that_is_sent_late_does_not_meet_a_closed_channel(
+    link: SshLink, monkeypatch: pytest.MonkeyPatch, stdin: bytes
+) -> None:
+    """paramiko may send it when the channel is closed on both sides, for which an sshd ends the connection."""
+    send: Callable[[Transport, Message], None] = vars(Transport)["_send_user_message"]
+
+    def late(transport: Transport, message: Message) -> None:
+        if message.asbytes()[:1] == cMSG_CHANNEL_EOF:
+            time.sleep(0.2)
+        send(transport, message)
+
+    monkeypatch.setattr(Transport, "_send_user_message", late)
+    for n in range(3):
+        assert link.exec(f"echo {n}; exit 5", limit=20, stdin=stdin).out == f"{n}\n".encode()
+    assert link.alive
 
 
 def test_a_short_exec_is_not_slowed_down_by_the_network_stack(link: SshLink) -> None:
