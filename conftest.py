@@ -30,7 +30,7 @@ def pytest_converge_application() -> Application:
 def pytest_converge_start() -> Start:
     """What is needed before the rest is imported."""
     from facts.prelude import prelude
-    from facts.repo.repository import repository
+    from facts.repo.git import repository
     from hosts.loader import load
 
     return Start("verify", load, prelude, lambda: [repository])

@@ -29,7 +29,7 @@ from lab.lab import Lab
 from lab.payload import web
 from lab.payload.places import APP_UNIT, MIGRATE_UNIT, PROD, SOCKETS, USER
 from lab.states import STATES
-from remediate.cutover.guarded import HOLD
+from remediate.cutover.phases import HOLD
 
 TOP = Path(__file__).resolve().parent.parent
 LAB = "bench-cutover"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from converge.checking.record import Record, Survey, Verdict
-from converge.report.screen import (
+from converge.report.page import (
     POLICY,
     SECTIONS,
     allowed,

@@ -20,7 +20,7 @@ from converge.steps import ByHand, RemedyContext, Step, Write
 from converge.steps.compile import compile_step
 from facts import deploy as facts_deploy
 from facts.prelude import prelude
-from facts.repo import repository as facts_repo
+from facts.repo import git as facts_repo
 from facts.units import states
 from hosts.schema import Inventory
 from remediate import deploy, repo

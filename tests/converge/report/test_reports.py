@@ -17,8 +17,8 @@ from converge.report import load_checklist, write_reports
 from converge.report.checklist import parse_checklist, proves
 from converge.report.html import HtmlReport
 from converge.report.markdown import code, markdown, prose
+from converge.report.page import first_screen, page
 from converge.report.run_json import json_text, record_of
-from converge.report.screen import first_screen, page
 from converge.report.summary import counted, downtime, groups, headline, led, led_text, left, said, ticked
 from converge.report.terminal import closing_lines, tally_line
 from converge.report.timeline import chart
