@@ -74,6 +74,6 @@ def _expand(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _checklist() -> list[Line]:
     from converge.checking.statement import REGISTRY
-    from converge.report import load_checklist
+    from converge.report.checklist import load_checklist
 
     return load_checklist(TOP / "verify" / "checklist.toml", REGISTRY.values())
