@@ -15,8 +15,8 @@ from converge.checking.record import Line
 from converge.readings import Reader, Reading, readings_in
 from facts.prelude import prelude
 from hosts.schema import Inventory
+from hosts.tool import NAME
 
-NAME = "hkn-migration"
 VERSION = "0.1.0"
 TOP = Path(__file__).resolve().parent.parent
 

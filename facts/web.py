@@ -18,11 +18,12 @@ from facts.host.processes import ABOUT, Process, processes
 from facts.parsing import every, observed, pairs
 from facts.sockets import LISTENER_PIDS
 from hosts.schema import Url
+from hosts.tool import NAME
 
 if TYPE_CHECKING:
     import ssl
 
-AGENT = "hkn-migration"
+AGENT = NAME
 CONNECT, READ = 5.0, 10.0
 """Seconds that a public address may take to be connected to, and between two parts of its answer."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")

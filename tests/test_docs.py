@@ -14,8 +14,8 @@ from converge.acting.announce import state
 from converge.acting.transient_unit import STOP, unit_name
 from converge.checking.statement import Outcome
 from converge.errors import RANK, Exit
-from converge.journal.journal import NAME
 from converge.journal.lock import ACT_LOCK, HINT, LOCK, SILENCE
+from hosts.tool import NAME
 
 TOP = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((TOP / "docs").glob("*.md")))]
