@@ -18,8 +18,8 @@ from converge.steps import (
     Step,
     Unit,
     Write,
+    as_read,
 )
-from converge.steps.conditions import as_read
 from facts.host.processes import Process
 from facts.repo import git
 from facts.units import states
