@@ -19,7 +19,8 @@ from converge.checking.judge import Judge, Policy, instances_of
 from converge.checking.statement import REGISTRY, import_statements
 from converge.readings import Reading
 from converge.readings.answers import CONTROL, Store
-from converge.transport.link import Completed, invocation
+from converge.transport import Completed
+from converge.transport.link import invocation
 from facts.application import application
 from hosts.loader import load
 from hosts.schema import Inventory

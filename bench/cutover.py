@@ -28,7 +28,8 @@ from lab.errors import LabError
 from lab.lab import Lab
 from lab.payload import web
 from lab.payload.places import APP_UNIT, MIGRATE_UNIT, PROD, SOCKETS, USER
-from remediate.cutover.guarded import HOLD
+from lab.states import STATES
+from remediate.cutover.phases import HOLD
 
 TOP = Path(__file__).resolve().parent.parent
 LAB = "bench-cutover"
@@ -237,7 +238,7 @@ def main(words: Sequence[str]) -> int:
         return 4
     # However it ends, its lab is taken down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
-    lab = Lab.open(options.lab, lambda text: print(f"lab: {text}", flush=True))
+    lab = Lab.open(options.lab, STATES, lambda text: print(f"lab: {text}", flush=True))
     folder = TOP / "reports" / LAB
     folder.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []

@@ -18,6 +18,7 @@ from hosts.loader import HERE as INVENTORIES
 from hosts.loader import generated, merged
 from lab.connection import SITE, toml
 from lab.lab import Lab
+from lab.states import STATES
 
 HOST = "vampires"
 TOP = INVENTORIES.parent
@@ -128,7 +129,7 @@ def proxied(lab: Lab, trip: float) -> Iterator[None]:
 @contextmanager
 def lab_in(name: str, state: str, say: Any, *, keep: bool = False) -> Iterator[Lab]:
     """A lab of the bench's own in a state; taken down afterwards unless it is to be kept."""
-    lab = Lab.open(name, lambda text: say(f"lab: {text}"))
+    lab = Lab.open(name, STATES, lambda text: say(f"lab: {text}"))
     lab.down()
     try:
         lab.up(state)

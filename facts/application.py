@@ -13,13 +13,13 @@ from converge.checking.application import Application, Situation
 from converge.checking.record import Line
 from converge.checking.statement import REGISTRY
 from converge.readings import Reader, Reading, readings_in
-from converge.report import load_checklist
+from converge.report.checklist import load_checklist
 from facts.preflight import preflight
 from facts.prelude import prelude
 from facts.situation import enabled_on, landscape, situation
 from hosts.loader import expand, load
+from hosts.tool import NAME
 
-NAME = "hkn-migration"
 VERSION = "0.1.0"
 TOP = Path(__file__).resolve().parent.parent
 

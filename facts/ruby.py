@@ -11,7 +11,7 @@ from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from facts.parsing import number, observed, pairs, records, within_entries
 from facts.repo.config_files import gemfile_ruby, plain_version
-from facts.repo.repository import Repository
+from facts.repo.git import Repository
 from hosts.schema import Inventory
 
 

@@ -22,8 +22,9 @@ from facts.host.processes import ABOUT, Process, processes
 from facts.parsing import every, observed, pairs
 from facts.sockets import LISTENER_PIDS
 from hosts.schema import Url
+from hosts.tool import NAME
 
-AGENT = "hkn-migration"
+AGENT = NAME
 CONNECT, READ = 5.0, 10.0
 """Seconds that a public address may take to be connected to, and between two parts of its answer."""
 LIMIT = 45.0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import signal
 import sys
 import time
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,14 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from lab import layers, needs
+from lab import needs
 from lab.cache import Cache, default_root
 from lab.errors import LabError, NeedsMissing, NotRunning, UnknownName
-from lab.lab import DEFAULT_STATE, Lab, Record
+from lab.faults import FAULTS
+from lab.lab import DEFAULT_STATE, Lab
 from lab.machine import ACCOUNTS, Machine
-
-if TYPE_CHECKING:
-    from lab.faults import Fault
+from lab.record import Record
+from lab.states import STATES
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -114,7 +112,7 @@ def up(
     since = time.monotonic()
     _interruptible()
     with Steps() as steps:
-        lab = Lab.open(name, steps.say)
+        lab = Lab.open(name, STATES, steps.say)
         if install:
             needs.check_root()
             needs.install(lab.cache, steps.say)
@@ -137,7 +135,7 @@ def state(
     since = time.monotonic()
     _interruptible()
     with Steps() as steps:
-        Lab.open(name, steps.say).state(wanted)
+        Lab.open(name, STATES, steps.say).state(wanted)
     out.print(f"The lab is in the state [bold]{wanted}[/] after {time.monotonic() - since:.1f} s.")
 
 
@@ -145,7 +143,7 @@ def state(
 def states() -> None:
     """List the states with a sentence each."""
     table = _table("state", "what it is")
-    for known in layers.all_states().values():
+    for known in STATES.values():
         table.add_row(known.name, escape(known.sentence))
     out.print(table)
 
@@ -156,11 +154,11 @@ def break_(
     name: Name = "lab",
 ) -> None:
     """Break exactly one thing of a running lab; `state` drops it again, `status` shows what is broken."""
-    lab, known = Lab.open(name), _faults()
-    if fault not in known:
+    lab = Lab.open(name, STATES)
+    if fault not in FAULTS:
         raise UnknownName(f"There is no fault {fault!r}; `python -m lab faults` lists them.")
     lab.require_running()
-    chosen = known[fault]
+    chosen = FAULTS[fault]
     if lab.record and lab.record.state != chosen.state:
         note = f"note: {fault} is meant for the state {chosen.state}, this lab was put into {lab.record.state}."
         err.print(note, soft_wrap=True)
@@ -174,7 +172,7 @@ def break_(
 def faults() -> None:
     """List all faults with a sentence, and the statements that must see each."""
     table = _table("fault", "what it breaks", "seen by")
-    for fault in _faults().values():
+    for fault in FAULTS.values():
         table.add_row(fault.name, escape(fault.sentence), ", ".join(sorted(fault.statements)))
     out.print(table)
 
@@ -209,7 +207,7 @@ def logs(host: HostName, ctx: typer.Context, name: Name = "lab") -> None:
 @app.command()
 def status(name: Name = "lab") -> None:
     """Show addresses, state, what is broken, and memory; ends with 1 when the lab is not running."""
-    lab = Lab.open(name)
+    lab = Lab.open(name, STATES)
     if not lab.record:
         out.print(f"The lab {name!r} is down.")
         raise typer.Exit(1)
@@ -228,7 +226,7 @@ def status(name: Name = "lab") -> None:
 @app.command("ssh-config")
 def ssh_config(name: Name = "lab") -> None:
     """Print an ssh_config for the running lab: `python -m lab ssh-config >F; ssh -F F vampires` logs in as hkn."""
-    lab = Lab.open(name)
+    lab = Lab.open(name, STATES)
     lab.require_running()
     print((lab.directory / "ssh_config").read_text(), end="")
 
@@ -237,14 +235,14 @@ def ssh_config(name: Name = "lab") -> None:
 def down(name: Name = "lab") -> None:
     """Power off; nothing of the hosts stays but the cache."""
     with Steps() as steps:
-        Lab.open(name, steps.say).down()
+        Lab.open(name, STATES, steps.say).down()
     out.print(f"The lab {name!r} is down.")
 
 
 @app.command()
 def clean(name: Name = "lab") -> None:
     """Power off and drop the cache too: images, states, all that was built."""
-    Lab.open(name).clean()
+    Lab.open(name, STATES).clean()
     out.print(f"The lab {name!r} is down, and {default_root()} is gone.", soft_wrap=True)
 
 
@@ -278,7 +276,7 @@ def _health(lab: Lab, machine: Machine) -> tuple[str, str, str]:
 
 
 def _machine(name: str, host: str) -> Machine:
-    lab = Lab.open(name)
+    lab = Lab.open(name, STATES)
     if host not in lab.machines:
         raise UnknownName(f"There is no host {host!r}; the hosts are {' and '.join(lab.machines)}.")
     needs.check_root()
@@ -297,13 +295,6 @@ def _become(machine: Machine, command: str | list[str], user: str | None, termin
     argv = machine.argv(command, user=user, terminal=terminal)
     sys.stdout.flush()
     os.execvp(argv[0], argv)
-
-
-def _faults() -> dict[str, Fault]:
-    if importlib.util.find_spec("lab.faults") is None:
-        return {}
-    found: dict[str, Fault] = importlib.import_module("lab.faults").FAULTS
-    return found
 
 
 def _table(*headings: str) -> Table:

@@ -16,12 +16,11 @@ from lab import connection, images, layers, needs, network, seed
 from lab.cache import Cache, default_root, remove_tree
 from lab.errors import Busy, NotRunning, UnknownName
 from lab.host import Host, Overlay
-from lab.layers import Notes, State
+from lab.layers import Notes
 from lab.machine import Machine, Role
 from lab.network import Network
 from lab.record import Record
-
-__all__ = ["Lab", "Record", "State"]
+from lab.state import State, ancestry, find
 
 Progress = Callable[[str], None]
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -42,10 +41,11 @@ class Lab:
                 for each key whose value is a dict, e.g. facts["ruby"] = {"version": "3.3.8"}
     """
 
-    def __init__(self, name: str, progress: Progress) -> None:
+    def __init__(self, name: str, states: Mapping[str, State[Lab]], progress: Progress) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}", name):
             raise UnknownName(f"{name!r} cannot name a lab: use up to 31 letters, digits, - and _.")
         self.name = name
+        self._states = states
         self.say = progress
         self.directory = CHECKOUT / ".lab" / name
         self.cache = Cache(default_root(), progress)
@@ -64,9 +64,9 @@ class Lab:
             self._notes = Notes.load(self.directory)
 
     @classmethod
-    def open(cls, name: str = "lab", progress: Progress | None = None) -> Lab:
-        """The lab of that name, running or not; touches nothing."""
-        return cls(name, progress or (lambda _: None))
+    def open(cls, name: str, states: Mapping[str, State[Lab]], progress: Progress | None = None) -> Lab:
+        """The lab of that name, running or not, which can be put into one of ``states``; touches nothing."""
+        return cls(name, states, progress or (lambda _: None))
 
     @property
     def app(self) -> Machine:
@@ -99,7 +99,7 @@ class Lab:
         was put into the wanted state and has no fault is left too; what else was changed on its hosts is not known.
         """
         with self._changing():
-            wanted = layers.find(state or DEFAULT_STATE, layers.all_states())
+            wanted = find(state or DEFAULT_STATE, self._states)
             # What a killed `up` left may run, and was never settled.
             settled = self._record if self._record and self._record.state and self.running() else None
             if settled and (state is None or (settled.state == state and not settled.faults)):
@@ -116,7 +116,7 @@ class Lab:
     def state(self, name: str) -> None:
         """Put a running lab into a named state: power off, fresh upper layers, boot, settle."""
         with self._changing():
-            wanted = layers.find(name, layers.all_states())
+            wanted = find(name, self._states)
             self.require_running()
             self._go(wanted)
 
@@ -136,8 +136,8 @@ class Lab:
 
     def built(self, name: str) -> bool:
         """Whether all that the state of that name stands on is in the cache, so that entering it builds nothing."""
-        known, hashed = layers.all_states(), layers.source_hash()
-        line = layers.ancestry(layers.find(name, known), known)
+        hashed = layers.source_hash()
+        line = ancestry(find(name, self._states), self._states)
         folders = [layers.folder_name(line[depth:], hashed) for depth in range(len(line))]
         return images.built(self.cache) and all(self.cache.has("states", folder) for folder in folders)
 
@@ -203,14 +203,14 @@ class Lab:
             (directory / name).write_text(text)
         connection.hand_over(directory)
 
-    def _go(self, state: State) -> None:
+    def _go(self, state: State[Lab]) -> None:
         """Build what ``state`` needs and enter it; whatever fails, nothing stays behind."""
         try:
             stacks = images.ensure(self.cache, self.say)
             stacks["home"] = self.cache.artefact("images", "home-1", seed.empty_home)
             lowers = {tree: [path] for tree, path in stacks.items()}
             hashed = layers.source_hash()
-            line = layers.ancestry(state, layers.all_states())
+            line = ancestry(state, self._states)
             for depth in reversed(range(len(line))):
                 layer = self.cache.artefact(
                     "states",
@@ -227,7 +227,7 @@ class Lab:
             self._clear()
             raise
 
-    def _build(self, state: State, lowers: dict[str, list[Path]], target: Path) -> None:
+    def _build(self, state: State[Lab], lowers: dict[str, list[Path]], target: Path) -> None:
         self.say(f"building the state {state.name} (once)")
         notes = self._notes.copy()
         self._boot(lowers)
@@ -241,7 +241,7 @@ class Lab:
             overlay.unmount()
         layers.freeze({tree: overlay.upper for tree, overlay in overlays.items()}, self._notes, target)
 
-    def _enter(self, state: State, lowers: dict[str, list[Path]]) -> None:
+    def _enter(self, state: State[Lab], lowers: dict[str, list[Path]]) -> None:
         self._boot(lowers, self.sizes)
         self.say(f"settling into the state {state.name}")
         state.settle(self)

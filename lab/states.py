@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.layers import State
+from lab.lab import Lab
 from lab.payload import desired, past, variants
+from lab.state import BARE, State
 
 MIGRATED = State(
     "migrated",
@@ -27,4 +28,4 @@ DIRECT = State(
     past.settle,
 )
 
-STATES: dict[str, State] = {state.name: state for state in (MIGRATED, PROD, DIRECT)}
+STATES: dict[str, State[Lab]] = {state.name: state for state in (BARE, MIGRATED, PROD, DIRECT)}

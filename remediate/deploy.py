@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from converge.steps import Act, ByHand, Condition, RemedyContext, Run, Sign, Step, Unit, Write
 from facts.deploy import stage
 from facts.repo.config_files import without_comments
-from facts.repo.repository import Repository, repository
+from facts.repo.git import Repository, repository
 from facts.sockets import LISTENER_PIDS
 from facts.units.states import GATE, GATE_SHUT, masters, our_units
 from hosts.schema import Inventory
-from remediate.cutover import plain_restart_cost
+from remediate.cutover.steps import plain_restart_cost
 from remediate.repo import CONTROL, OWN_FOLDER, checkout, head_is
 from remediate.solr import moves, search_gap
 from remediate.units import stop_idle

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from converge.steps import Aside, Condition, NothingToDo, RemedyContext, Signal, Step, Unit, Write
-from facts.host.host import Server, activity
+from facts.host.activity import Server, activity
 from facts.units.states import GRACEFUL
 
 # Not the unit's own stop: that would cut off requests, and on the old host take away the pid file that the app host's

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from converge.errors import Unobservable
 from converge.steps import Act, Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Step, Write
 from facts.repo.config_files import gemfile_ruby, plain_version
-from facts.repo.repository import Repository, checkout_files, git_environment, repository
+from facts.repo.git import Repository, checkout_files, git_environment, repository
 from hosts.schema import Inventory
 from remediate.repo_patches import AFTER_MERGE, patched
 

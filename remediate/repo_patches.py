@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from facts.repo.config_files import gemfile_ruby, lock_ruby, plain_version, setting, unicorn
-from facts.repo.repository import stage_config, unicorn_config, unit_file
+from facts.repo.git import stage_config, unicorn_config, unit_file
 from hosts.schema import Inventory
 
 Files = Mapping[str, str]

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterator
 
 from converge.steps import Aside, ByHand, Condition, Needless, NothingToDo, RemedyContext, Run, Step, Unit
-from facts.repo.repository import repository
+from facts.repo.git import repository
 from facts.ruby import Bundle, bundle, bundle_dirs, bundles_aside, old_bundles, wanted_ruby
 from facts.units.states import masters, our_units
-from remediate.cutover import plain_restart_cost, same_units, starts_here
+from remediate.cutover.conditions import same_units, starts_here
+from remediate.cutover.steps import plain_restart_cost
 from remediate.fs import real_folder, unused
 
 INSTALL = r"""

@@ -11,8 +11,9 @@ from facts import sockets as facts_sockets
 from facts.sockets import Entry
 from facts.units import states
 from hosts.schema import Inventory, Web
-from remediate.cutover import handover_step, leave_strangers, restart_step, same_main, serving_strays
 from remediate.cutover.choice import beside
+from remediate.cutover.conditions import leave_strangers, same_main, serving_strays
+from remediate.cutover.steps import handover_step, restart_step
 from remediate.units import end_idle
 
 

@@ -12,7 +12,8 @@ from facts.solr import Solr
 from facts.units import states
 from hosts.schema import Inventory
 from remediate import solr_move
-from remediate.cutover import is_still, restart_step
+from remediate.cutover.conditions import is_still
+from remediate.cutover.steps import restart_step
 from remediate.solr_move import rake
 
 

@@ -18,23 +18,15 @@ from converge.steps import (
     Step,
     Unit,
     Write,
+    as_read,
 )
-from converge.steps.conditions import as_read
 from facts.host.processes import Process
-from facts.repo import repository
+from facts.repo import git
 from facts.units import states
 from facts.units.files import UnitFile, UnitsDir, unit_files
 from facts.units.states import GRACEFUL, SIGQUIT, OurUnits
-from remediate.cutover import (
-    NOT_AGAIN,
-    handover_step,
-    idle_legacy,
-    is_still,
-    same_main,
-    serving_strays,
-    still_serves,
-    strays,
-)
+from remediate.cutover.conditions import idle_legacy, is_still, same_main, serving_strays, still_serves, strays
+from remediate.cutover.steps import NOT_AGAIN, handover_step
 
 
 def reload_steps(ctx: RemedyContext, id: str) -> Iterator[Step]:
@@ -55,8 +47,8 @@ def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "
     Raises:
         NothingToDo: the repository has no such file.
     """
-    branch = ctx.read(repository.repository)
-    source = repository.unit_file(name)
+    branch = ctx.read(git.repository)
+    source = git.unit_file(name)
     text = branch.file(source)
     if text is None:
         raise NothingToDo(f"{source} is not on {branch.branch} of {branch.url}: it must be there first")
@@ -83,7 +75,7 @@ def install(ctx: RemedyContext) -> Iterator[Step]:
 
 
 def _after_patch(ctx: RemedyContext) -> str:
-    text = ctx.read(repository.repository).file(repository.unit_file(ctx.inv.app.unit)) or ""
+    text = ctx.read(git.repository).file(git.unit_file(ctx.inv.app.unit)) or ""
     file = UnitFile(ctx.inv.app.unit, "", text)
     fits = file.may_start_on(ctx.inv.app_host.hostname) and file.values("KillSignal") in {("SIGQUIT",), (str(SIGQUIT),)}
     return "" if fits else "its text is what the patches of the repository leave"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from converge.steps import NothingToDo, RemedyContext, Step
 from facts.units import states
 from facts.web import serving
-from remediate.cutover import restart_step
+from remediate.cutover.steps import restart_step
 
 
 def serve_current(ctx: RemedyContext) -> Iterator[Step]:

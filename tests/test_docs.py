@@ -14,8 +14,9 @@ from converge.acting.announce import state
 from converge.acting.transient_unit import STOP, unit_name
 from converge.checking.statement import Outcome
 from converge.errors import RANK, Exit
-from converge.journal.journal import NAME
 from converge.journal.lock import ACT_LOCK, HINT, LOCK, SILENCE
+from converge.probe.worker import AGENT
+from hosts.tool import KEEPER, NAME
 
 TOP = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((TOP / "docs").glob("*.md")))]
@@ -144,3 +145,8 @@ assert steps[0].acts == (Mode(f"{INV.shared}/log", 0o750),)
     program = "\n".join(["from __future__ import annotations", *blocks, inventory, tried])
     done = subprocess.run([sys.executable, "-c", program], cwd=TOP, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("named", [f"{KEEPER}-RUN-N.service", f"{NAME}-RUN-N.phase", f"`{AGENT}`"])
+def test_the_runbook_calls_what_stands_on_hosts_by_its_name(named: str) -> None:
+    assert named in text_of("docs/runbook.md")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from converge.checking.statement import Severity, require, statement
 from facts.deploy import Stage
-from facts.repo.repository import RECENT, Repository
+from facts.repo.git import RECENT, Repository
 from facts.sockets import Sockets, Upstream
 from facts.units.states import OurUnits
 from hosts.schema import Inventory

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from converge.checking.statement import Severity, require, statement
 from converge.errors import TooYoung
-from facts.host.host import Activity, HomeMount, Identity, User, UserManager
+from facts.host.account import HomeMount, Identity, User, UserManager
+from facts.host.activity import Activity
 from facts.units.states import STABLE
 from hosts.schema import Inventory
 

@@ -19,7 +19,7 @@ from facts.repo.config_files import (
     unicorn,
     without_comments,
 )
-from facts.repo.repository import Repository, stage_config, unicorn_config, unit_file
+from facts.repo.git import Repository, stage_config, unicorn_config, unit_file
 from facts.ruby import wanted_ruby
 from hosts.schema import Inventory
 

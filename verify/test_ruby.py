@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from converge.checking.statement import Severity, require, statement
-from facts.repo.repository import Repository
+from facts.repo.git import Repository
 from facts.ruby import Bundle, BundleCheck, BundleDir, Ruby, old_bundles, wanted_ruby
 from facts.units.states import Masters, OurUnits
 from hosts.schema import Inventory

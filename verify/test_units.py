@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from converge.checking.statement import Severity, require, statement
-from facts.repo.repository import Repository, unit_file
+from facts.repo.git import Repository, unit_file
 from facts.units.files import UnitFile, UnitsDir
 from facts.units.states import SIGQUIT, STABLE, Masters, OurUnits, Rotation, UnitState
 from hosts.schema import Host, Inventory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from converge.journal.journal import NAME
+from hosts.tool import NAME
 
 ALOUD = f"""\
 aloud() {{ # LINE: into the account's journal; where that is not possible, nowhere, and the step does not wait for it

@@ -99,7 +99,7 @@ class Executor:
         record = fresh if record is None else _renewed(record, fresh)
         if is_a_persons(step, self.inv):
             record.result = "manual"
-            record.reason = by_hand(step, self.inv)
+            record.reason = by_hand(step, self.inv, self.prelude)
             return record
         return self._carried(self._attempt(step), record, self._perform)
 

@@ -7,27 +7,21 @@ import shlex
 from typing import TYPE_CHECKING
 
 from converge.errors import NotAllowed
-from converge.journal.journal import NAME, folder
+from converge.journal.journal import folder
 from converge.journal.lock import heard_script, mine_script
 from converge.readings.answers import CONTROL
-from converge.shell.library import NICED, Rc
+from converge.shell.library import LIBRARY, NICED, Rc
 from converge.steps import Run, Step
 from converge.steps.describe import described
 from converge.text.durations import in_words
 from hosts.schema import Inventory
+from hosts.tool import NAME
 
 if TYPE_CHECKING:
     from converge.acting.attempt import Attempt
 
-OWN_WORDS = re.compile(
-    r"\b(?:aside|put|relink|supplant|chmode|unit|prop|started|upstream)\s+[\w\"'$/-]|\$(?:\(upstream|UNIT\b|SOLR_)"
-)
-"""Of a program that needs the functions and variables which a step is sent with; no person's shell has them."""
-
-
-
-
-
+FUNCTION = re.compile(r"^(\w+)\(\) ?[({]", re.MULTILINE)
+VARIABLE = re.compile(r"^([A-Z_]+)=", re.MULTILINE)
 
 
 def is_a_persons(step: Step, inv: Inventory) -> bool:
@@ -57,14 +51,21 @@ def refusal(step: Step, inv: Inventory) -> str:
     return step.person or f"{named} does not allow this tool to {step.may} (may = {list(inv.may)})"
 
 
-def by_hand(step: Step, inv: Inventory, *, waits: bool = False) -> str:
+def needs_what_is_sent(program: str, prelude: str) -> bool:
+    """Whether a program needs functions or variables that a step is sent with: no person's shell has them."""
+    functions = "|".join(FUNCTION.findall(prelude + LIBRARY))
+    names = "|".join([*VARIABLE.findall(prelude), r"CV_\w+"])
+    return re.search(rf"\b(?:{functions})\s+[\w\"'$/-]|\$\((?:{functions})\b|\$\{{?(?:{names})\b", program) is not None
+
+
+def by_hand(step: Step, inv: Inventory, prelude: str, *, waits: bool = False) -> str:
     """What a person does instead of the tool; `waits` if the run lays it ready and waits for it."""
     why, where = refusal(step, inv), place(step, inv)
     if step.typed:
         return f"{why}. To {step.sentence}, type {where}:\n  {step.typed}"
     if waits:
         return f"{why}. To {step.sentence}: the run lays it ready, prints the one line to type {where}, and waits"
-    if any(OWN_WORDS.search(act.script) for act in step.acts if isinstance(act, Run)):
+    if any(needs_what_is_sent(act.script, prelude) for act in step.acts if isinstance(act, Run)):
         return (
             f"{why}. To {step.sentence}, let the run wait for you (start it at a terminal, or with --wait 2h): it lays this "
             f"ready as one line to type {where}; or allow it (may = [..., \"{step.may}\"]); or do it as docs/runbook.md "

@@ -16,8 +16,9 @@ from __future__ import annotations
 import shlex
 
 from converge.errors import ConvergeError, Exit
-from converge.journal.journal import NAME, folder, phase_file, program_lock
+from converge.journal.journal import folder, phase_file, program_lock
 from converge.shell.library import MARK
+from hosts.tool import KEEPER, NAME
 
 STOP = 300
 """Seconds that a unit of ours may take to put back what it did, when somebody stops it."""
@@ -45,7 +46,7 @@ def unit_name(run: str, n: int) -> str:
 
 def keeper_name(run: str, n: int) -> str:
     """The transient unit that waits for the end of a step's, to put back if it was killed: whoever kills that spares it."""
-    return f"hkn-putback-{run}-{n}.service"
+    return f"{KEEPER}-{run}-{n}.service"
 
 
 def unit_script(run: str, n: int, label: str, limit: float, body: str, after: str = "") -> str:

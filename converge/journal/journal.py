@@ -1,6 +1,6 @@
 """The journal of a run, written ahead: intent, then result, then proof. The one on the app host is the truth.
 
-A run's folder on the host where a step acts is ``~/.local/state/hkn-migration/runs/ID`` (0700) and holds for step N its
+A run's folder on the host where a step acts is ``~/.local/state/NAME/runs/ID`` (0700) and holds for step N its
 script ``N.sh``, the way back ``N.undo.sh``, ``N.state``, which says in words what it does and what stopping it does, its
 outputs ``N.out`` and ``N.err``, and ``N.rc`` once it has ended. The app host's has ``journal.jsonl`` besides, one JSON
 object a line, of which the control machine keeps a mirror.
@@ -22,11 +22,11 @@ from converge.errors import ConnectionLost, ConvergeError, Exit
 from converge.journal.history import Entry, Kind, Story
 from converge.shell.library import Rc
 from converge.transport import Link
+from hosts.tool import NAME
 
 SCHEMA = 1
 LATEST = 1e11
 """Seconds since the epoch that no clock shows; more cannot be told as a date."""
-NAME = "hkn-migration"
 STATE = f'"$HOME"/.local/state/{NAME}'
 
 Types = dict[str, tuple[type, ...]]

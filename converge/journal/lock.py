@@ -18,10 +18,11 @@ import time
 from dataclasses import dataclass
 
 from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
-from converge.journal.journal import NAME, STATE
+from converge.journal.journal import STATE
 from converge.shell.library import NICED, Rc
 from converge.transport import Link
 from converge.transport.stream import Stream, Talks
+from hosts.tool import NAME
 
 SILENCE = 30
 BEAT = 10.0

@@ -13,6 +13,7 @@ from typing import Any
 from converge.errors import UsageError
 from converge.journal.history import Story
 from hosts.schema import Inventory
+from hosts.tool import NAME
 
 
 class OtherTarget(UsageError):
@@ -87,7 +88,7 @@ def stays_for(story: Story, inv: Inventory) -> str:
 
 
 MACHINE_ID = Path("/etc/machine-id")
-APPLICATION = "hkn-migration, control machine of a run"
+APPLICATION = f"{NAME}, control machine of a run"
 """What our name for a machine is made with: machine-id(5) asks that its own be told to nobody."""
 
 

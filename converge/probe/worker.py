@@ -17,7 +17,9 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-AGENT = "hkn-migration-prober/1"
+from hosts.tool import NAME
+
+AGENT = f"{NAME}-prober/1"
 TIMEOUT = 5.0
 EASE = 10.0
 """So many times longer are the pauses while nothing acts."""

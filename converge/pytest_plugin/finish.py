@@ -9,7 +9,7 @@ from converge.checking.judge import likely_causes
 from converge.checking.record import Record, Survey
 from converge.checking.session import Session
 from converge.errors import Exit
-from converge.report import write_reports
+from converge.report.write import write_reports
 from converge.text.masking import masked
 
 PYTEST = (Exit.HOLDS, Exit.FAILS, Exit.NOTHING_RAN)

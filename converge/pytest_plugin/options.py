@@ -100,7 +100,7 @@ def _refuse_strange_values(config: pytest.Config) -> None:
         except UsageError as problem:
             raise pytest.UsageError(str(problem)) from None
     if option.id is not None and not ids(config):
-        raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-3,SOLR-2)")
+        raise pytest.UsageError("--id: no id was given; leave it out for all statements, or name some (--id UNIT-1,UNIT-3)")
 
 
 def refuse_other_plan(option: Any, session: Session) -> None:

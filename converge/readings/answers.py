@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from converge.errors import ConnectionLost, ConvergeError, Unobservable
-from converge.readings import Context, Evidence, Raw, Reading, Tally, batch
+from converge.readings import batch
+from converge.readings.evidence import Evidence, Tally
+from converge.readings.reading import Context, Raw, Reading
 from converge.readings.testinfra import AnswerBackend, AnswerHost, ModuleReading, command, is_command
 from converge.text.masking import mask
 from converge.transport import Link

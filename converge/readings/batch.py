@@ -13,7 +13,7 @@ import secrets
 import shlex
 from collections.abc import Sequence
 
-from converge.readings import Raw
+from converge.readings.reading import Raw
 from converge.shell.library import NICED
 
 TIMED_OUT = (124, 137)

@@ -16,7 +16,7 @@ from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
 from converge.errors import Unobservable
-from converge.readings import Context, Raw, Reading, Where
+from converge.readings.reading import Context, Raw, Reading, Where
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import pytest_html
 from pytest_html.basereport import BaseReport
 
 from converge.checking.record import Record, Survey, Verdict
-from converge.report.screen import (
+from converge.report.page import (
     POLICY,
     SECTIONS,
     allowed,

@@ -93,7 +93,7 @@ class Done:
 
 
 def name_of(verdict: Verdict) -> str:
-    """``UNIT-3 (vampires)``; without a host for a statement about the whole target."""
+    """``UNIT-3 (HOST)``; without a host for a statement about the whole target."""
     return f"{verdict.id} ({verdict.host})" if verdict.host else verdict.id
 
 

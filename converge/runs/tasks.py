@@ -281,7 +281,8 @@ class Mender:
         if describe.moves_aside(step) and step.host != CONTROL:
             self.aside.add(step.id)
         if is_a_persons(step, self.inv):
-            record.result, record.reason = "manual", by_hand(step, self.inv, waits=self.hands.limit > 0)
+            record.result = "manual"
+            record.reason = by_hand(step, self.inv, self.executor.prelude, waits=self.hands.limit > 0)
             return record
         try:
             self.executor.check(step)

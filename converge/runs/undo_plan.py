@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from converge.errors import UsageError
 from converge.journal.history import Story
-from converge.journal.journal import NAME, folder
+from converge.journal.journal import folder
 from converge.shell.library import Rc
 from converge.transport import Link
+from hosts.tool import NAME
 
 NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
 

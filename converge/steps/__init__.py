@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from converge.steps.conditions import as_read
 from converge.steps.step import (
     Act,
     Aside,
@@ -40,4 +41,5 @@ __all__ = [
     "Supplant",
     "Unit",
     "Write",
+    "as_read",
 ]

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from converge.errors import NotAllowed
 from converge.shell.library import LIBRARY, UNDO_LIBRARY, Rc
-from converge.steps import Act, Aside, Link, Mode, Run, Signal, Step, Supplant, Unit, Write
 from converge.steps.fence import Fence
 from converge.steps.lint import lint
 from converge.steps.quoting import quoted_path, quoted_paths
+from converge.steps.step import Act, Aside, Link, Mode, Run, Signal, Step, Supplant, Unit, Write
 
 
 def compile_step(step: Step, prelude: str, fence: Fence, key: str) -> str:

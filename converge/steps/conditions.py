@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from converge.steps import Condition
+from converge.steps.step import Condition
 
 _STATE = re.compile(r"(?P<path>/.*) is (?:as it was read \(sha256 (?P<digest>\w+)\)|not there)")
 

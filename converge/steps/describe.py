@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Sequence
 
 from converge.checking.record import StepRecord
-from converge.steps import Act, Aside, Link, Mode, Needless, Run, Signal, Step, Supplant, Unit, Write
 from converge.steps.quoting import RUNTIME, quoted_path
+from converge.steps.step import Act, Aside, Link, Mode, Needless, Run, Signal, Step, Supplant, Unit, Write
 
 GUARDED = re.compile(r"(?:^|[\s;&|(!])(?:put|relink|supplant|aside|chmode|unit)\s", re.MULTILINE)
 ASIDE = re.compile(r"(?:^|[\s;&|(!])(?:aside|supplant)\s+['/~]", re.MULTILINE)

@@ -36,6 +36,7 @@ from converge.steps.lint_rules import (
     WRITTEN,
 )
 from converge.steps.shell_words import Command, Script, Unreadable, Word, read
+from hosts.tool import INTERPRETER
 
 
 def lint(script: str, of: str = "a step", prelude: str = "", units: Collection[str] = ()) -> None:
@@ -328,7 +329,7 @@ CHECKS: Mapping[str, Callable[[_Linter, Sequence[Word]], str]] = {
     "install": _copy,
     "ln": _link,
     "sed": _edit,
-    **dict.fromkeys(("perl", "ruby", "python", "node"), _interpreter),
+    **dict.fromkeys(("perl", "python", "node", INTERPRETER), _interpreter),
     "rsync": _rsync,
     "git": _git,
     "fuser": _fuser,

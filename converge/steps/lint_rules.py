@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args, get_type_hints
 
-from converge.steps import Unit
+from converge.steps.step import Unit
 
 DELETED = "nothing is deleted: use Aside, or `aside PATH` in a program"
 WRITTEN = "files are written beside and renamed: use Write, or `put PATH MODE` in a program"

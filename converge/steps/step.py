@@ -2,8 +2,8 @@
 
 An act is typed wherever its guard can be, so that no remedy's author has to remember the guard: `Write`, `Link`,
 `Supplant`, `Aside`, `Unit` and `Signal` compile to shell that checks itself; `Run` is for programs of the application
-(Capistrano, rake, git) and is refused if it deletes, signals, writes over files, drives others' units or escapes, as far as
-its text tells (``converge/steps/lint.py``).
+(its deploys, its tasks, git) and is refused if it deletes, signals, writes over files, drives others' units or escapes, as
+far as its text tells (``converge/steps/lint.py``).
 """
 
 from __future__ import annotations

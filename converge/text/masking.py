@@ -48,7 +48,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         rf"\1{MASK}",
     ),
-    # Formats that give themselves away: AWS, GitHub, GitLab, Slack, JSON web tokens, and Rails' 128 hexadecimal digits.
+    # Formats that give themselves away: AWS, GitHub, GitLab, Slack, JSON web tokens, and 128 hexadecimal digits.
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MASK),
     (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255})"), MASK),
     (re.compile(r"\b(?:glpat-[\w-]{20,255}|xox[abprs]-[\w-]{10,255})"), MASK),

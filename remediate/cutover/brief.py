@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remediate.cutover.guarded import GUARDED, REST
+from remediate.cutover.phases import GUARDED, REST
 from remediate.cutover.shell import COMMON
 
 BODY = r"""

@@ -19,7 +19,7 @@ configuration gone, and leaves everything as it is.
 from __future__ import annotations
 
 from remediate.cutover import brief
-from remediate.cutover.guarded import GUARDED, REST
+from remediate.cutover.phases import GUARDED, REST
 from remediate.cutover.shell import COMMON
 
 _NAMES = r"""

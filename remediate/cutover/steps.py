@@ -13,8 +13,7 @@ from facts.units import states
 from facts.units.states import STABLE, UnitState
 from hosts.schema import Inventory
 from remediate.cutover import brief, choice, seamless
-from remediate.cutover.guarded import HOLD
-from remediate.cutover.owners import (
+from remediate.cutover.conditions import (
     is_still,
     leave_strangers,
     nobody_deploys,
@@ -24,6 +23,7 @@ from remediate.cutover.owners import (
     serving_strays,
     starts_here,
 )
+from remediate.cutover.phases import HOLD
 from remediate.cutover.shell import by_hand, settings
 
 STOP_COST = 1.0

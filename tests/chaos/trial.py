@@ -11,10 +11,11 @@ from pathlib import Path
 from converge.checking.record import Probe
 from converge.checking.statement import Outcome
 from converge.errors import Exit
-from converge.journal.journal import NAME, parse
+from converge.journal.journal import parse
 from converge.probe.prober import Prober
 from converge.probe.worker import TIMEOUT
 from hosts.loader import load
+from hosts.tool import NAME
 from lab.faults import FAULTS
 from lab.lab import Lab
 from lab.payload.places import USER

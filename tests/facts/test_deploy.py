@@ -10,7 +10,7 @@ import pytest
 from converge.checking.statement import Fails
 from converge.errors import Unobservable
 from facts.deploy import Stage, stage
-from facts.repo.repository import Commit, Repository
+from facts.repo.git import Commit, Repository
 from tests.targets import ask, inventory, parse
 from verify.test_deploy import test_current_release_is_the_branch as dep_1
 from verify.test_deploy import undeployed

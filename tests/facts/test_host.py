@@ -11,7 +11,8 @@ import pytest
 
 from converge.checking.statement import Fails
 from converge.errors import TooYoung, Unobservable
-from facts.host.host import UNICORN, UserManager, activity, home_mount, identity, user_manager
+from facts.host.account import UserManager, home_mount, identity, user_manager
+from facts.host.activity import UNICORN, activity
 from tests.targets import ask, inventory, parse
 from verify.test_host import test_login_lands_on_the_intended_host as host_1
 from verify.test_host import test_user_manager_is_reachable_and_lingers as host_2

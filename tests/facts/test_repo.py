@@ -22,7 +22,7 @@ from facts.repo.config_files import (
     setting,
     unicorn,
 )
-from facts.repo.repository import RECENT, leftovers_pattern, repository
+from facts.repo.git import RECENT, leftovers_pattern, repository
 from tests.targets import ask, at_control, inventory, parse
 
 

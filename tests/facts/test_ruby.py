@@ -12,7 +12,7 @@ import pytest
 
 from converge.checking.statement import Fails
 from converge.errors import Unobservable
-from facts.repo.repository import Repository
+from facts.repo.git import Repository
 from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_check, bundle_dirs, bundles_aside, rubies
 from remediate.ruby import unlinked
 from tests.targets import ask, inventory, parse

@@ -15,7 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 import lab.lab
-from lab import cli, layers, needs
+from lab import cli, needs
 from lab.cache import Cache
 from lab.errors import NeedsMissing, NotRunning
 from lab.faults import FAULTS
@@ -23,6 +23,7 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.machine import Machine
 from lab.record import Record
+from lab.states import STATES
 
 LEADER = 4242
 STATUS = 7
@@ -42,7 +43,7 @@ class Bench:
         """Let it run, put into that state and broken since by those faults."""
         Record("hkl-it", "10.64.3.0/24", state, list(faults)).write(self.folder / ".lab/it")
         self.on = True
-        return Lab.open("it")
+        return Lab.open("it", STATES)
 
     def say(self, *words: str) -> Result:
         """``python -m lab WORDS``."""
@@ -97,7 +98,7 @@ def test_up_goes_where_it_is_told_to(bench: Bench, faults: list[str], wanted: st
 
 
 def test_up_boots_what_is_down(bench: Bench) -> None:
-    assert Lab.open("it").up() is True
+    assert Lab.open("it", STATES).up() is True
     assert bench.done == ["check", "fit", "clear", "go migrated"]
 
 
@@ -106,7 +107,7 @@ def test_up_does_not_take_half_a_lab_for_a_running_one(bench: Bench) -> None:
     assert bench.done == ["check", "fit", "clear", "go migrated"]
     bench.running("prod")
     bench.on = False
-    assert Lab.open("it").up() is True
+    assert Lab.open("it", STATES).up() is True
     assert bench.done[-1] == "go migrated"
 
 
@@ -257,8 +258,8 @@ def test_all_states_are_listed_with_their_sentences(bench: Bench) -> None:
     answer = bench.say("states")
     assert answer.exit_code == 0
     shown = [line.split()[0] for line in answer.stdout.splitlines() if not line.startswith(" ")]
-    assert shown == ["state", *layers.all_states()]
-    for state in layers.all_states().values():
+    assert shown == ["state", *STATES]
+    for state in STATES.values():
         assert state.sentence.split()[0] in answer.stdout
 
 

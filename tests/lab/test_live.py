@@ -18,7 +18,8 @@ from lab import layers, supervisor
 from lab.cache import Cache, default_root
 from lab.errors import Busy, CommandFailed, NotRunning
 from lab.lab import Lab
-from lab.layers import BARE, State
+from lab.state import BARE, State
+from lab.states import STATES
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -28,7 +29,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    it = Lab.open(NAME)
+    it = Lab.open(NAME, STATES)
     it.up("bare")
     try:
         yield it
@@ -57,8 +58,9 @@ def traces(lab: Lab) -> list[str]:
 SLEEPER = """
 import time
 
-from lab import layers
 from lab.cli import app
+from lab.state import BARE, State
+from lab.states import STATES
 
 
 def build(lab):
@@ -67,8 +69,7 @@ def build(lab):
     SLEEP
 
 
-sleeper = layers.State("sleeper", "for this test", None, build, layers.BARE.settle)
-layers.all_states = lambda: {"bare": layers.BARE, "sleeper": sleeper}
+STATES["sleeper"] = State("sleeper", "for this test", None, build, BARE.settle)
 app(prog_name="python -m lab")
 """
 """The lab's command line with one more state, whose build never ends."""
@@ -179,7 +180,7 @@ def test_a_file_is_written_with_owner_and_mode(lab: Lab) -> None:
 
 def test_the_lab_tells_one_thing_at_a_time(lab: Lab) -> None:
     with lab._changing(), pytest.raises(Busy):
-        Lab.open(NAME).down()
+        Lab.open(NAME, STATES).down()
 
 
 def test_a_frozen_state_comes_back_with_its_facts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,8 +190,7 @@ def test_a_frozen_state_comes_back_with_its_facts(lab: Lab, monkeypatch: pytest.
         it.facts["ruby"] = {"version": "9.9"}
         it.publish("ca.pem", "certificate")
 
-    frozen = State("frozen", "for this test", None, build, BARE.settle)
-    monkeypatch.setattr(layers, "all_states", lambda: {"bare": BARE, "frozen": frozen})
+    monkeypatch.setitem(STATES, "frozen", State("frozen", "for this test", None, build, BARE.settle))
     monkeypatch.setattr(layers, "source_hash", lambda: f"test-{os.getpid()}")
     lab.state("frozen")
     try:
@@ -209,7 +209,7 @@ def test_a_frozen_state_comes_back_with_its_facts(lab: Lab, monkeypatch: pytest.
 
 
 def test_down_leaves_nothing() -> None:
-    lab = Lab.open(NAME)
+    lab = Lab.open(NAME, STATES)
     lab.up("bare")
     assert traces(lab)
     lab.down()
@@ -256,7 +256,7 @@ def test_an_interrupted_up_leaves_nothing(moment: float, number: signal.Signals)
     time.sleep(moment)
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
-    lab = Lab.open(NAME)
+    lab = Lab.open(NAME, STATES)
     # The signal may come when all is done, and even when Python has let go of its handlers.
     if process.returncode == 0 or "The lab is up" in said:
         lab.down()
@@ -267,7 +267,7 @@ def test_an_interrupted_up_leaves_nothing(moment: float, number: signal.Signals)
 @pytest.mark.parametrize("sleep", ["time.sleep(600)", 'lab.app.run("sleep 600", timeout=600)'], ids=["here", "host"])
 def test_an_interrupted_build_of_a_state_leaves_nothing(sleep: str) -> None:
     process = command("up", "--state", "sleeper", program=("-c", SLEEPER.replace("SLEEP", sleep)))
-    lab = Lab.open(NAME)
+    lab = Lab.open(NAME, STATES)
     try:
         assert process.stdout
         heard = []
@@ -287,7 +287,7 @@ def test_an_interrupted_build_of_a_state_leaves_nothing(sleep: str) -> None:
     finally:
         process.kill()
         process.wait()
-        Lab.open(NAME).down()
+        Lab.open(NAME, STATES).down()
 
 
 def test_what_a_killed_up_leaves_is_cleaned_by_the_next() -> None:
@@ -295,7 +295,7 @@ def test_what_a_killed_up_leaves_is_cleaned_by_the_next() -> None:
     time.sleep(1.0)
     process.kill()
     process.communicate()
-    lab = Lab.open(NAME)
+    lab = Lab.open(NAME, STATES)
     try:
         lab.up("bare")
         assert lab.running()
@@ -305,7 +305,7 @@ def test_what_a_killed_up_leaves_is_cleaned_by_the_next() -> None:
 
 
 def test_two_labs_stand_side_by_side(lab: Lab) -> None:
-    other = Lab.open(f"{NAME}-2")
+    other = Lab.open(f"{NAME}-2", STATES)
     other.up("bare")
     try:
         assert other.app.address != lab.app.address

@@ -8,6 +8,7 @@ import subprocess
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ from lab.errors import BootFailed, CommandFailed, NeedsMissing, NetworkFailed, U
 from lab.host import Host
 from lab.images import Image
 from lab.lab import Lab
-from lab.layers import BARE, State
 from lab.machine import inner_words
+from lab.state import BARE, State, ancestry
 from lab.supervisor import Status, take
 
 ADDRESSES = {"werewolves": "10.9.8.11", "vampires": "10.9.8.12"}
@@ -33,7 +34,7 @@ HYBRID = """\
 UNIFIED = "32 20 0:28 / /sys/fs/cgroup rw,relatime shared:11 - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
-def state(name: str, base: str | None) -> State:
+def state(name: str, base: str | None) -> State[Any]:
     return State(name, "", base, BARE.build, BARE.settle)
 
 
@@ -108,15 +109,15 @@ def test_no_free_range_is_said() -> None:
 
 
 def test_states_stand_on_their_bases() -> None:
-    known = {"bare": BARE, "old": state("old", None), "new": state("new", "old")}
-    assert [one.name for one in layers.ancestry(known["new"], known)] == ["new", "old"]
-    assert layers.ancestry(BARE, known) == []
+    known: dict[str, State[Any]] = {"bare": BARE, "old": state("old", None), "new": state("new", "old")}
+    assert [one.name for one in ancestry(known["new"], known)] == ["new", "old"]
+    assert ancestry(BARE, known) == []
 
 
 def test_a_state_that_is_its_own_base_is_named() -> None:
     known = {"a": state("a", "b"), "b": state("b", "a")}
     with pytest.raises(UnknownName, match="'a' is its own base"):
-        layers.ancestry(known["a"], known)
+        ancestry(known["a"], known)
 
 
 def test_a_states_key_follows_what_it_is_built_from(tmp_path: Path) -> None:
@@ -131,11 +132,10 @@ def test_a_states_key_follows_what_it_is_built_from(tmp_path: Path) -> None:
 
 
 def test_a_state_is_built_when_all_that_it_stands_on_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"bare": BARE, "old": state("old", None), "new": state("new", "old")}
+    known: dict[str, State[Any]] = {"bare": BARE, "old": state("old", None), "new": state("new", "old")}
     monkeypatch.setenv("LAB_CACHE", str(tmp_path))
-    monkeypatch.setattr(layers, "all_states", lambda: known)
     monkeypatch.setattr(images, "IMAGES", {"one": Image("one"), "two": Image("two")})
-    lab = Lab.open("it")
+    lab = Lab.open("it", known)
     needed = [("images", f"{name}-{image.key}") for name, image in images.IMAGES.items()]
     for line in ([known["old"]], [known["new"], known["old"]]):
         needed.append(("states", layers.folder_name(line, layers.source_hash())))
@@ -257,7 +257,7 @@ def test_remove_tree_takes_what_is_there(tmp_path: Path) -> None:
 
 def test_a_lab_cannot_be_named_like_a_path() -> None:
     with pytest.raises(UnknownName, match="cannot name a lab"):
-        Lab.open("../x")
+        Lab.open("../x", {})
 
 
 def test_a_failed_command_is_told_with_where_and_what() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +12,9 @@ from lab import needs
 from lab.cache import Cache, default_root
 from lab.errors import NeedsMissing
 from lab.lab import Lab
+from lab.states import STATES
 from tests.live.figures import MEMORY, MIB, SECONDS, lines
 from tests.live.rig import Rig
-
-collect_ignore = [] if importlib.util.find_spec("lab.faults") else ["test_faults.py"]
 
 USED = pytest.StashKey[Rig]()
 FIGURES = pytest.StashKey[list[str]]()
@@ -34,7 +32,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"no lab here: {lacking}")
-    lab = Lab.open(NAME, lambda text: print(f"lab: {text}", flush=True))
+    lab = Lab.open(NAME, STATES, lambda text: print(f"lab: {text}", flush=True))
     # What a killed session left may be in any condition.
     lab.down()
     used = request.config.stash[USED] = Rig(lab)

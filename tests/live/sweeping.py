@@ -15,6 +15,7 @@ from rich.table import Table
 
 from lab.errors import LabError
 from lab.lab import Lab
+from lab.states import STATES
 from tests.live.rig import Rig
 
 
@@ -23,7 +24,7 @@ def rig_of(lab: str, log: Path, sizes: Mapping[str, str] | None = None) -> Itera
     """A rig on a lab of that name, which is down before and after; what sessions say is added to the `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
-        rig = Rig(Lab.open(lab), lambda text: print(text, file=file, flush=True))
+        rig = Rig(Lab.open(lab, STATES), lambda text: print(text, file=file, flush=True))
         if sizes:
             rig.lab.sizes = dict(sizes)
         rig.lab.down()

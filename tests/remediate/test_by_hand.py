@@ -20,7 +20,7 @@ from converge.steps import ByHand, RemedyContext, Step, Write
 from converge.steps.compile import compile_step
 from facts import deploy as facts_deploy
 from facts.prelude import prelude
-from facts.repo import repository as facts_repo
+from facts.repo import git as facts_repo
 from facts.units import states
 from hosts.schema import Inventory
 from remediate import deploy, repo
@@ -60,7 +60,7 @@ def test_deploy_is_a_line_to_type_behind_a_checkout_that_was_made_ready(tmp_path
     assert script.path == f"{tmp_path}/work/deploy"
     assert '"$@" production deploy\n' in script.content
     assert "</dev/null" not in script.content.splitlines()[-1], "who types it can be asked"
-    assert by_hand(cap, NOTHING).endswith(f"type on this machine:\n  {cap.typed}")
+    assert by_hand(cap, NOTHING, prelude(NOTHING)).endswith(f"type on this machine:\n  {cap.typed}")
 
 
 def test_deploy_that_needs_secrets_is_from_a_checkout_of_a_persons_own(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_deploy_that_needs_secrets_is_from_a_checkout_of_a_persons_own(tmp_path:
     allowed = NOTHING.changed({"may": ["deploy"]})
     assert is_a_persons(cap, allowed)
     assert cap.typed == "bundle exec cap production deploy"
-    assert "your own checkout of master at aaaaaaaa" in by_hand(cap, allowed)
+    assert "your own checkout of master at aaaaaaaa" in by_hand(cap, allowed, prelude(allowed))
 
 
 WAS, NEW, SHA = "20181126000000", "20190423000000", "a" * 40

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from converge.steps import NothingToDo
-from facts.repo.repository import Repository, repository
+from facts.repo.git import Repository, repository
 from hosts.schema import Inventory
 from remediate import repo
 from tests.facts.test_repo import git

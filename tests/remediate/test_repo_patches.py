@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facts.repo.config_files import after_publishing, directives
-from facts.repo.repository import Repository
+from facts.repo.git import Repository
 from remediate.repo_patches import AFTER_MERGE, PATCHES, patched, with_call, with_directive, with_setting
 from tests.targets import inventory
 from verify import test_repo as statements

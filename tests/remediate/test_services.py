@@ -22,18 +22,19 @@ from facts import logs, sockets, solr, web
 from facts.host import memory
 from facts.host.memory import Room
 from facts.prelude import prelude
-from facts.repo import repository
-from facts.repo.repository import Repository
+from facts.repo import git
+from facts.repo.git import Repository
 from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_dirs, bundles_aside
 from facts.units import states
 from facts.units.files import unit_files
-from remediate import cutover
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
 from remediate import sockets as mend_sockets
 from remediate import solr as mend_solr
 from remediate import units as mend_units
 from remediate import web as mend_web
+from remediate.cutover import conditions
+from remediate.cutover import steps as cutover_steps
 from tests.facts import test_sockets, test_solr, test_units
 from tests.remediate.world import context
 from tests.targets import inventory, parse
@@ -56,7 +57,7 @@ FILES = parse(
 UNIT_TEXT = "[Unit]\nConditionHost=vampires\n[Service]\nKillSignal=SIGQUIT\n"
 REPOSITORY = Repository(
     "ssh://git@forge/x", "master", "a" * 40, None, None,
-    {("master", repository.unit_file(OURS.app.name)): UNIT_TEXT}, (), (), (),
+    {("master", git.unit_file(OURS.app.name)): UNIT_TEXT}, (), (), (),
 )
 INSTALL = ["write", "drop-in-1", "drop-in-2", "reload-vampires", "reload-werewolves"]
 GIVEN: dict[Reading[Any], Any] = {
@@ -71,7 +72,7 @@ GIVEN: dict[Reading[Any], Any] = {
     web.search: SEARCH,
     memory.room: Room(2_000_000, 300_000),
     logs.open_logs: logs.OpenLogs(MASTERS.all[0], ()),
-    repository.repository: REPOSITORY,
+    git.repository: REPOSITORY,
 }
 
 
@@ -159,7 +160,7 @@ def test_a_legacy_unit_that_runs_is_handed_over_and_its_cost_is_said(tmp_path: P
     ours = replace(OURS, app=replace(OURS.app, active="inactive", main_pid=0), legacy=(LEGACY_RUNS,))
     (step,) = steps(mend_units.cutover, tmp_path, our_units=ours)
     assert LEGACY in step.sentence
-    assert step.interrupts == cutover.brief_cost(INV)
+    assert step.interrupts == cutover_steps.brief_cost(INV)
     assert step.may == "restart"
     assert any("98" in condition.test for condition in step.when)
 
@@ -192,7 +193,7 @@ def test_a_gate_stays_in_front_of_a_unit_that_does_not_run(tmp_path: Path) -> No
 def test_a_restart_waits_for_a_unit_that_may_start_again(text: str, rc: int, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(f"[Unit]\n{text}")
     functions = f"XDG_RUNTIME_DIR={tmp_path}\nS() {{ [ \"$*\" = 'cat a.service' ] && cat {tmp_path}/text; }}\n"
-    test = functions + cutover.starts_here("a.service").test
+    test = functions + conditions.starts_here("a.service").test
     assert subprocess.run(["/bin/sh", "-c", test], check=False).returncode == rc
     gate = tmp_path / "systemd/user/a.service.d" / states.GATE
     gate.parent.mkdir(parents=True)

@@ -14,7 +14,7 @@ import pytest
 
 from converge.checking.record import Record
 from converge.report.html import harden
-from converge.report.screen import page
+from converge.report.page import page
 from tests.converge.report import samples
 
 webdriver = pytest.importorskip("selenium.webdriver")

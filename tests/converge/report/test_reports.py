@@ -13,15 +13,15 @@ import pytest
 from converge.checking.record import Line, Probe, Record
 from converge.checking.statement import Outcome, Severity, Statement
 from converge.errors import Exit, UsageError
-from converge.report import load_checklist, write_reports
-from converge.report.checklist import parse_checklist, proves
+from converge.report.checklist import load_checklist, parse_checklist, proves
 from converge.report.html import HtmlReport
 from converge.report.markdown import code, markdown, prose
+from converge.report.page import first_screen, page
 from converge.report.run_json import json_text, record_of
-from converge.report.screen import first_screen, page
 from converge.report.summary import counted, downtime, groups, headline, led, led_text, left, said, ticked
 from converge.report.terminal import closing_lines, tally_line
 from converge.report.timeline import chart
+from converge.report.write import write_reports
 from converge.text.display import clipped, clock, duration, shown
 from tests.converge.report import samples
 

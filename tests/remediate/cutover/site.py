@@ -26,7 +26,7 @@ from facts.units.states import GATE, GATE_SHUT
 from remediate.cutover import brief, seamless
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import beside
-from remediate.cutover.guarded import HOLD
+from remediate.cutover.phases import HOLD
 from remediate.cutover.shell import settings
 from tests.targets import inventory
 

@@ -23,7 +23,6 @@ from facts.host.memory import Room
 from facts.host.processes import Process
 from facts.prelude import prelude
 from facts.units import states
-from remediate import cutover
 from remediate import sockets as mend_sockets
 from remediate import units as mend_units
 from remediate.cutover import steps as cutover_steps
@@ -300,7 +299,7 @@ def test_a_master_that_was_started_by_hand_and_serves_is_handed_over_in_one_step
     assert "beside process 77, lead the site over (switch: " in step.sentence
     assert f"process 77 was started by hand in {STRAY.cwd}" in step.sentence
     assert step.when[-1].test == f'[ "$(started 77)" = {STRAY.started} ]'
-    assert step.undo == f"{cutover.NOT_AGAIN}: `systemctl --user stop {INV.app.unit}` ends what serves"
+    assert step.undo == f"{cutover_steps.NOT_AGAIN}: `systemctl --user stop {INV.app.unit}` ends what serves"
     script = compile_step(step, prelude(INV), host_fence(INV, step.host, "run"), "1")
     ends = f"cv_signal 77 QUIT {STRAY.started} '{STRAY.cmdline}' {STRAY.cwd} {STRAY.cgroup} ;;"
     assert ends in script, "and only after it was confirmed"
@@ -318,9 +317,10 @@ def test_one_that_cannot_stay_beside_ends_in_the_step_that_starts_the_unit_and_t
     app: dict[str, Any], space: Room, why: str, tmp_path: Path
 ) -> None:
     (step,) = steps(mend_units.cutover, tmp_path, **beside_its_unit(STRAY, **app), room=space)
-    assert (step.id, step.interrupts, step.confirm) == ("UNIT-5/cutover", cutover.brief_cost(INV), None)
+    assert (step.id, step.interrupts, step.confirm) == ("UNIT-5/cutover", cutover_steps.brief_cost(INV), None)
     assert why in step.sentence
-    assert f"the site does not answer for about {cutover.brief_cost(INV):g} s, and nothing is put back" in step.sentence
+    cost = cutover_steps.brief_cost(INV)
+    assert f"the site does not answer for about {cost:g} s, and nothing is put back" in step.sentence
     assert step.carries_the_site
     assert step.when[-1].test == f'[ "$(started 77)" = {STRAY.started} ]'
 

@@ -31,7 +31,7 @@ from remediate import units as mend_units
 from remediate.cutover import brief, seamless
 from remediate.cutover import steps as cutover_steps
 from remediate.cutover.choice import Strategy, beside, choose
-from remediate.cutover.guarded import GUARDED, REST
+from remediate.cutover.phases import GUARDED, REST
 from remediate.cutover.shell import COMMON
 from tests.remediate.test_services import INV, LEGACY, LEGACY_RUNS, OURS, steps
 from tests.targets import inventory, parse

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from converge.steps import ByHand, Condition, RemedyContext
-from converge.steps.conditions import as_read
+from converge.steps import ByHand, Condition, RemedyContext, as_read
 from facts import sockets
 from facts.host.processes import Process
 from facts.preflight import DEPLOYING
