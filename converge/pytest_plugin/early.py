@@ -26,6 +26,7 @@ from converge.pytest_plugin.options import refuse_foreign
 from converge.readings import Reading, errand
 from converge.transport import abandon, begin, library, terminal
 from converge.transport.route import config_of
+from hosts.errors import InventoryError
 from hosts.schema import Inventory
 
 SWITCH = 0.0005
@@ -110,7 +111,7 @@ class HeadStart:
         try:
             inv = start.load(target)
             config = config_of(inv)[1]
-        except ConvergeError:
+        except (ConvergeError, InventoryError):
             return
         begin(inv, terminal())
         if all_of_it(option, self.config.invocation_params.dir, self.config.rootpath / start.statements):

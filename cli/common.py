@@ -1,0 +1,73 @@
+"""What several commands share: the options' words, the way to the hosts, and the question before an act."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from converge.errors import Declined, UsageError
+from converge.transport import Link, LocalLink, connect, terminal
+from hosts.command_line import TOP, command_line
+from hosts.loader import load
+from hosts.schema import Inventory
+
+REPORTS = TOP / "reports"
+"""Where this machine keeps what it has of checks and runs."""
+
+PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""For a command that hands its words to another program."""
+
+WORDS = "[ID]... [FLAGS]"
+"""What follows a command that is a session on statements."""
+
+Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production, or an inventory file")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="a run, as `runs` lists it")]
+Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
+
+# Ids and fingerprints are compared by eye and by programs: not folded.
+out = Console(highlight=False, soft_wrap=True)
+
+
+def example(*words: str) -> str:
+    """The last line of a command's help."""
+    return f"Example: {command_line(*words)}"
+
+
+def say(text: str) -> None:
+    """A line as it is: what comes from a host is never markup."""
+    out.print(text, markup=False)
+
+
+@contextmanager
+def reached(target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
+    """The target's inventory, and links to its app host or to all its live hosts."""
+    inv = load(target)
+    links: dict[str, Link] = {"control": LocalLink()}
+    ask = terminal()
+    try:
+        for host in inv.live if everything else [inv.app_host]:
+            links[host.name] = connect(inv, host, ask=ask)
+        yield inv, links
+    finally:
+        for link in links.values():
+            link.close()
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless `yes`; the default is no.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+        Declined: the answer was no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask at: add --yes to do it")
+    if not typer.confirm(question, default=False):
+        raise Declined("declined: nothing was done")
