@@ -7,6 +7,7 @@ import sys
 import typer
 
 from cli import check, explain, hosts, lab, plan, purge, remediate, reports, rollback, runs, show
+from cli.common import example
 from cli.ending import ended
 from hosts.command_line import NAME, command_line
 
@@ -16,10 +17,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Whether the site stands as it should on its hosts, and making it so. TARGET is lab, lab:NAME, production or an "
     "inventory file; each command says more with --help.",
-    epilog=f"First: {command_line('check')}",
+    epilog=example("check"),
 )
 for module in (check, plan, remediate, runs, show, rollback, purge, explain, lab):
-    module.register(app)
+    name = module.__name__.rpartition(".")[2]
+    app.command(name, epilog=example(*module.EXAMPLE), **getattr(module, "HOW", {}))(getattr(module, name))
 app.add_typer(hosts.app, name="hosts")
 app.add_typer(reports.app, name="reports")
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from cli.common import REPORTS, Target, Yes, confirm, example, reached, say
+from cli.common import REPORTS, Target, Yes, confirm, reached, say
 from converge.checking.session import new_id, person
 from converge.errors import Unobservable, UsageError
 from converge.readings.answers import Store
@@ -15,14 +15,14 @@ from converge.runs.purge import kept, lines, refuse_soaking
 from converge.runs.purge import purge as purge_now
 from facts.application import application
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(short_help="Delete what runs moved aside; asks first.", epilog=example("purge", "--target", "production"))(purge)
+EXAMPLE = ("purge", "--target", "production")
 
 
 def purge(target: Target = "lab", yes: Yes = False) -> None:
-    """Delete what runs moved aside, after the soak; lists it with sizes, and asks."""
+    """Delete what runs moved aside, after the soak.
+
+    Lists it with sizes, and asks.
+    """
     known = application()
     with reached(target, everything=True) as (inv, links):
 

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import typer
 
-from cli.common import PASS_ON, WORDS, example
+from cli.common import PASS_ON, WORDS
 from cli.suite import become
 
-SHORT = "Mend what fails, and prove it; asks first."
-HELP = """Mend all that fails, or the statements with these ids: shows the plan, asks, acts, and proves each step.
-
---target NAME|FILE: the inventory (default: lab).
-
---yes: do not ask.
-
---plan-file FILE: carry out this plan of `plan`'s, and nothing else.
-
---brief: stop the old application before the new one starts.
-
---wait TIME: how long to wait for each step that is a person's: 90s, 30m, 2h (default: 12h at a terminal, else 0).
-
-Other flags are pytest's own.
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    words = example("remediate", "--target", "production")
-    app.command(context_settings=PASS_ON, help=HELP, short_help=SHORT, options_metavar=WORDS, epilog=words)(remediate)
+EXAMPLE = ("remediate", "--target", "production")
+HOW = {"options_metavar": WORDS, "context_settings": PASS_ON}
 
 
 def remediate(ctx: typer.Context) -> None:
-    """Start the session."""
+    """Mend what fails, and prove it; asks first.
+
+    All that fails, or the statements with these ids: shows the plan, asks, acts, and proves each step.
+
+    --target NAME|FILE: the inventory (default: lab).
+
+    --yes: do not ask.
+
+    --plan-file FILE: carry out this plan of `plan`'s, and nothing else.
+
+    --brief: stop the old application before the new one starts.
+
+    --wait TIME: how long to wait for each step that is a person's: 90s, 30m, 2h (default: 12h at a terminal, else 0).
+
+    Other flags are pytest's own.
+    """
     become(["--remediate"], ctx.args)

@@ -22,7 +22,10 @@ Keep = Annotated[int | None, typer.Option("--keep", min=1, metavar="N", help="ke
 Days = Annotated[float | None, typer.Option("--days", min=0, metavar="DAYS", help="keep what is younger")]
 
 app = typer.Typer(
-    help="The reports on this machine: list, compare, prune.", no_args_is_help=True, rich_markup_mode=None, epilog=example("reports", "list")
+    help="The reports on this machine: list, compare, prune.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog=example("reports", "list"),
 )
 
 

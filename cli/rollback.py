@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.common import REPORTS, RunId, Target, Yes, confirm, example, reached, say
+from cli.common import REPORTS, RunId, Target, Yes, confirm, reached, say
 from converge.acting.confirmation import second_logins
 from converge.checking.session import new_id, person
 from converge.journal.ownership import refuse_other
@@ -18,13 +18,14 @@ from hosts.command_line import command_line
 ByHand = Annotated[list[int] | None, typer.Option("--by-hand", metavar="N", help="you took step N back")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(short_help="Take a run back; asks first.", epilog=example("rollback", "ID", "--target", "production"))(rollback)
+EXAMPLE = ("rollback", "ID", "--target", "production")
 
 
 def rollback(id: RunId, target: Target = "lab", yes: Yes = False, by_hand: ByHand = None) -> None:
-    """Take a run's steps back, the last one first: shows them, asks, and proves each."""
+    """Take a run back: its steps, the last one first.
+
+    Shows them, asks, and proves each.
+    """
     mended = tuple(by_hand or ())
     with reached(target, everything=True) as (inv, links):
         app_host = links[inv.app_host.name]

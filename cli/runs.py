@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import textwrap
 
-import typer
-
-from cli.common import Target, example, reached, say
+from cli.common import Target, reached, say
 from converge.journal.journal import stories
 from converge.journal.lock import acting, holder
 from converge.runs.rollback import describe
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(short_help="List the runs on a target.", epilog=example("runs", "--target", "production"))(runs)
+EXAMPLE = ("runs", "--target", "production")
 
 
 def runs(target: Target = "lab") -> None:
-    """List the runs in the app host's journal, and who holds the lock."""
+    """List the runs on a target, and who holds its lock."""
     with reached(target, everything=False) as (inv, links):
         link = links[inv.app_host.name]
         known = [describe(story) for story in stories(link)]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 
-import typer
-
-from cli.common import RunId, Target, example, reached, say
+from cli.common import RunId, Target, reached, say
 from converge.runs.rollback import describe, find_story
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(short_help="Show one run: its steps and their results.", epilog=example("show", "ID", "--target", "production"))(show)
+EXAMPLE = ("show", "ID", "--target", "production")
 
 
 def show(id: RunId, target: Target = "lab") -> None:
-    """Tell a run from its journal: its steps, what became of them, and how each is taken back."""
+    """Show one run: its steps and what became of them.
+
+    And how each is taken back.
+    """
     with reached(target, everything=False) as (inv, links):
         story = find_story(links[inv.app_host.name], id)
     for key, value in describe(story).items():

@@ -140,8 +140,8 @@ def _generated(name: str) -> Layer:
     if not running:
         up = command_line("lab", "up", *(() if name == LAB else ("--name", name)))
         raise NoLab(
-            f"no lab is running for the target {target}: `{up}` starts one (as root), and `--target production` speaks to the "
-            "real host"
+            f"no lab is running for the target {target}: `{up}` starts one (as root), and `--target production` speaks "
+            "to the real host"
         )
     return read_layer(file)
 

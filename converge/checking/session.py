@@ -22,6 +22,7 @@ from converge.readings import Reading
 from converge.readings.answers import CONTROL, Store
 from converge.text.masking import mask
 from converge.transport import Link, LocalLink, connect, terminal
+from hosts.command_line import command_line, target_of
 from hosts.schema import Host, Inventory
 
 Chosen = list[tuple[Statement, str | None]]
@@ -46,6 +47,11 @@ def process_began() -> float:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
         return time.monotonic() - max(0.0, age)
     return time.monotonic()
+
+
+def commands(inv: Inventory) -> dict[str, str]:
+    """What a person types next on a target, by verb."""
+    return {verb: command_line(verb, target=target_of(inv)) for verb in ("plan", "remediate")}
 
 
 def person() -> str:
@@ -76,7 +82,7 @@ class Session:
         self.policy = Policy(strict=strict)
         self.judge = Judge(self.store, app.readings, self.policy)
         self.situation = Situation("not looked at")
-        self.record = Record(self.id, "check", inv.name, app.version, time.time())
+        self.record = Record(self.id, "check", inv.name, app.version, time.time(), commands=commands(inv))
         self._began = process_began()
         self._found = ""
         self._fresh = False

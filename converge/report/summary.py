@@ -273,6 +273,14 @@ def remediable(record: Record) -> list[Verdict]:
     return [v for v in unwell(record.verdicts) if v.outcome is Outcome.FAILS and v.remedy and record.kind != "run"]
 
 
+def next_commands(record: Record) -> list[tuple[str, str]]:
+    """What a person types next where something could be mended, each with what it does."""
+    told = {"plan": "shows what it would do", "remediate": "does it, and asks first"}
+    if record.kind == "plan":
+        told = {"remediate": "carries out this plan, and asks first"}
+    return [(record.commands[verb], what) for verb, what in told.items() if verb in record.commands]
+
+
 def later(record: Record) -> list[Verdict]:
     """What does not hold but may: advice, waived, due."""
     return sorted((v for v in record.verdicts if v.outcome.is_well and v.outcome is not Outcome.HOLDS), key=urgency)
