@@ -18,5 +18,5 @@ HOW = {"context_settings": {**PASS_ON, "help_option_names": []}}
 def lab(ctx: typer.Context) -> None:
     """Two Debian hosts on this machine, to try all of it on."""
     sys.stdout.flush()
-    os.environ["LAB_COMMAND"] = command_line("lab")
+    os.environ["LAB_COMMAND"] = command_line()
     os.execv(sys.executable, [sys.executable, "-m", "lab", *ctx.args])

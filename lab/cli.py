@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from lab import layers, needs
 from lab.cache import Cache, default_root
+from lab.command_line import COMMAND, typed
 from lab.errors import LabError, NeedsMissing, NotRunning, UnknownName
 from lab.lab import DEFAULT_STATE, Lab, Record
 from lab.machine import ACCOUNTS, Machine
@@ -122,7 +123,7 @@ def up(
     if changed:
         into = state or DEFAULT_STATE
         out.print(f"The lab is up in the state [bold]{into}[/] after {time.monotonic() - since:.1f} s.")
-        next_ = f"Check it with `pytest verify/{_target(name)}`; `python -m lab status{_named(name)}` shows the hosts."
+        next_ = f"Check it with `{COMMAND} check{_target(name)}`; {typed('status', name)} shows the hosts."
         out.print(next_, soft_wrap=True)
     elif lab.record:
         out.print(_left_alone(lab.record, name), soft_wrap=True)
@@ -158,7 +159,7 @@ def break_(
     """Break exactly one thing of a running lab; `state` drops it again, `status` shows what is broken."""
     lab, known = Lab.open(name), _faults()
     if fault not in known:
-        raise UnknownName(f"There is no fault {fault!r}; `python -m lab faults` lists them.")
+        raise UnknownName(f"There is no fault {fault!r}; {typed('faults')} lists them.")
     lab.require_running()
     chosen = known[fault]
     if lab.record and lab.record.state != chosen.state:
@@ -227,7 +228,7 @@ def status(name: Name = "lab") -> None:
 
 @app.command("ssh-config")
 def ssh_config(name: Name = "lab") -> None:
-    """Print an ssh_config for the running lab: `python -m lab ssh-config >F; ssh -F F vampires` logs in as hkn."""
+    """Print an ssh_config for the running lab: with it in a file F, `ssh -F F vampires` logs in as hkn."""
     lab = Lab.open(name)
     lab.require_running()
     print((lab.directory / "ssh_config").read_text(), end="")
@@ -264,7 +265,7 @@ def _left_alone(record: Record, name: str) -> str:
     broken = f"and broken since by {', '.join(record.faults)}" if record.faults else "and no fault was put into it since"
     return (
         f"The lab is running already, and nothing was done: it was put into the state [bold]{record.state}[/], {broken}. "
-        f"`python -m lab state {record.state}{_named(name)}` gives a clean one."
+        f"{typed(f'state {record.state}', name)} gives a clean one."
     )
 
 
@@ -311,10 +312,6 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, no_wrap=heading in {"state", "fault", "host"}, overflow="fold")
     return table
-
-
-def _named(name: str) -> str:
-    return "" if name == "lab" else f" --name {name}"
 
 
 def _target(name: str) -> str:
