@@ -35,7 +35,9 @@ def refuse_unused(config: pytest.Config, folder: str) -> None:
     given |= {"--plan-file": option.plan_file is not None, "--brief": option.brief, "--wait": option.wait is not None}
     for flag, on in {**given, "--target": "--target" in typed}.items():
         if on:
-            raise pytest.UsageError(f"{flag} works on statements, and none are asked for: pytest {folder}/ {flag}")
+            verb = {"--plan": "plan", "--id": "check", "--target": "check"}.get(flag, "remediate")
+            asks = command_line(verb)
+            raise pytest.UsageError(f"{flag} works on statements, and none are asked for: name {folder}/, or type `{asks}`")
 
 
 def refuse_foreign(config: pytest.Config) -> None:

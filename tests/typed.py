@@ -1,0 +1,21 @@
+"""The lines that something printed tells a person to type."""
+
+from __future__ import annotations
+
+import html
+import re
+import shlex
+
+LINE = re.compile(
+    r"(?<![^\s`>(])"  # it begins a line, a word or a code span
+    r"(?P<line>(?:'[^'\n]*/hkn'|(?:\.\.?)?(?:/[^\s`<>']+)*/hkn) (?:'[^'\n]*'|(?!  |#)[^`<>\n'])+)"
+)
+
+
+def typed_lines(text: str) -> list[list[str]]:
+    """The words of each line of our command in a text, a page or a document, without the command; each line once.
+
+    A line ends where its code span ends, or before a comment or two spaces.
+    """
+    found = [shlex.split(match["line"]) for match in LINE.finditer(html.unescape(text))]
+    return [list(words) for words in dict.fromkeys(tuple(words[1:]) for words in found)]
