@@ -12,7 +12,7 @@ from cli.common import out, say
 from converge.checking.selection import selected
 from converge.checking.statement import REGISTRY, described, import_statements
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="such as UNIT-3, or UNIT; none: all, as a table")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="such as UNIT-3, or UNIT; none: all, as a table")]
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
 EXAMPLE = ("explain", "UNIT-3")

@@ -6,15 +6,18 @@ import html
 import re
 import shlex
 
+COMMANDS = ("check", "plan", "remediate", "runs", "show", "rollback", "purge", "explain", "hosts", "reports", "lab")
 LINE = re.compile(
     r"(?<![^\s`>(])"  # it begins a line, a word or a code span
-    r"(?P<line>(?:'[^'\n]*/hkn'|(?:\.\.?)?(?:/[^\s`<>']+)*/hkn) (?:'[^'\n]*'|(?!  |#)[^`<>\n'])+)"
+    rf"(?P<line>(?:'[^'\n]*/hkn'|(?:\.\.?)?(?:/[^\s`<>']+)*/hkn) (?:--help|{'|'.join(COMMANDS)})\b"
+    r"(?:'[^'\n]*'|(?!  |#)[^`<>\n'])*)"
 )
 
 
 def typed_lines(text: str) -> list[list[str]]:
     """The words of each line of our command in a text, a page or a document, without the command; each line once.
 
+    A folder that has our command's name, such as an account's home, is none.
     A line ends where its code span ends, or before a comment or two spaces.
     """
     found = [shlex.split(match["line"]) for match in LINE.finditer(html.unescape(text))]

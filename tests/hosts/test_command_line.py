@@ -12,7 +12,8 @@ from hosts.loader import load
 
 
 @pytest.mark.parametrize(
-    ("folder", "command"), [(TOP, "./hkn"), (TOP / "docs", "../hkn"), (Path("/"), f"{TOP}/hkn"), (TOP.parent, f"./{TOP.name}/hkn")]
+    ("folder", "command"),
+    [(TOP, "./hkn"), (TOP / "docs", "../hkn"), (Path("/"), f"{TOP}/hkn"), (TOP.parent, f"./{TOP.name}/hkn")],
 )
 def test_the_command_is_named_from_where_one_is(monkeypatch: pytest.MonkeyPatch, folder: Path, command: str) -> None:
     monkeypatch.chdir(folder)

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 import lab.lab
 from lab import cli, layers, needs
-from lab.command_line import typed
 from lab.cache import Cache
+from lab.command_line import typed
 from lab.errors import NeedsMissing, NotRunning
 from lab.faults import FAULTS
 from lab.host import Host

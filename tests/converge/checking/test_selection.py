@@ -26,12 +26,12 @@ def test_an_id_is_meant_in_any_case_and_a_group_by_its_name(words: list[str], me
 
 @pytest.mark.parametrize(("word", "near"), [("UNIT-3", "UNIT-"), ("wbe-1", "WEB-1"), ("units", "UNIT"), ("UNIT-", "UNIT")])
 def test_an_unknown_one_names_the_nearest(word: str, near: str) -> None:
-    with pytest.raises(UsageError, match=f"no statement has the id {word}: did you mean .*{near}"):
+    with pytest.raises(UsageError, match=rf"no statement has the id {word}: did you mean .*{near}"):
         selected([word], KNOWN)
 
 
 def test_where_nothing_is_near_nothing_is_suggested() -> None:
-    with pytest.raises(UsageError, match="no statement has the id everything$"):
+    with pytest.raises(UsageError, match=r"no statement has the id everything$"):
         selected(["everything"], KNOWN)
 
 
