@@ -15,10 +15,13 @@ import pytest
 
 from hosts.command_line import TOP
 
+CHECKOUT = ("-c", str(TOP / "pytest.ini"), str(TOP / "verify"))
+"""What a session is about wherever it is started: named, as pytest looks for it around the words that exist as files."""
+
 
 def command(verb: Sequence[str], words: Sequence[str]) -> list[str]:
     """The command line of a session: `verb` are the flags that make it a check, a plan or a run."""
-    return [sys.executable, "-m", "pytest", "-p", "cli.suite", str(TOP / "verify"), *verb, *words]
+    return [sys.executable, "-m", "pytest", "-p", "cli.suite", *CHECKOUT, *verb, *words]
 
 
 def become(verb: Sequence[str], words: Sequence[str]) -> NoReturn:
@@ -26,6 +29,12 @@ def become(verb: Sequence[str], words: Sequence[str]) -> NoReturn:
     sys.stdout.flush()
     line = command(verb, words)
     os.execv(line[0], line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Import no conftest of a folder that is called as an id is."""
+    del early_config.known_args_namespace.file_or_dir[1:]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -49,9 +49,10 @@ def process_began() -> float:
     return time.monotonic()
 
 
-def commands(inv: Inventory) -> dict[str, str]:
-    """What a person types next on a target, by verb."""
-    return {verb: command_line(verb, target=target_of(inv)) for verb in ("plan", "remediate")}
+def commands(inv: Inventory, id: str) -> dict[str, str]:
+    """What a person types next on a target, and about the run of this id, by verb."""
+    words = (("plan",), ("remediate",), ("show", id), ("rollback", id))
+    return {line[0]: command_line(*line, target=target_of(inv)) for line in words}
 
 
 def person() -> str:
@@ -82,7 +83,7 @@ class Session:
         self.policy = Policy(strict=strict)
         self.judge = Judge(self.store, app.readings, self.policy)
         self.situation = Situation("not looked at")
-        self.record = Record(self.id, "check", inv.name, app.version, time.time(), commands=commands(inv))
+        self.record = Record(self.id, "check", inv.name, app.version, time.time(), commands=commands(inv, self.id))
         self._began = process_began()
         self._found = ""
         self._fresh = False

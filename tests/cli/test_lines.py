@@ -32,12 +32,12 @@ ACTING = {"--yes": 0, "--brief": 0, "--plan-file": 1, "--wait": 1}
 
 
 @cache
-def hkn(*words: str) -> subprocess.CompletedProcess[str]:
+def hkn(*words: str, cwd: str = "/") -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, outside the checkout's folder."""
     return subprocess.run(
         [sys.executable, "-m", "cli", *words],
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TOP), "COLUMNS": "100"},
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TOP), "PYTHONSAFEPATH": "1", "COLUMNS": "100"},
         capture_output=True,
         text=True,
         check=False,
@@ -161,6 +161,15 @@ def test_ids_stand_anywhere_and_values_of_flags_are_none() -> None:
     assert len(collected("--id", "UNIT-3", "UNIT-5", "web-1")) == 3
 
 
+def test_files_where_one_is_are_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/conftest.py").write_text("raise RuntimeError('not ours')")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\n")
+    (tmp_path / "hosts.py").write_text("raise RuntimeError('not ours')")
+    done = hkn("check", "web", "--target", "production", "--collect-only", "-q", cwd=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_an_id_that_there_is_not_names_the_nearest() -> None:
     for verb in ("check", "plan", "remediate", "explain"):
         target = [] if verb == "explain" else ["--target", "production"]
@@ -185,9 +194,9 @@ def test_the_verb_is_the_session_and_flags_are_passed_on(monkeypatch: pytest.Mon
     for line in ("check -x unit-3", "plan --brief", "remediate --yes --wait 2h -vv UNIT"):
         monkeypatch.setattr(sys, "argv", ["hkn", *shlex.split(line)])
         main()
-    assert [words[6:] for words in started] == [
+    assert [words[8:] for words in started] == [
         ["-x", "unit-3"],
         ["--plan", "--brief"],
         ["--remediate", "--yes", "--wait", "2h", "-vv", "UNIT"],
     ]
-    assert {words[5] for words in started} == {str(Path(TOP, "verify"))}
+    assert {words[7] for words in started} == {str(Path(TOP, "verify"))}
