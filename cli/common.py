@@ -29,8 +29,8 @@ Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production
 RunId = Annotated[str, typer.Argument(metavar="ID", help="a run, as `runs` lists it")]
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 
-# Ids and fingerprints are compared by eye and by programs: not folded.
-out = Console(highlight=False, soft_wrap=True)
+# Ids are compared by eye and by programs: not folded, and nothing in them becomes a picture (`lab:door:`).
+out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 def example(*words: str) -> str:

@@ -27,8 +27,8 @@ app = typer.Typer(
     epilog=example("hosts", "list"),
 )
 # Fingerprints are compared by eye and by programs: not folded where no terminal asks for it.
-out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 STYLES: dict[Mark, str] = {"ok": "green", "fails": "bold red", "note": "", "not reached": "dim"}
 
@@ -37,7 +37,10 @@ Target = Annotated[str, typer.Argument(help="lab, lab:NAME, production, or a pat
 
 @app.command(epilog=example("hosts", "check", "production"))
 def check(target: Target = "lab") -> None:
-    """Reach every host of TARGET: name, route, host key, login, what it is. Changes nothing."""
+    """Reach every host of a target.
+
+    Name, route, host key, login, and what it is. Changes nothing.
+    """
     inv, ask = load(target), terminal()
     checked = Checked()
     for host in inv.hosts.values():

@@ -59,7 +59,7 @@ def prune(keep: Keep = None, days: Days = None, yes: Yes = False) -> None:
     for each in old:
         say(f"{each.id}  {each.kind or 'no report'} {each.target}")
     if not old:
-        say("nothing to delete")
+        say("nothing to delete (what was written to within the last hour stays)")
         return
     confirm(f"Delete {count(len(old), 'report')} ({sum(each.size for each in old) / 1e6:.1f} MB)?", yes)
     try:
