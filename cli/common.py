@@ -1,20 +1,15 @@
-"""What several commands share: the options' words, the way to the hosts, and the question before an act."""
+"""What several commands share: the options' words, what they print with, and the question before an act."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from converge.errors import Declined, UsageError
-from converge.transport import Link, LocalLink, connect, terminal
 from hosts.command_line import TOP, command_line
-from hosts.loader import load
-from hosts.schema import Inventory
 
 REPORTS = TOP / "reports"
 """Where this machine keeps what it has of checks and runs."""
@@ -41,21 +36,6 @@ def example(*words: str) -> str:
 def say(text: str) -> None:
     """A line as it is: what comes from a host is never markup."""
     out.print(text, markup=False)
-
-
-@contextmanager
-def reached(target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
-    """The target's inventory, and links to its app host or to all its live hosts."""
-    inv = load(target)
-    links: dict[str, Link] = {"control": LocalLink()}
-    ask = terminal()
-    try:
-        for host in inv.live if everything else [inv.app_host]:
-            links[host.name] = connect(inv, host, ask=ask)
-        yield inv, links
-    finally:
-        for link in links.values():
-            link.close()
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import typer
 
-from cli.common import REPORTS, Target, Yes, confirm, reached, say
+from cli.common import REPORTS, Target, Yes, confirm, say
+from cli.reach import reached
 from converge.checking.session import new_id, person
 from converge.errors import Unobservable, UsageError
 from converge.readings.answers import Store

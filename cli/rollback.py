@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.common import REPORTS, RunId, Target, Yes, confirm, reached, say
+from cli.common import REPORTS, RunId, Target, Yes, confirm, say
+from cli.reach import reached
 from converge.acting.confirmation import second_logins
 from converge.checking.session import new_id, person
 from converge.journal.ownership import refuse_other

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from cli.common import Target, reached, say
+from cli.common import Target, say
+from cli.reach import reached
 from converge.journal.journal import stories
 from converge.journal.lock import acting, holder
 from converge.runs.rollback import describe

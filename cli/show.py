@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from cli.common import RunId, Target, reached, say
+from cli.common import RunId, Target, say
+from cli.reach import reached
 from converge.runs.rollback import describe, find_story
 
 EXAMPLE = ("show", "ID", "--target", "production")

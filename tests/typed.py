@@ -6,7 +6,8 @@ import html
 import re
 import shlex
 
-COMMANDS = ("check", "plan", "remediate", "runs", "show", "rollback", "purge", "explain", "hosts", "reports", "lab")
+from cli.__main__ import COMMANDS
+
 LINE = re.compile(
     r"(?<![^\s`>(])"  # it begins a line, a word or a code span
     rf"(?P<line>(?:'[^'\n]*/hkn'|(?:\.\.?)?(?:/[^\s`<>']+)*/hkn) (?:--help|{'|'.join(COMMANDS)})\b"

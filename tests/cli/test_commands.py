@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-import cli.common
 import cli.explain
 import cli.hosts
+import cli.reach
 from cli.__main__ import main
 from cli.ending import Output
 from converge.errors import Exit, HostUnreachable
@@ -38,9 +38,9 @@ def test_whoever_is_at_the_terminal_is_asked_for_what_the_login_needs(
         asks.append(ask)
         raise HostUnreachable("new: no route")
 
-    monkeypatch.setattr(cli.common, "load", lambda _target: inventory)
-    monkeypatch.setattr(cli.common, "terminal", lambda: person)
-    monkeypatch.setattr(cli.common, "connect", connect)
+    monkeypatch.setattr(cli.reach, "load", lambda _target: inventory)
+    monkeypatch.setattr(cli.reach, "terminal", lambda: person)
+    monkeypatch.setattr(cli.reach, "connect", connect)
     assert typed(monkeypatch, *words) == Exit.UNREACHABLE
     assert asks == [person]
 
@@ -55,7 +55,7 @@ SAYING = (["explain", "UNIT-3"], ["hosts", "--help"], ["explain"])
 @pytest.mark.parametrize(
     ("holder", "called", "words"),
     [
-        (cli.common, "load", ["runs"]),
+        (cli.reach, "load", ["runs"]),
         (cli.hosts, "load", ["hosts", "check"]),
         (cli.explain, "import_statements", ["explain"]),
     ],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.__main__ import app, main
+from cli.__main__ import COMMANDS, made, main
 from converge.checking.record import Record
 from converge.errors import Exit
 from converge.report.markdown import markdown
@@ -21,7 +21,7 @@ from converge.report.screen import first_screen
 from converge.report.terminal import closing_lines
 from hosts.command_line import TOP
 from tests.converge.report.samples import red_check
-from tests.typed import COMMANDS, typed_lines
+from tests.typed import typed_lines
 
 PARTS = ("hosts check", "hosts list", "reports list", "reports compare", "reports prune")
 DOCUMENTS = ("README.md", *(f"docs/{file.name}" for file in sorted((TOP / "docs").glob("*.md"))))
@@ -53,7 +53,7 @@ def helps() -> str:
 
 def help_of(*words: str) -> str:
     """What a command says of itself."""
-    return CliRunner().invoke(app, [*words, "--help"], prog_name="hkn").stdout
+    return CliRunner().invoke(made(), [*words, "--help"], prog_name="hkn").stdout
 
 
 def documents() -> str:

@@ -125,7 +125,7 @@ def test_what_the_story_tells_to_type_runs_as_it_is_told(rig: Rig, story: Story)
     for words in [*looking, *also]:
         named = ["--target", rig.target] if words == ["runs"] else []
         here = environment(os.environ.items())
-        command = [TOP / "hkn", *words, *named]
+        command = [str(TOP / "hkn"), *words, *named]
         done = subprocess.run(command, cwd=TOP, env=here, capture_output=True, text=True, check=False)
         assert done.returncode in {Exit.HOLDS, Exit.FAILS}, f"{words}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
