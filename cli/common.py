@@ -1,4 +1,4 @@
-"""What several commands share: the options' words, what they print with, and the question before an act."""
+"""What several commands share: the options' words, the output, and the question before an act."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production
 RunId = Annotated[str, typer.Argument(metavar="ID", help="a run, as `runs` lists it")]
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 
-# Ids are compared by eye and by programs: not folded, and nothing in them becomes a picture (`lab:door:`).
+# Ids are compared by eye and by programs: not folded, and nothing in them becomes a picture
+# (`lab:door:`).
 out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""A plugin of pytest's for sessions that ``./hkn`` starts: words beside the statements' folder are ids.
+"""A plugin for pytest in sessions of ``./hkn``: words beside the statements' folder are ids.
 
 Only pytest's own parser knows which of the words that were typed are values of flags.
 """

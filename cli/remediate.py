@@ -14,7 +14,7 @@ HOW = {"options_metavar": WORDS, "context_settings": PASS_ON}
 def remediate(ctx: typer.Context) -> None:
     """Mend what fails, and prove it; asks first.
 
-    All that fails, or the statements with these ids: shows the plan, asks, acts, and proves each step.
+    All that fails, or the statements with these ids. Shows the plan, asks, acts, proves each step.
 
     --target NAME|FILE: the inventory (default: lab).
 
@@ -24,7 +24,8 @@ def remediate(ctx: typer.Context) -> None:
 
     --brief: stop the old application before the new one starts.
 
-    --wait TIME: how long to wait for each step that is a person's: 90s, 30m, 2h (default: 12h at a terminal, else 0).
+    --wait TIME: how long to wait for each step that is a person's: 90s, 30m, 2h
+    (default: 12h at a terminal, else 0).
 
     Other flags are pytest's own.
     """

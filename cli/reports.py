@@ -41,12 +41,15 @@ def list_() -> None:
 
 @app.command(epilog=example("reports", "compare", "OLD", "NEW"))
 def compare(old: Report, new: Report) -> None:
-    """Which statements changed between two reports. Ends with 1 if one that held does not hold any more."""
+    """Which statements changed between two reports.
+
+    Ends with 1 if one that held does not hold any more.
+    """
     found = changes(_records(old), _records(new))
     for each in found:
         say(str(each))
     say(count(len(found), "statement") + " changed")
-    if any(each.old and each.new and each.old.outcome.is_well and not each.new.outcome.is_well for each in found):
+    if any(each.is_worse for each in found):
         raise typer.Exit(Exit.FAILS)
 
 
@@ -54,7 +57,7 @@ def compare(old: Report, new: Report) -> None:
 def prune(keep: Keep = None, days: Days = None, yes: Yes = False) -> None:
     """Delete old reports: those that neither --keep nor --days spares. Lists them, and asks."""
     if keep is None and days is None:
-        raise UsageError("say what is to stay: --keep N (the newest ones), --days DAYS (what is younger), or both")
+        raise UsageError("say what is to stay: --keep N (the newest ones), --days DAYS (younger ones), or both")
     old = surplus(folders(REPORTS), keep, days, time.time())
     for each in old:
         say(f"{each.id}  {each.kind or 'no report'} {each.target}")

@@ -28,7 +28,8 @@ def show(id: RunId, target: Target = "lab") -> None:
         ended_with = f"status {known['rc']}" if "rc" in known else "unknown"
         state = "taken back" if n in undone else known.get("result") or ended_with
         state += "; it was to be taken back, and was changed since" if n in left - undone else ""
-        say(f"\n{n:3} {intent['step']} at {intent['host']}: {intent.get('sentence', '')}\n    {state}")
+        say(f"\n{n:3} {intent['step']} at {intent['host']}: {intent.get('sentence', '')}")
+        say(f"    {state}")
         if known.get("reason"):
             say(f"    because: {known['reason']}")
         say(f"    undo: {intent.get('undo', '')}")

@@ -1,4 +1,4 @@
-"""The commands that are a session of pytest on verify/: started in this process's place, with the words that were typed."""
+"""How a command becomes a session of pytest on verify/, in this process's place."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NoReturn
 from hosts.command_line import TOP
 
 CHECKOUT = ("-c", str(TOP / "pytest.ini"), str(TOP / "verify"))
-"""What a session is about wherever it is started: named, as pytest looks for it around the words that exist as files."""
+"""Named, as pytest would look for its settings around words that exist as files."""
 
 
 def become(verb: Sequence[str], words: Sequence[str]) -> NoReturn:
-    """Let pytest take this process's place: its output, signals and exit code are the session's own.
+    """Let pytest take this process's place: output, signals and exit code are the session's own.
 
     `verb` are the flags that make it a check, a plan or a run.
     """

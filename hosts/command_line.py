@@ -17,7 +17,7 @@ DEFAULT = "lab"
 
 
 def command_line(*words: str, target: str = DEFAULT) -> str:
-    """Our command with these words, quoted for a shell, and with ``--target`` where that is not the default."""
+    """Our command with these words, quoted for a shell; ``--target`` only where it is needed."""
     named = () if target == DEFAULT else ("--target", target)
     return shlex.join([path_from_here(TOP / NAME), *words, *named])
 
@@ -25,11 +25,13 @@ def command_line(*words: str, target: str = DEFAULT) -> str:
 def target_of(inv: Inventory) -> str:
     """What names an inventory after ``--target``, from here."""
     file = Path(inv.file)
-    return inv.name if not inv.file or file.resolve().parent == TOP / "hosts" else path_from_here(file)
+    return (
+        inv.name if not inv.file or file.resolve().parent == TOP / "hosts" else path_from_here(file)
+    )
 
 
 def path_from_here(file: Path) -> str:
-    """A file's path relative to the working directory (``./it``, ``../it``); the absolute one where that is shorter."""
+    """A file's path from the working directory (``./it``, ``../it``), or the absolute one if shorter."""
     try:
         near = os.path.relpath(file)
     except OSError:  # the working directory is gone

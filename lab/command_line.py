@@ -6,7 +6,9 @@ import os
 import shlex
 from pathlib import Path
 
-COMMAND = os.environ.get("LAB_COMMAND") or shlex.quote(str(Path(__file__).resolve().parents[1] / "hkn"))
+COMMAND = os.environ.get("LAB_COMMAND") or shlex.quote(
+    str(Path(__file__).resolve().parents[1] / "hkn")
+)
 """The checkout's command, as whoever started this one types it; else by its whole path."""
 
 

@@ -16,7 +16,7 @@ LINE = re.compile(
 
 
 def typed_lines(text: str) -> list[list[str]]:
-    """The words of each line of our command in a text, a page or a document, without the command; each line once.
+    """The words of each line of our command in a text or a page, without the command; each once.
 
     A folder that has our command's name, such as an account's home, is none.
     A line ends where its code span ends, or before a comment or two spaces.

@@ -12,7 +12,7 @@ ID = re.compile(r"[A-Za-z]+-[0-9]+")
 
 
 def selected(words: Iterable[str], known: Collection[str]) -> list[str]:
-    """The ids that are meant, each once: an id in any case, or a group's name, such as ``UNIT`` for every ``UNIT-*``.
+    """The ids that are meant, each once: an id in any case, or a group (``UNIT`` for ``UNIT-*``).
 
     Raises:
         UsageError: a word means none of those that are `known`; names the nearest.
@@ -35,5 +35,5 @@ def nearest(word: str, known: Collection[str]) -> str:
 
 
 def ids_in(expression: str, known: Collection[str]) -> list[str]:
-    """The ids that stand in an expression of pytest's ``-k``, which cannot find them: it looks at names of tests."""
+    """The ids in an expression of pytest's ``-k``, which cannot find them."""
     return [id for word in ID.findall(expression) if (id := word.upper()) in known]

@@ -10,7 +10,7 @@ from converge.checking.record import Record, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A statement on a host of which two reports do not say the same; None where a report does not have it."""
+    """A statement on a host of which two reports say different things; None where one lacks it."""
 
     target: str
     old: Verdict | None
@@ -23,10 +23,19 @@ class Change:
         assert found
         return found
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether it was well and is not any more."""
+        if self.old is None or self.new is None:
+            return False
+        return self.old.outcome.is_well and not self.new.outcome.is_well
+
     def __str__(self) -> str:
         said = self.verdict
         where = f" at {said.host}" if said.host else ""
-        before, after = (each.outcome.value if each else "not asked" for each in (self.old, self.new))
+        before, after = (
+            each.outcome.value if each else "not asked" for each in (self.old, self.new)
+        )
         return f"{self.target}: {said.id}{where}: {before} -> {after}: {said.sentence}"
 
 
@@ -38,4 +47,6 @@ def changes(old: Sequence[Record], new: Sequence[Record]) -> list[Change]:
 
 
 def _verdicts(records: Sequence[Record]) -> dict[tuple[str, str, str], Verdict]:
-    return {(record.target, each.id, each.host): each for record in records for each in record.verdicts}
+    return {
+        (record.target, each.id, each.host): each for record in records for each in record.verdicts
+    }

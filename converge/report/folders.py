@@ -19,7 +19,7 @@ AT_WORK = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A session's folder. `kind` and `target` are empty, and `exit_code` is None, if it left no record."""
+    """A session's folder. Without a record, `kind` and `target` are empty and `exit_code` is None."""
 
     path: Path
     kind: str
@@ -36,12 +36,21 @@ class Folder:
 
 def folders(reports: Path) -> list[Folder]:
     """The folders of sessions in `reports`, oldest first; what else lies there is not ours."""
-    found = [each for each in reports.glob("*") if ID.fullmatch(each.name) and each.is_dir() and not each.is_symlink()]
+    found = [
+        each
+        for each in reports.glob("*")
+        if ID.fullmatch(each.name) and each.is_dir() and not each.is_symlink()
+    ]
     return [_folder(each) for each in sorted(found)]
 
 
-def surplus(known: Sequence[Folder], keep: int | None, days: float | None, now: float) -> list[Folder]:
-    """Those that are neither among the newest `keep` nor younger than `days`; none to which a session may still write."""
+def surplus(
+    known: Sequence[Folder], keep: int | None, days: float | None, now: float
+) -> list[Folder]:
+    """Those neither among the newest `keep` nor younger than `days`.
+
+    None to which a session may still write.
+    """
     spared = set(known[-keep:] if keep else ())
     old = [each for each in known if each not in spared and now - each.changed > AT_WORK]
     return [each for each in old if days is None or now - each.changed > days * 86400]
@@ -61,9 +70,13 @@ def _folder(path: Path) -> Folder:
     files = [each.lstat() for each in path.rglob("*")]
     changed = max([path.stat().st_mtime, *(each.st_mtime for each in files)])
     record = _record(path / "run.json")
-    targets = [each.get("target", "") for each in record.get("targets", [])] or [record.get("target", "")]
+    targets = [each.get("target", "") for each in record.get("targets", [])] or [
+        record.get("target", "")
+    ]
     size = sum(each.st_size for each in files)
-    return Folder(path, record.get("kind", ""), ", ".join(targets), record.get("exit_code"), size, changed)
+    return Folder(
+        path, record.get("kind", ""), ", ".join(targets), record.get("exit_code"), size, changed
+    )
 
 
 def _record(file: Path) -> dict[str, Any]:

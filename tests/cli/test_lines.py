@@ -1,4 +1,4 @@
-"""Every line that we tell a person to type is one that our commands take; those that only look, and need no host, run."""
+"""Every line that a person is told to type is taken; those that only look, and need no host, run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ def hkn(*words: str, cwd: str = "/") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli", *words],
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TOP), "PYTHONSAFEPATH": "1", "COLUMNS": "100"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(TOP),
+            "PYTHONSAFEPATH": "1",
+            "COLUMNS": "100",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -65,12 +70,18 @@ def documents() -> str:
 def reports() -> str:
     """A check that could be mended, as terminal, page and Markdown tell it."""
     record = red_check()
-    record.commands = {verb: f"./hkn {verb} --target 'fleet/a b.toml'" for verb in ("plan", "remediate")}
-    return "\n".join([*closing_lines(record, "report.html"), first_screen(record), markdown(record)])
+    record.commands = {
+        verb: f"./hkn {verb} --target 'fleet/a b.toml'" for verb in ("plan", "remediate")
+    }
+    return "\n".join(
+        [*closing_lines(record, "report.html"), first_screen(record), markdown(record)]
+    )
 
 
 @pytest.mark.parametrize(("source", "least"), [(helps, 13), (documents, 25), (reports, 2)])
-def test_what_is_told_to_be_typed_can_be(source: Callable[[], str], least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_told_to_be_typed_can_be(
+    source: Callable[[], str], least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = typed_lines(source())
     assert len(lines) >= least
     wrong = [words for words in lines if not is_taken(words, monkeypatch)]
@@ -78,13 +89,16 @@ def test_what_is_told_to_be_typed_can_be(source: Callable[[], str], least: int, 
 
 
 def is_taken(words: list[str], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether a line is taken by the command that it names, which is then made to say its help, or what it would look at."""
+    """Whether the command that a line names takes it: it says its help, or what it would look at."""
     if words[0] == "--help":
         return True
     if words[0] == "lab":
         return (
             subprocess.run(
-                [sys.executable, "-m", "lab", *words[1:2], "--help"], cwd=TOP, capture_output=True, check=False
+                [sys.executable, "-m", "lab", *words[1:2], "--help"],
+                cwd=TOP,
+                capture_output=True,
+                check=False,
             ).returncode
             == 0
         )
@@ -104,7 +118,9 @@ def looking(words: list[str]) -> list[str]:
     return kept
 
 
-@pytest.mark.parametrize("report", [lambda r: "\n".join(closing_lines(r, "r.html")), first_screen, markdown])
+@pytest.mark.parametrize(
+    "report", [lambda r: "\n".join(closing_lines(r, "r.html")), first_screen, markdown]
+)
 def test_each_report_says_what_to_type_next(report: Callable[[Record], str]) -> None:
     record = red_check()
     record.commands = {verb: f"../hkn {verb} --target 'a b.toml'" for verb in ("plan", "remediate")}
@@ -117,7 +133,10 @@ def test_each_report_says_what_to_type_next(report: Callable[[Record], str]) -> 
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        ("say `./hkn check --target lab:x` and (`/a/b/hkn lab up`)", [["check", "--target", "lab:x"], ["lab", "up"]]),
+        (
+            "say `./hkn check --target lab:x` and (`/a/b/hkn lab up`)",
+            [["check", "--target", "lab:x"], ["lab", "up"]],
+        ),
         ("  ../hkn plan    shows it", [["plan"]]),
         ("<code>./hkn plan &#39;a b&#39;</code> shows it", [["plan", "a b"]]),
         ("./hkn runs  # who\n$ ./hkn runs\nExample: ./hkn show ID", [["runs"], ["show", "ID"]]),
@@ -133,7 +152,14 @@ def test_lines_are_found(text: str, lines: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["explain", "unit-3"], ["explain", "SOLR"], ["explain"], ["hosts", "list"], ["reports", "list"]]
+    "words",
+    [
+        ["explain", "unit-3"],
+        ["explain", "SOLR"],
+        ["explain"],
+        ["hosts", "list"],
+        ["reports", "list"],
+    ],
 )
 def test_what_needs_no_host_runs_from_anywhere(words: list[str]) -> None:
     done = hkn(*words)

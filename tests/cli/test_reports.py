@@ -35,24 +35,36 @@ def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return main()
 
 
-def test_the_list_names_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_names_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert typed(monkeypatch, "list") == 0
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["id", "kind", "target"]
-    assert [row.split()[:3] for row in rows] == [[OLD, "check", "lab:door"], [NEW, "run", "lab:door"]]
+    assert [row.split()[:3] for row in rows] == [
+        [OLD, "check", "lab:door"],
+        [NEW, "run", "lab:door"],
+    ]
 
 
-def test_two_are_compared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Path) -> None:
+def test_two_are_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
     assert typed(monkeypatch, "compare", OLD, str(kept / NEW)) == 0
     *changed, last = capsys.readouterr().out.splitlines()
     assert last == f"{len(changed)} statements changed"
     wrong = sum(each.outcome is Outcome.FAILS for each in red_check().verdicts)
     assert wrong > 5
-    assert sum(line.startswith("lab:door: ") and "fails -> holds: " in line for line in changed) == wrong
+    assert (
+        sum(line.startswith("lab:door: ") and "fails -> holds: " in line for line in changed)
+        == wrong
+    )
     assert typed(monkeypatch, "compare", NEW, OLD) == Exit.FAILS, "what held does not hold any more"
 
 
-def test_one_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert typed(monkeypatch, "compare", OLD, "mine") == Exit.USAGE
     assert "mine: there is no such report" in capsys.readouterr().err
 

@@ -13,19 +13,32 @@ from hosts.loader import load
 
 @pytest.mark.parametrize(
     ("folder", "command"),
-    [(TOP, "./hkn"), (TOP / "docs", "../hkn"), (Path("/"), f"{TOP}/hkn"), (TOP.parent, f"./{TOP.name}/hkn")],
+    [
+        (TOP, "./hkn"),
+        (TOP / "docs", "../hkn"),
+        (Path("/"), f"{TOP}/hkn"),
+        (TOP.parent, f"./{TOP.name}/hkn"),
+    ],
 )
-def test_the_command_is_named_from_where_one_is(monkeypatch: pytest.MonkeyPatch, folder: Path, command: str) -> None:
+def test_the_command_is_named_from_where_one_is(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, command: str
+) -> None:
     monkeypatch.chdir(folder)
     assert command_line("check") == f"{command} check"
 
 
 def test_the_default_target_is_not_named_and_others_are_quoted() -> None:
     assert shlex.split(command_line("plan", target="lab"))[1:] == ["plan"]
-    assert shlex.split(command_line("plan", target="my fleet/a.toml"))[1:] == ["plan", "--target", "my fleet/a.toml"]
+    assert shlex.split(command_line("plan", target="my fleet/a.toml"))[1:] == [
+        "plan",
+        "--target",
+        "my fleet/a.toml",
+    ]
 
 
-def test_it_is_named_where_the_working_directory_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_is_named_where_the_working_directory_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

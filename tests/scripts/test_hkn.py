@@ -1,4 +1,4 @@
-"""./hkn from wherever it is called, and where its environment is missing or cannot be made: on stand-ins."""
+"""./hkn from any folder, and where its environment is missing or cannot be made: on stand-ins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ CALLED = 'echo "$PWD|$PYTHONPATH|$PYTHONSAFEPATH|$*"; exit 7'
 """A Python that says how it was called."""
 MAKING = """case "$*" in
 *" -m venv "* | "-m venv "*) mkdir -p "$3/bin" && ln -s "$0" "$3/bin/python" ;;
-*"-m pip install"*) printf '%s\\n' 'WARNING: Retrying' 'ERROR: No versions' 'ERROR: No matching distribution' >&2; exit 1 ;;
+*"-m pip install"*)
+    printf '%s\\n' 'WARNING: Retrying' 'ERROR: No versions' 'ERROR: No matching distribution' >&2
+    exit 1 ;;
 --version) echo "Python 3.13.5" ;;
 esac"""
 """A Python that makes environments, and has no network."""
@@ -54,7 +56,11 @@ def machine(folder: Path, python: str = "") -> str:
 
 
 def hkn(
-    command: Path | str, cwd: Path, *words: str, path: str = "/usr/bin:/bin", more: Mapping[str, str] | None = None
+    command: Path | str,
+    cwd: Path,
+    *words: str,
+    path: str = "/usr/bin:/bin",
+    more: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [command, *words],
@@ -70,7 +76,13 @@ def hkn(
 
 def test_it_runs_the_commands_of_its_checkout_where_one_is(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    done = hkn(checkout / "hkn", tmp_path / "elsewhere", "check", "two words", more={"PYTHONPATH": "/theirs"})
+    done = hkn(
+        checkout / "hkn",
+        tmp_path / "elsewhere",
+        "check",
+        "two words",
+        more={"PYTHONPATH": "/theirs"},
+    )
     assert done.stdout == f"{tmp_path}/elsewhere|{checkout}:/theirs|1|-m cli check two words\n"
     assert (done.returncode, done.stderr) == (7, "")
 
@@ -85,7 +97,9 @@ def test_it_is_found_through_a_symlink(checkout: Path, tmp_path: Path, link: str
 
 
 @pytest.mark.parametrize("what", ["missing", "stale", "unfinished"])
-def test_an_environment_that_is_not_whole_is_made_anew(checkout: Path, tmp_path: Path, what: str) -> None:
+def test_an_environment_that_is_not_whole_is_made_anew(
+    checkout: Path, tmp_path: Path, what: str
+) -> None:
     if what == "missing":
         shutil.rmtree(checkout / ".venv")
     elif what == "stale":
@@ -95,7 +109,9 @@ def test_an_environment_that_is_not_whole_is_made_anew(checkout: Path, tmp_path:
     online = MAKING.replace("-m pip install", "nothing of pip's")
     done = hkn(checkout / "hkn", tmp_path, "runs", path=machine(tmp_path / "bin", online))
     assert "bootstrap: installing what requirements.txt pins" in done.stderr
-    assert (done.returncode, done.stdout) == (0, ""), "its words must not stand between those of the command"
+    assert (done.returncode, done.stdout) == (0, ""), (
+        "its words must not stand between those of the command"
+    )
     assert not (checkout / ".venv.unfinished").exists()
     assert hkn(checkout / "hkn", tmp_path, "runs", path=str(tmp_path / "bin")).stderr == ""
 
@@ -109,17 +125,25 @@ def test_an_environment_that_is_not_whole_is_made_anew(checkout: Path, tmp_path:
     ],
     ids=["no Python", "no venv", "no network"],
 )
-def test_where_it_cannot_be_made_one_sentence_says_why(checkout: Path, tmp_path: Path, python: str, why: str) -> None:
+def test_where_it_cannot_be_made_one_sentence_says_why(
+    checkout: Path, tmp_path: Path, python: str, why: str
+) -> None:
     shutil.rmtree(checkout / ".venv")
     done = hkn(checkout / "hkn", tmp_path, "check", path=machine(tmp_path / "bin", python))
     assert (done.returncode, done.stdout) == (4, "")
-    said = [line for line in done.stderr.splitlines() if not line.startswith(("bootstrap: making", "bootstrap: installing"))]
+    said = [
+        line
+        for line in done.stderr.splitlines()
+        if not line.startswith(("bootstrap: making", "bootstrap: installing"))
+    ]
     assert len(said) == 1
     assert why in said[0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root, to become somebody who may not write there")
-def test_a_folder_that_is_read_only_is_said_so_and_does_no_harm(checkout: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_read_only_is_said_so_and_does_no_harm(
+    checkout: Path, tmp_path: Path
+) -> None:
     path = machine(tmp_path / "bin", MAKING)
     for folder in (checkout, *checkout.parents):
         if not folder.stat().st_mode & 0o001:

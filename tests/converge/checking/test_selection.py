@@ -20,11 +20,16 @@ KNOWN = ["UNIT-1", "UNIT-2", "WEB-1", "UNIT-10"]
         ([], []),
     ],
 )
-def test_an_id_is_meant_in_any_case_and_a_group_by_its_name(words: list[str], meant: list[str]) -> None:
+def test_an_id_is_meant_in_any_case_and_a_group_by_its_name(
+    words: list[str], meant: list[str]
+) -> None:
     assert selected(words, KNOWN) == meant
 
 
-@pytest.mark.parametrize(("word", "near"), [("UNIT-3", "UNIT-"), ("wbe-1", "WEB-1"), ("units", "UNIT"), ("UNIT-", "UNIT")])
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("UNIT-3", "UNIT-"), ("wbe-1", "WEB-1"), ("units", "UNIT"), ("UNIT-", "UNIT")],
+)
 def test_an_unknown_one_names_the_nearest(word: str, near: str) -> None:
     with pytest.raises(UsageError, match=rf"no statement has the id {word}: did you mean .*{near}"):
         selected([word], KNOWN)

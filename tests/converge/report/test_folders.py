@@ -46,9 +46,18 @@ def test_a_folder_without_a_record_is_listed_too(reports: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keep", "days", "gone"),
-    [(1, None, IDS[:3]), (3, None, IDS[:1]), (9, None, []), (None, 1.5, IDS[:2]), (None, 0, IDS[:3]), (3, 1.5, IDS[:1])],
+    [
+        (1, None, IDS[:3]),
+        (3, None, IDS[:1]),
+        (9, None, []),
+        (None, 1.5, IDS[:2]),
+        (None, 0, IDS[:3]),
+        (3, 1.5, IDS[:1]),
+    ],
 )
-def test_what_is_spared(reports: Path, keep: int | None, days: float | None, gone: list[str]) -> None:
+def test_what_is_spared(
+    reports: Path, keep: int | None, days: float | None, gone: list[str]
+) -> None:
     # The newest was written to a moment ago: a session may still be at work there.
     found = surplus(folders(reports), keep, days, NOW + AT_WORK / 2)
     assert [each.id for each in found] == gone
@@ -65,8 +74,12 @@ def test_what_changed_between_two_reports() -> None:
     turn(new, worse, Outcome.FAILS)
     turn(old, better, Outcome.FAILS)
     turn(new, better, Outcome.HOLDS)
-    new.verdicts.remove(next(each for each in new.verdicts if (each.id, each.host) == (gone.id, gone.host)))
-    old.verdicts.remove(next(each for each in old.verdicts if (each.id, each.host) == (fresh.id, fresh.host)))
+    new.verdicts.remove(
+        next(each for each in new.verdicts if (each.id, each.host) == (gone.id, gone.host))
+    )
+    old.verdicts.remove(
+        next(each for each in old.verdicts if (each.id, each.host) == (fresh.id, fresh.host))
+    )
     found = {str(each).partition(": ")[2].rpartition(": ")[0] for each in changes([old], [new])}
     assert len(found) == 4
     assert any(worse.id in text and "holds -> fails" in text for text in found)

@@ -174,7 +174,7 @@ def test_several_that_the_site_rests_on_are_named_with_one_line_for_all_of_them(
     assert commanded(stage, monkeypatch, "--by-hand", "4") == Exit.USAGE
     said = capsys.readouterr().err
     assert "Take step 5 and step 2 back" in said
-    assert said.rstrip().endswith("rollback R1 --by-hand 2 --target demo.toml --by-hand 4 --by-hand 5")
+    assert said.rstrip().endswith("rollback R1 --by-hand 2 --by-hand 4 --by-hand 5 --target demo.toml`")
     assert commanded(stage, monkeypatch, "--by-hand", "2", "--by-hand", "4", "--by-hand", "5") == Exit.HOLDS
 
 
