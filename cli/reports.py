@@ -55,14 +55,18 @@ def compare(old: Report, new: Report) -> None:
 
 @app.command(epilog=example("reports", "prune", "--keep", "20"))
 def prune(keep: Keep = None, days: Days = None, yes: Yes = False) -> None:
-    """Delete old reports: those that neither --keep nor --days spares. Lists them, and asks."""
+    """Delete old reports: those that neither --keep nor --days spares.
+
+    Lists them, and asks. What was written to within the last hour stays, and runs that have not ended.
+    """
     if keep is None and days is None:
         raise UsageError("say what is to stay: --keep N (the newest ones), --days DAYS (younger ones), or both")
     old = surplus(folders(REPORTS), keep, days, time.time())
     for each in old:
-        say(f"{each.id}  {each.kind or 'no report'} {each.target}")
+        back = ", and the way back of its steps on this machine" if each.journal == "ended" else ""
+        say(f"{each.id}  {each.kind or 'no report'} {each.target}{back}")
     if not old:
-        say("nothing to delete (what was written to within the last hour stays)")
+        say("nothing to delete (what changed within the last hour stays, and runs that have not ended)")
         return
     confirm(f"Delete {count(len(old), 'report')} ({sum(each.size for each in old) / 1e6:.1f} MB)?", yes)
     try:

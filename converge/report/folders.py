@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ID = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4}")
 """How a session names its folder."""
@@ -27,6 +27,8 @@ class Folder:
     exit_code: int | None
     size: int
     changed: float
+    journal: Literal["none", "open", "ended"] = "none"
+    """Of a run: whether the copy of its journal has an end. The folder has its way back on this machine."""
 
     @property
     def id(self) -> str:
@@ -49,10 +51,11 @@ def surplus(
 ) -> list[Folder]:
     """Those neither among the newest `keep` nor younger than `days`.
 
-    None to which a session may still write.
+    None to which a session may still write, and no run that has not ended: its scripts wait there.
     """
     spared = set(known[-keep:] if keep else ())
-    old = [each for each in known if each not in spared and now - each.changed > AT_WORK]
+    over = [each for each in known if each.journal != "open" and now - each.changed > AT_WORK]
+    old = [each for each in over if each not in spared]
     return [each for each in old if days is None or now - each.changed > days * 86400]
 
 
@@ -75,8 +78,22 @@ def _folder(path: Path) -> Folder:
     ]
     size = sum(each.st_size for each in files)
     return Folder(
-        path, record.get("kind", ""), ", ".join(targets), record.get("exit_code"), size, changed
+        path,
+        record.get("kind", ""),
+        ", ".join(targets),
+        record.get("exit_code"),
+        size,
+        changed,
+        _journal(path / "journal.jsonl"),
     )
+
+
+def _journal(file: Path) -> Literal["none", "open", "ended"]:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "none"
+    return "ended" if '"kind": "end"' in text else "open"
 
 
 def _record(file: Path) -> dict[str, Any]:

@@ -80,7 +80,11 @@ def test_old_ones_go_when_a_person_says_so(
         assert typed(monkeypatch, "prune", "--keep", "1") == Exit.USAGE
     assert "no terminal to ask at" in capsys.readouterr().err
     assert (kept / OLD).exists()
+    (kept / OLD / "journal.jsonl").write_text('{"kind": "end"}')
+    for each in (kept / OLD / "journal.jsonl", kept / OLD):
+        os.utime(each, (0, 0))
     assert typed(monkeypatch, "prune", "--keep", "1", "--yes") == 0
+    assert "and the way back of its steps on this machine" in capsys.readouterr().out
     assert sorted(each.name for each in kept.iterdir()) == [NEW, "mine"]
     assert typed(monkeypatch, "prune", "--keep", "1", "--yes") == 0
     assert "nothing to delete" in capsys.readouterr().out

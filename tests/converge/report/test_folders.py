@@ -67,6 +67,14 @@ def test_what_is_spared(
     }  # fmt: skip
 
 
+def test_a_run_that_has_not_ended_stays(reports: Path) -> None:
+    for id, text in zip(IDS, ('{"kind": "plan"}\n', '{"kind": "plan"}\n{"kind": "end"}\n'), strict=False):
+        (reports / id / "journal.jsonl").write_text(text)
+    assert [each.journal for each in folders(reports)] == ["open", "ended", "none", "none"]
+    later = max(each.changed for each in folders(reports)) + 2 * AT_WORK
+    assert [each.id for each in surplus(folders(reports), 1, None, later)] == IDS[1:3]
+
+
 def test_what_changed_between_two_reports() -> None:
     old, new = red_check(), red_check()
     worse, better, gone, fresh = old.verdicts[0], old.verdicts[1], old.verdicts[2], new.verdicts[3]
