@@ -110,5 +110,3 @@ def _all_answered(count: int) -> Callable[[int, str], str]:
         return "" if not code and f"{count} answered" in out else f"ended with {code}"
 
     return judge
-
-

@@ -225,4 +225,3 @@ def convergence(lab: Lab, reports: Path, say: Callable[[str], None]) -> Table:
     share = 100 * sum(seconds for what, seconds in found.items() if what.startswith("ours")) / total
     table.aims = [Aim("ours, of the whole", share, "%", 10.0), Aim("wall time", sample.wall, "s")]
     return table
-

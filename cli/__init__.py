@@ -1,1 +1,1 @@
-"""The commands of ``./hkn``: they parse, call and print."""
+"""The commands of ``./hkn``, one file each: they parse, call and print."""

@@ -16,6 +16,7 @@ import typer
 
 from converge.errors import ConvergeError, Exit
 from converge.text.masking import mask
+from hosts.errors import InventoryError
 
 SHOWN = 4
 """Calls of a defect's traceback that are shown, the last ones."""
@@ -90,9 +91,9 @@ def _code(program: str, command: Callable[[], object]) -> int:
         code = end.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return int(Exit.INTERRUPTED)
-    except ConvergeError as problem:
+    except (ConvergeError, InventoryError) as problem:
         tell(f"{program}: {problem}")
-        return int(problem.exit_code)
+        return int(getattr(problem, "exit_code", Exit.USAGE))
     except Exception as problem:
         if hasattr(problem, "show") and hasattr(problem, "format_message"):  # the library's own, as for unknown options
             if problem.format_message():  # empty where the help has just been printed

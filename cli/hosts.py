@@ -1,9 +1,9 @@
-"""``python -m hosts``: look at targets before anything is checked on them."""
+"""``./hkn hosts``: targets, looked at before anything is checked on them."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,31 +11,37 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from cli.ending import ended
-from cli.hosts_check import Checked, Mark, check_host
-from converge.errors import ConvergeError, Exit
+from cli.common import example
+from converge.errors import Exit
 from converge.transport import terminal
+from facts.host.reach import Checked, Mark, check_host
+from hosts.command_line import command_line
 from hosts.errors import InventoryError, NoLab
 from hosts.loader import load, targets
 
-app = typer.Typer(help="The hosts of a target: which there are, and whether they can be reached.", no_args_is_help=True)
+app = typer.Typer(
+    help="The hosts of a target: which there are, and whether they can be reached.",
+    short_help="List the targets; try to reach their hosts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog=example("hosts", "list"),
+)
 # Fingerprints are compared by eye and by programs: not folded where no terminal asks for it.
-out = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 STYLES: dict[Mark, str] = {"ok": "green", "fails": "bold red", "note": "", "not reached": "dim"}
 
 Target = Annotated[str, typer.Argument(help="lab, lab:NAME, production, or a path to an inventory file")]
 
 
-@app.command()
+@app.command(epilog=example("hosts", "check", "production"))
 def check(target: Target = "lab") -> None:
-    """Reach every host of TARGET: name, route, host key, login, what it is. Changes nothing."""
-    try:
-        inv = load(target)
-    except ConvergeError as problem:
-        _give_up(problem)
-    ask = terminal()
+    """Reach every host of a target.
+
+    Name, route, host key, login, and what it is. Changes nothing.
+    """
+    inv, ask = load(target), terminal()
     checked = Checked()
     for host in inv.hosts.values():
         if host.retired:
@@ -50,7 +56,7 @@ def check(target: Target = "lab") -> None:
     raise typer.Exit(Exit.HOLDS if checked.well else Exit.FAILS)
 
 
-@app.command("list")
+@app.command("list", epilog=example("hosts", "list"))
 def list_() -> None:
     """The targets that there are, with their hosts."""
     table = Table("target", "host", "role", "address", box=None)
@@ -59,7 +65,7 @@ def list_() -> None:
         try:
             inv = load(target)
         except NoLab:
-            table.add_row(target, "not running", "", "`python -m lab up` starts it")
+            table.add_row(target, "not running", "", f"`{command_line('lab', 'up')}` starts it (as root)")
             continue
         except InventoryError as problem:
             problems.append(problem)
@@ -87,13 +93,3 @@ def _show(checked: Checked) -> None:
         if finding.mark == "fails":
             text = f"\n{finding.host}, {finding.what}: {finding.seen}\n  {finding.mend}"
             out.print(text, markup=False, soft_wrap=True)
-
-
-def _give_up(problem: ConvergeError) -> NoReturn:
-    err.print(str(problem), markup=False, soft_wrap=True)
-    raise typer.Exit(problem.exit_code)
-
-
-def main() -> int:
-    """Run the command line; the exit code."""
-    return ended("hosts", lambda: app(prog_name="python -m hosts", standalone_mode=False))

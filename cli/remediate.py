@@ -1,57 +1,32 @@
-"""``python -m remediate``: lists the pairs; with ids it is the same run as ``pytest verify/ --id ... --remediate``."""
+"""``./hkn remediate``: bring statements to hold, and prove it."""
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import Annotated
-
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
-from cli.ending import ended
-from converge.checking.statement import REGISTRY, import_statements
-from converge.errors import UsageError
+from cli.common import PASS_ON, WORDS
+from cli.suite import become
 
-app = typer.Typer(add_completion=False)
-out = Console(highlight=False)
-
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="statements to mend; none: list the pairs")]
-Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production, or an inventory file")]
-PlanOnly = Annotated[bool, typer.Option("--plan", help="show what would be done, and do nothing")]
-Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
+EXAMPLE = ("remediate", "--target", "production")
+HOW = {"options_metavar": WORDS, "context_settings": PASS_ON}
 
 
-@app.command(help=(__doc__ or "").replace("``", "`"))
-def remediate(ids: Ids = None, target: Target = "lab", plan: PlanOnly = False, yes: Yes = False) -> None:
-    """List the pairs, or mend the statements with the given ids."""
-    import_statements("verify")
-    if not ids:
-        out.print(pairs())
-        return
-    if unknown := [id for id in ids if id not in REGISTRY]:
-        raise UsageError(f"no statement is called {', '.join(unknown)}: python -m remediate lists them")
-    command = arguments(ids, target, plan, yes)
-    sys.stdout.flush()
-    os.execv(command[0], command)
+def remediate(ctx: typer.Context) -> None:
+    """Mend what fails, and prove it; asks first.
 
+    All that fails, or the statements with these ids. Shows the plan, asks, acts, proves each step.
 
-def arguments(ids: list[str], target: str, plan: bool, yes: bool) -> list[str]:
-    """The same run as a pytest command."""
-    verb = "--plan" if plan else "--remediate"
-    command = [sys.executable, "-m", "pytest", "verify/", "--target", target, "--id", ",".join(ids), verb]
-    return [*command, "--yes"] if yes and not plan else command
+    --target NAME|FILE: the inventory (default: lab).
 
+    --yes: do not ask.
 
-def pairs() -> Table:
-    """Every statement with its remedy, or who mends it instead."""
-    table = Table(Column("statement", no_wrap=True), "it states", "remedy", box=None)
-    for statement in REGISTRY.values():
-        table.add_row(statement.id, statement.sentence, statement.remedy or "manual")
-    return table
+    --plan-file FILE: carry out this plan of `plan`'s, and nothing else.
 
+    --brief: stop the old application before the new one starts.
 
-def main() -> int:
-    """Run the command line; the exit code."""
-    return ended("remediate", lambda: app(prog_name="python -m remediate", standalone_mode=False))
+    --wait TIME: how long to wait for each step that is a person's: 90s, 30m, 2h
+    (default: 12h at a terminal, else 0).
+
+    Other flags are pytest's own.
+    """
+    become(["--remediate"], ctx.args)

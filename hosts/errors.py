@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from converge.errors import ConvergeError
-
 WORDS = {
     "str": "a string",
     "int": "a whole number",
@@ -31,7 +29,7 @@ NATIVE = (date,)
 Place = tuple[str | int, ...]
 
 
-class InventoryError(ConvergeError):
+class InventoryError(Exception):
     """An inventory that cannot be used: file, key, what was read, what is allowed."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hosts.command_line import command_line
 from hosts.errors import NATIVE, InventoryError, Layer, NoLab, did_you_mean, explain
 from hosts.rules import broken
 from hosts.schema import Inventory
@@ -137,10 +138,10 @@ def _generated(name: str) -> Layer:
     with _typed(target):
         running = file.is_file()
     if not running:
-        option = "" if name == LAB else f" --name {name}"
+        up = command_line("lab", "up", *(() if name == LAB else ("--name", name)))
         raise NoLab(
-            f"no lab is running for the target {target}: `python -m lab up{option}` starts one, "
-            "and `--target production` speaks to the real host"
+            f"no lab is running for the target {target}: `{up}` starts one (as root), and `--target production` speaks "
+            "to the real host"
         )
     return read_layer(file)
 

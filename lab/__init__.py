@@ -1,4 +1,4 @@
 """Two real Debian hosts on this machine, with the application, its surroundings and its faults.
 
-``python -m lab`` is the command line; ``lab.lab.Lab`` is the same thing for programs and tests.
+``./hkn lab`` (or ``python -m lab``) is the command line; ``lab.lab.Lab`` is the same thing for programs and tests.
 """

@@ -99,7 +99,7 @@ class HostGroup:
             if time.monotonic() > deadline:
                 raise LabError(
                     f"Processes in {self.main} survived being killed for {timeout:g} s; `cat {self.main}/cgroup.procs` "
-                    "shows them (usually one that waits for a disk). Try `python -m lab down` again."
+                    "shows them (usually one that waits for a disk). Take the lab down again."
                 )
             time.sleep(0.01)
         return True

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from lab import needs
 from lab.cache import Cache, default_root
+from lab.command_line import COMMAND, typed
 from lab.errors import LabError, NeedsMissing, NotRunning, UnknownName
 from lab.faults import FAULTS
 from lab.lab import DEFAULT_STATE, Lab
@@ -120,7 +121,7 @@ def up(
     if changed:
         into = state or DEFAULT_STATE
         out.print(f"The lab is up in the state [bold]{into}[/] after {time.monotonic() - since:.1f} s.")
-        next_ = f"Check it with `pytest verify/{_target(name)}`; `python -m lab status{_named(name)}` shows the hosts."
+        next_ = f"Check it with `{COMMAND} check{_target(name)}`; {typed('status', name)} shows the hosts."
         out.print(next_, soft_wrap=True)
     elif lab.record:
         out.print(_left_alone(lab.record, name), soft_wrap=True)
@@ -156,7 +157,7 @@ def break_(
     """Break exactly one thing of a running lab; `state` drops it again, `status` shows what is broken."""
     lab = Lab.open(name, STATES)
     if fault not in FAULTS:
-        raise UnknownName(f"There is no fault {fault!r}; `python -m lab faults` lists them.")
+        raise UnknownName(f"There is no fault {fault!r}; {typed('faults')} lists them.")
     lab.require_running()
     chosen = FAULTS[fault]
     if lab.record and lab.record.state != chosen.state:
@@ -225,7 +226,7 @@ def status(name: Name = "lab") -> None:
 
 @app.command("ssh-config")
 def ssh_config(name: Name = "lab") -> None:
-    """Print an ssh_config for the running lab: `python -m lab ssh-config >F; ssh -F F vampires` logs in as hkn."""
+    """Print an ssh_config for the running lab: with it in a file F, `ssh -F F vampires` logs in as hkn."""
     lab = Lab.open(name, STATES)
     lab.require_running()
     print((lab.directory / "ssh_config").read_text(), end="")
@@ -262,7 +263,7 @@ def _left_alone(record: Record, name: str) -> str:
     broken = f"and broken since by {', '.join(record.faults)}" if record.faults else "and no fault was put into it since"
     return (
         f"The lab is running already, and nothing was done: it was put into the state [bold]{record.state}[/], {broken}. "
-        f"`python -m lab state {record.state}{_named(name)}` gives a clean one."
+        f"{typed(f'state {record.state}', name)} gives a clean one."
     )
 
 
@@ -302,10 +303,6 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, no_wrap=heading in {"state", "fault", "host"}, overflow="fold")
     return table
-
-
-def _named(name: str) -> str:
-    return "" if name == "lab" else f" --name {name}"
 
 
 def _target(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab import connection, images, layers, needs, network, seed
 from lab.cache import Cache, default_root, remove_tree
+from lab.command_line import typed
 from lab.errors import Busy, NotRunning, UnknownName
 from lab.host import Host, Overlay
 from lab.layers import Notes
@@ -321,4 +322,4 @@ class Lab:
         }
 
     def _command(self, words: str) -> str:
-        return f"`python -m lab {words}{'' if self.name == 'lab' else f' --name {self.name}'}`"
+        return typed(words, self.name)

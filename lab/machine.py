@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lab.command_line import typed
 from lab.errors import CommandFailed, NotRunning
 
 Role = Literal["app", "legacy"]
@@ -109,7 +110,7 @@ class Machine:
         """The words that run ``command`` inside the host when this machine's root executes them."""
         leader = self.leader()
         if leader is None:
-            raise NotRunning(f"{self.name} is not running; start the lab with `python -m lab up`.")
+            raise NotRunning(f"{self.name} is not running; start the lab with {typed('up')}.")
         # -r: where this machine itself is a changed root, the mount namespace alone would lead out of the host again.
         enter = ["nsenter", "-t", str(leader), "-r", "-m", "-u", "-i", "-n", "-p", "-C", "--"]
         group = self.shell_cgroup()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.cache import Cache
+from lab.command_line import COMMAND, typed
 from lab.errors import NeedsMissing
 
 GIB = 1024**3
@@ -65,7 +66,7 @@ def sentences(found: Found, cache: Path) -> list[str]:
         command = " ".join(install_command(packages))
         said.append(
             f"Debian's packages {', '.join(packages)} are missing: `{command}`, "
-            "or let `python -m lab up --install` do it."
+            f"or let {typed('up --install')} do it."
         )
     if found.memory < MEMORY:
         said.append(
@@ -118,7 +119,7 @@ def check_root() -> None:
         raise NeedsMissing("The lab boots Linux hosts by namespaces: it needs a Linux machine.")
     if os.geteuid() != 0:
         raise NeedsMissing(
-            "The lab makes mounts, bridges and control groups: run it as root (`sudo .venv/bin/python -m lab ...`)."
+            f"The lab makes mounts, bridges and control groups: run it as root (`sudo {COMMAND} lab ...`)."
         )
 
 

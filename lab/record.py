@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.command_line import typed
 from lab.errors import LabError
 from lab.network import Network, Range
 
@@ -36,7 +37,7 @@ class Record:
         except (ValueError, TypeError) as error:
             raise LabError(
                 f"{directory / FILE} is not what the lab wrote ({error}); remove that file, then run "
-                f"`python -m lab down --name {directory.name}`."
+                f"{typed('down', directory.name)}."
             ) from None
 
     def write(self, directory: Path) -> None:

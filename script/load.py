@@ -16,6 +16,7 @@ import urllib3
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from converge.errors import ConvergeError, UsageError
+from hosts.errors import InventoryError
 from hosts.loader import load
 from hosts.schema import Inventory
 
@@ -92,5 +93,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except ConvergeError as error:
+    except (ConvergeError, InventoryError) as error:
         sys.exit(f"{error}")

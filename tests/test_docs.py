@@ -74,7 +74,7 @@ def test_the_readme_names_both_commands() -> None:
 
 
 def test_scripts_can_be_run() -> None:
-    for name in ("script/bootstrap", "script/demo", "script/pins", "script/test", ".ci/run"):
+    for name in ("hkn", "script/bootstrap", "script/demo", "script/pins", "script/test", ".ci/run"):
         assert (TOP / name).stat().st_mode & 0o111 == 0o111
         assert subprocess.run(["sh", "-n", TOP / name], check=False).returncode == 0
     assert subprocess.run(["sh", "-n", TOP / "script/lib.sh"], check=False).returncode == 0

@@ -15,10 +15,6 @@ SHOWN = 200_000
 """Bytes of a step's output that come back; the rest stays on its host."""
 
 
-
-
-
-
 def launch_script(run: str, attempt: Attempt, intent: str, *, typed: bool = False) -> str:
     """Shell that writes the intent, starts the script detached from the connection, and reports what it left.
 
@@ -171,15 +167,3 @@ rc=
 status "$rc"
 end "$rc"
 """
-
-
-
-
-
-
-
-
-
-
-
-

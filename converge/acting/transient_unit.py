@@ -159,5 +159,3 @@ def outcome_script(run: str, n: int, limit: float) -> str:
         f'[ -s "$J/{n}.rc" ] || exit 79\n'
         f'cat "$J/{n}.out"; cat "$J/{n}.err" >&2\n{noted(n)}\nexit "$(cat "$J/{n}.rc")"\n'
     )
-
-

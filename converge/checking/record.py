@@ -148,6 +148,8 @@ class Record:
     """What the readings cost, the dearest first; empty for a target of which another process of a survey read."""
     waited: float = 0.0
     """Seconds in which nothing was done until young processes were old enough, or until a remedy took effect."""
+    commands: dict[str, str] = field(default_factory=dict)
+    """What a person types next on this target, by verb (``plan``, ``remediate``, ``show``, ``rollback``)."""
     asking: float = 0.0
     """Seconds in which answers were waited for."""
 

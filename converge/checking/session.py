@@ -22,6 +22,7 @@ from converge.readings import Reading
 from converge.readings.answers import CONTROL, Store
 from converge.text.masking import mask
 from converge.transport import Link, LocalLink, connect, terminal
+from hosts.command_line import command_line, target_of
 from hosts.schema import Host, Inventory
 
 Chosen = list[tuple[Statement, str | None]]
@@ -46,6 +47,12 @@ def process_began() -> float:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
         return time.monotonic() - max(0.0, age)
     return time.monotonic()
+
+
+def commands(inv: Inventory, id: str) -> dict[str, str]:
+    """What a person types next on a target, and about the run of this id, by verb."""
+    words = (("plan",), ("remediate",), ("show", id), ("rollback", id))
+    return {line[0]: command_line(*line, target=target_of(inv)) for line in words}
 
 
 def person() -> str:
@@ -76,7 +83,7 @@ class Session:
         self.policy = Policy(strict=strict)
         self.judge = Judge(self.store, app.readings, self.policy)
         self.situation = Situation("not looked at")
-        self.record = Record(self.id, "check", inv.name, app.version, time.time())
+        self.record = Record(self.id, "check", inv.name, app.version, time.time(), commands=commands(inv, self.id))
         self._began = process_began()
         self._found = ""
         self._fresh = False

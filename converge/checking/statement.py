@@ -127,6 +127,22 @@ def statement(
     return decorate
 
 
+def described(statement: Statement) -> dict[str, Any]:
+    """What is known of a statement whatever a host says, in words and lists of words."""
+    return {
+        "id": statement.id,
+        "sentence": statement.sentence,
+        "severity": statement.severity.value,
+        "on": statement.on,
+        "seed": list(statement.seed),
+        "needs": list(statement.needs),
+        "needed by": [other.id for other in REGISTRY.values() if statement.id in other.needs],
+        "remedy": statement.remedy or "",
+        "manual": statement.manual or "",
+        "defined in": statement.function.__module__.replace(".", "/") + ".py" if statement.function else "",
+    }
+
+
 def import_statements(package: str) -> None:
     """Load every statement of a package of test files into the registry."""
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__):

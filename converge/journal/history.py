@@ -51,11 +51,6 @@ class Story:
         """Whether its number is lost: it counts as the newest then, so that none is taken back beneath it."""
         return not self.plan and bool(self.damage)
 
-    def command(self, verb: str) -> str:
-        """What is typed to ``show`` it, or to ``rollback`` it: without its target the lab would be asked."""
-        target = self.plan.get("target", "")
-        return f"python -m converge {verb} {self.id}" + (f" --target {target}" if target else "")
-
     @property
     def end(self) -> dict[str, Any] | None:
         """Exit code and reason; None while the run is going on, or if it died."""

@@ -82,12 +82,6 @@ class Plan:
         return not any(task.steps and task.steps[0].result in comes for task in self.tasks if not task.follows)
 
 
-
-
-
-
-
-
 def group(ordered: Sequence[str], failing: Iterable[Failing], statements: Mapping[str, Statement]) -> list[Task]:
     """Make tasks of statements: those that share a remedy and whose needs came before share one call of it per host."""
     hosts: dict[str, list[str]] = {}

@@ -14,12 +14,13 @@ import pytest
 from converge.checking.application import Application
 from converge.checking.judge import instances_of
 from converge.checking.record import Record, Survey, Verdict
+from converge.checking.selection import ids_in
 from converge.checking.session import Chosen, Session
 from converge.checking.statement import REGISTRY, Outcome, Statement
 from converge.errors import ConvergeError, Exit
 from converge.pytest_plugin.finish import conclude, conclude_survey
 from converge.pytest_plugin.items import Place, instance_host, place_of, statement_of
-from converge.pytest_plugin.options import ids, refuse_strange_waivers, refuse_unknown_ids
+from converge.pytest_plugin.options import refuse_strange_waivers, wanted_ids
 from converge.pytest_plugin.targets import (
     Gathering,
     Surveying,
@@ -35,6 +36,7 @@ from converge.report.fleet import survey_lines
 from converge.report.terminal import closing_lines
 from converge.runs.convergence import remediate
 from converge.text.masking import mask
+from hosts.command_line import command_line, target_of
 
 
 class Engine:
@@ -98,7 +100,7 @@ class Engine:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out what the target has no host for, and select by --id, exactly."""
+        """Leave out what the target has no host for, and select by --id."""
 
         def has_a_place(statement: Statement) -> bool:
             return any(instances_of(statement.on, session.inv) for session in self.sessions.values())
@@ -106,10 +108,11 @@ class Engine:
         items[:] = [i for i in items if (s := statement_of(i)) is None or has_a_place(s)]
         for session in self.sessions.values():
             refuse_strange_waivers(session)
-        wanted = ids(self.config)
-        if not REGISTRY.keys() >= set(wanted):
+        try:
+            wanted = wanted_ids(self.config)
+        except pytest.UsageError:
             items.clear()  # what is not asked for is not listed below the error
-        refuse_unknown_ids(self.config, self.app.statements)
+            raise
         if wanted:
             out = [i for i in items if (s := statement_of(i)) is None or s.id not in wanted]
             items[:] = [i for i in items if (s := statement_of(i)) is not None and s.id in wanted]
@@ -124,18 +127,25 @@ class Engine:
         return f"target: {inv.name} ({inv.file}): {hosts}"
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
-        """With --collect-only, the checklist in words."""
+        """With --collect-only, the checklist in words; and a hint where ids were given to -k, which does not know them."""
+        hint = [f"-k looks at names of tests, which have no ids: {line}" for line in self.by_id()]
         if not self.config.option.collectonly:
-            return []
+            return hint
         found = {s.id: f"{s.id:9} {s.severity.value:8} {s.sentence}" for item in items if (s := statement_of(item))}
         lines = [line for line in self.app.checklist() if found.keys() & set(line.statements)]
         if not lines:
-            return list(found.values())
-        return [
+            return [*hint, *found.values()]
+        told = [
             text
             for line in lines
             for text in ("", f"{line.ref} {line.text}", *(f"    {found[id]}" for id in line.statements if id in found))
         ]
+        return [*hint, *told]
+
+    def by_id(self) -> list[str]:
+        """The command that selects the statements whose ids stand in -k; empty if there are none."""
+        meant = ids_in(self.config.option.keyword or "", REGISTRY)
+        return [command_line("check", *meant, target=target_of(self.session.inv))] if meant else []
 
     # The run: everything that talks to hosts happens here, before pytest's own loop judges each item.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from converge.checking.selection import nearest, selected
 from converge.checking.session import Session
 from converge.checking.statement import REGISTRY, import_statements
 from converge.errors import UsageError
 from converge.planning import plan_file
 from converge.text.durations import duration
+from hosts.command_line import command_line
 
 FOREIGN = ("hosts", "ssh_config", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory", "force_ansible")
 """testinfra's connection flags: our targets are inventories."""
@@ -36,7 +37,9 @@ def refuse_unused(config: pytest.Config, folder: str) -> None:
     given |= {"--plan-file": option.plan_file is not None, "--brief": option.brief, "--wait": option.wait is not None}
     for flag, on in {**given, "--target": "--target" in typed}.items():
         if on:
-            raise pytest.UsageError(f"{flag} works on statements, and none are asked for: pytest {folder}/ {flag}")
+            verb = {"--plan": "plan", "--id": "check", "--target": "check"}.get(flag, "remediate")
+            asks = command_line(verb)
+            raise pytest.UsageError(f"{flag} works on statements, and none are asked for: name {folder}/, or type `{asks}`")
 
 
 def refuse_foreign(config: pytest.Config) -> None:
@@ -140,17 +143,16 @@ def refuse_several(config: pytest.Config, targets: Sequence[str]) -> None:
 
 
 def ids(config: pytest.Config) -> list[str]:
-    """The statements that --id names."""
+    """What --id names, as typed."""
     return [part.strip() for part in (config.option.id or "").split(",") if part.strip()]
 
 
-def refuse_unknown_ids(config: pytest.Config, folder: str) -> None:
-    """Refuse ids that no statement has, with what may have been meant."""
-    for id in ids(config):
-        if id not in REGISTRY:
-            near = difflib.get_close_matches(id.upper(), REGISTRY, n=3)
-            hint = f": did you mean {', '.join(near)}?" if near else ""
-            raise pytest.UsageError(f"--id {id}: no statement has this id{hint} (see {folder}/)")
+def wanted_ids(config: pytest.Config) -> list[str]:
+    """The statements that --id means, once they are imported; refuses ids that none has, with what may have been meant."""
+    try:
+        return selected(ids(config), REGISTRY)
+    except UsageError as problem:
+        raise pytest.UsageError(f"{problem} (`{command_line('explain')}` lists them)") from None
 
 
 def refuse_strange_waivers(session: Session) -> None:
@@ -160,6 +162,5 @@ def refuse_strange_waivers(session: Session) -> None:
     import_statements(session.app.statements)
     for waiver in session.inv.waivers:
         if waiver.id not in REGISTRY:
-            near = difflib.get_close_matches(waiver.id.upper(), REGISTRY, n=3)
-            hint = f": did you mean {', '.join(near)}?" if near else ""
+            hint = nearest(waiver.id, REGISTRY)
             raise pytest.UsageError(f"{session.inv.file}: waivers: no statement has the id {waiver.id}{hint}")

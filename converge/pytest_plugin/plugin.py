@@ -22,12 +22,13 @@ from converge.pytest_plugin.options import (
     refuse_foreign,
     refuse_other_plan,
     refuse_several,
-    refuse_unknown_ids,
     refuse_unused,
     refuse_unwritable,
+    wanted_ids,
 )
 from converge.pytest_plugin.targets import is_worker
 from converge.report.html import HtmlReport
+from hosts.errors import InventoryError
 
 
 class Hooks:
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME|FILE",
         help="inventory to check (default: lab); several, or a pattern of files in quotes, are checked at the same time",
     )
-    group.addoption("--id", default=None, metavar="ID,ID", help="only these statements, by exact id")
+    group.addoption("--id", default=None, metavar="ID,ID", help="only these statements: UNIT-3, or UNIT for all of UNIT-*")
     group.addoption("--remediate", action="store_true", help="mend what fails, then prove it (asks first)")
     group.addoption("--plan", action="store_true", help="show what --remediate would do, and do nothing")
     group.addoption("--plan-file", metavar="FILE", help="with --remediate: carry out this plan, and nothing else")
@@ -105,10 +106,10 @@ def sessions_of(config: pytest.Config, app: Application) -> dict[str, Session]:
         targets, again = app.expand(option.target or ["lab"])
         refuse_several(config, targets)
         invs = [app.load(target, offline=bool(option.collectonly)) for target in targets]
-    except ConvergeError as problem:
+    except (ConvergeError, InventoryError) as problem:
         if ids(config):  # a mistyped id is the nearer mistake
             import_statements(app.statements)
-            refuse_unknown_ids(config, app.statements)
+            wanted_ids(config)
         raise pytest.UsageError(str(problem)) from None
     known = [inv.name for inv in invs]
     id, made = new_id(), dict[str, Session]()

@@ -17,6 +17,7 @@ from converge.report.summary import (
     left,
     mended,
     name_of,
+    next_commands,
     remark,
     remediable,
     said,
@@ -127,7 +128,8 @@ def _done(record: Record) -> list[str]:
 def _left(record: Record) -> list[str]:
     found = ["### What is left", ""]
     if mendable := remediable(record):
-        found += [f"- {count(len(mendable), 'statement')} with a remedy: `--plan` shows it, `--remediate` does it."]
+        found += [f"- {count(len(mendable), 'statement')} with a remedy"]
+    found += [f"- {code(typed)} {what}" for typed, what in next_commands(record)]
     for item in left(record):
         found += [f"- **{prose(item.title)}**", *(block(item.text, "  ") if item.text else [])]
     found += [f"- {prose(name_of(v))} is {v.outcome.value}: {prose(remark(v))}" for v in later(record)]

@@ -129,6 +129,7 @@ def first_screen(record: Record, prefix: str = "") -> str:
         "fold": FOLD,
         "left": summary.left(record),
         "remediable": summary.remediable(record),
+        "next": summary.next_commands(record),
         "later": summary.later(record),
         "checklist": [summary.ticked(line, record.verdicts) for line in record.checklist],
         "chart": chart(record),

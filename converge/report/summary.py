@@ -273,6 +273,18 @@ def remediable(record: Record) -> list[Verdict]:
     return [v for v in unwell(record.verdicts) if v.outcome is Outcome.FAILS and v.remedy and record.kind != "run"]
 
 
+def next_commands(record: Record) -> list[tuple[str, str]]:
+    """What a person types next, each with what it does: after a run, or where something could be mended."""
+    told = {
+        "check": {"plan": "shows what it would do", "remediate": "does it, and asks first"},
+        "plan": {"remediate": "carries out this plan, and asks first"},
+        "run": {"show": "tells each step and its way back", "rollback": "takes the run back, and asks first"},
+    }[record.kind]
+    if record.kind != "run" and not remediable(record):
+        return []
+    return [(record.commands[verb], what) for verb, what in told.items() if verb in record.commands]
+
+
 def later(record: Record) -> list[Verdict]:
     """What does not hold but may: advice, waived, due."""
     return sorted((v for v in record.verdicts if v.outcome.is_well and v.outcome is not Outcome.HOLDS), key=urgency)

@@ -16,6 +16,7 @@ from converge.report.summary import (
     led_text,
     left,
     name_of,
+    next_commands,
     remark,
     remediable,
     said,
@@ -50,7 +51,8 @@ def closing_lines(record: Record, report: PurePath | str, width: int = 120) -> l
         found += ["", *(line for group in bad for line in _group(group, width))]
     if mendable := remediable(record):
         which = f"{count(len(mendable), 'statement')} of these {'has' if len(mendable) == 1 else 'have'} a remedy"
-        found += ["", f"{which}: add --plan to see what it would do, --remediate to have it done"]
+        found += ["", f"{which}:"]
+    found += [f"  {typed}    {what}" for typed, what in next_commands(record)]
     if todo := left(record):
         found += ["", "left for a person:", *(f"  {one_line(f'{item.title}: {item.text}', width)}" for item in todo)]
     found += [f"  {name_of(v)} {v.outcome.value}: {one_line(remark(v), width)}" for v in later(record)]

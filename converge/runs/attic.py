@@ -15,6 +15,7 @@ from converge.journal.ownership import stays_for
 from converge.runs.preflight import GuardFailed
 from converge.shell.library import NICED
 from converge.transport import Link
+from hosts.command_line import command_line, target_of
 from hosts.schema import Inventory
 
 LISTING = r"""
@@ -125,7 +126,7 @@ def has_room(link: Link, inv: Inventory) -> Guard:
         raise AtticFull(
             f"{link.name}: the attic holds {size(kib)}, more than {most:g} GiB (limits.attic_gib of "
             f"{inv.file or 'the inventory'}), and this run would move more aside: nothing was done. What is older than the "
-            f"soak is deleted by `python -m converge purge --target {inv.name}`"
+            f"soak is deleted by `{command_line('purge', target=target_of(inv))}`"
         )
     return Guard("room in the attic", True, f"room in the attic: it holds {size(kib)} of {most:g} GiB")
 

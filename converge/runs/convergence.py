@@ -22,6 +22,7 @@ from converge.runs.run import Runner
 from converge.steps import Remedy
 from converge.text.durations import duration
 from converge.text.masking import mask
+from hosts.command_line import command_line, path_from_here, target_of
 
 MENDABLE = {Outcome.FAILS, Outcome.ADVICE, Outcome.MANUAL}
 """Outcomes for which a statement's remedy is asked; of one that is left to a person it may still do a part."""
@@ -50,7 +51,8 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
     warn(session, plan, say)
     if option.plan:
         file = plan_file.write(plan, session.folder, **identity(session), run=session.id, at=session.record.started)
-        say(f"\nthis plan as a file, for --remediate --plan-file: {file}")
+        session.record.commands["remediate"] = carrying_out(file, session, chosen, option)
+        say(f"\nthis plan, and nothing else, is carried out by: {session.record.commands['remediate']}")
     if saved:
         only(saved, session, runner, plan)
     if plan.is_empty:
@@ -71,6 +73,14 @@ def remediate(session: Session, chosen: Chosen, option: Any, say: Say) -> tuple[
         if saved:
             only(saved, session, runner, plan)
     return act(session, runner, plan, chosen, say)
+
+
+def carrying_out(file: Path, session: Session, chosen: Chosen, option: Any) -> str:
+    """The command line that carries out a saved plan for the chosen statements, from here."""
+    ids = dict.fromkeys(s.id for s, _ in chosen) if len(chosen) < len(session.everything()) else ()
+    flags = ("--brief",) if option.brief else ()
+    words = ("remediate", *ids, *flags, "--plan-file", path_from_here(file))
+    return command_line(*words, target=target_of(session.inv))
 
 
 def refused(session: Session, say: Say) -> str:
@@ -236,8 +246,6 @@ def finder(package: str) -> Callable[[str], Remedy]:
     return find
 
 
-
-
 def warn(session: Session, plan: Plan, say: Say) -> None:
     """Say what a person must be ready for, before the plan is agreed to; the record has it once, however often said."""
     confirmed = [step.host for step in plan.steps if step.confirm and step.result in {"planned", "manual"}]
@@ -245,8 +253,6 @@ def warn(session: Session, plan: Plan, say: Say) -> None:
         if text not in session.record.notes:
             session.record.notes.append(text)
         say(f"\n{text}")
-
-
 
 
 def ask_and_look_again(session: Session, runner: Runner, plan: Plan, chosen: Chosen, say: Say) -> Plan:
@@ -271,5 +277,3 @@ def ask_and_look_again(session: Session, runner: Runner, plan: Plan, chosen: Cho
         say("\nthe hosts changed while you were asked; this is the plan now:")
         show(plan, say)
         warn(session, plan, say)
-
-

@@ -95,5 +95,3 @@ def tree_kept(before: Tree | None, after: Tree | None) -> Guard:
     seen = f"{before.files} files, {before.bytes} bytes before; {after.files} files, {after.bytes} bytes after"
     lost = after.files < before.files or after.bytes < before.bytes
     return Guard(name, not lost, f"{name}: {'LOST DATA: ' if lost else ''}{seen}")
-
-

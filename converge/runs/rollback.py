@@ -26,6 +26,7 @@ from converge.runs.recovery import close_open_runs, without_result
 from converge.runs.undo_plan import Back, leave_later_runs, leave_the_site, ways_back
 from converge.shell.library import Rc
 from converge.transport import Link
+from hosts.command_line import command_line, target_of
 from hosts.schema import Inventory
 
 Trouble = tuple[Exit, str]
@@ -60,8 +61,8 @@ def leave_what_stands(
     app = links[inv.app_host.name]
     known = [each for each in stories(app) if not is_apart(each, inv)]
     # Before a person is sent to take a step back by hand, which would be done beneath the later run.
-    leave_later_runs(links, app.name, known, story, backs, by_hand)
-    leave_the_site(story, backs, by_hand)
+    leave_later_runs(links, app.name, known, story, backs, by_hand, target_of(inv))
+    leave_the_site(story, backs, by_hand, target_of(inv))
 
 
 def roll_back(
@@ -193,7 +194,7 @@ def _each(
                 continue
             demanded = DEMANDED.get(record.result, Exit.FAILS)
             if record.result != "refused" or back.carries:
-                return [*troubles, (demanded, _stopped(back, record.reason, backs, executor.inv.name))], records
+                return [*troubles, (demanded, _stopped(back, record.reason, backs, target_of(executor.inv)))], records
             troubles.append((demanded, f"step {back.n} stays: {record.reason}"))
     if stop.is_set():
         troubles.append((Exit.INTERRUPTED, "it was interrupted in its last step, which was finished"))
@@ -224,7 +225,7 @@ def _stopped(at: Back, why: str, backs: Sequence[Back], target: str) -> str:
     if later:
         text += (
             f". What came after it was taken back (step {', '.join(later)}), and the site wants it: "
-            f"`pytest verify/ --target {target} --remediate` does it again"
+            f"`{command_line('remediate', target=target)}` does it again"
         )
     return text
 

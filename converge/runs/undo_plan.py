@@ -10,6 +10,7 @@ from converge.journal.history import Story
 from converge.journal.journal import folder
 from converge.shell.library import Rc
 from converge.transport import Link
+from hosts.command_line import command_line
 from hosts.tool import NAME
 
 NOTHING_DONE = {int(Rc.BUSY), int(Rc.WRONG_HOST), int(Rc.UNLOCKED), int(Rc.ROLLED_BACK)}
@@ -68,7 +69,8 @@ def plan_rollback(story: Story, by_hand: Collection[int] = ()) -> list[Back]:
     """
     results, undone, purged = story.results(), story.undone(), story.purged()
     if strange := set(by_hand) - {int(intent["n"]) for intent in story.intents()}:
-        raise UsageError(f"run {story.id} has no step {min(strange)}: `{story.command('show')}` lists them")
+        has = ", ".join(str(intent["n"]) for intent in story.intents()) or "none"
+        raise UsageError(f"run {story.id} has no step {min(strange)}; its steps are: {has}")
     found = []
     for intent in reversed(story.intents()):
         n = int(intent["n"])
@@ -103,13 +105,15 @@ def refuse_damaged(run: str, where: str, story: Story) -> None:
     raise JournalDamaged(
         f"run {run} is not taken back: {whose} on {where} (~/.local/state/{NAME}/runs/{story.id}/journal.jsonl) is damaged: "
         f"{story.damage}. What serves the site may rest on what is not told there. Nothing was done. Put the lines back "
-        f"from the copy in {copy}, or finish what was begun (`pytest verify/ --remediate`, on the same target), or take it "
+        f"from the copy in {copy}, or finish what was begun (remediate the same target again), or take it "
         'back by hand: docs/runbook.md, "A damaged journal"'
     )
 
 
-def leave_the_site(story: Story, backs: Iterable[Back], by_hand: Collection[int] = ()) -> None:
+def leave_the_site(story: Story, backs: Iterable[Back], by_hand: Collection[int], target: str) -> None:
     """Refuse to take a run back beneath what serves the site; a person took those steps back that are `by_hand`.
+
+    `target` is what a person types after ``--target``.
 
     Raises:
         SiteRestsOnIt: steps stay, for longer than it does no harm, by which the site is served; it names all of them.
@@ -119,11 +123,12 @@ def leave_the_site(story: Story, backs: Iterable[Back], by_hand: Collection[int]
         return
     steps = "; and on ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence}), and that one stays: {b.stays}" for b in rest)
     # One line for all of them, with what was said before: who types a line for each would be refused for the others.
-    words = " ".join(f"--by-hand {n}" for n in sorted({*by_hand, *(back.n for back in rest)}))
+    words = [word for n in sorted({*by_hand, *(back.n for back in rest)}) for word in ("--by-hand", str(n))]
     which = " and ".join(f"step {back.n}" for back in rest)
     raise SiteRestsOnIt(
         f"run {story.id} is not taken back: what serves the site rests on {steps}. Without the steps around it the site "
-        f"may not start again. Nothing was done. Take {which} back by hand, then say so: {story.command('rollback')} {words}"
+        f"may not start again. Nothing was done. Take {which} back by hand, then say so: "
+        f"`{command_line('rollback', story.id, *words, target=target)}`"
     )
 
 
@@ -148,9 +153,12 @@ def leave_later_runs(
     known: Iterable[Story],
     story: Story,
     backs: Sequence[Back],
-    by_hand: Collection[int] = (),
+    by_hand: Collection[int],
+    target: str,
 ) -> None:
     """Refuse to take a run back beneath a later one; `known` are the runs in the journal of the host `where`.
+
+    `target` is what a person types after ``--target``.
 
     A later run stands on it by a step that carries the site and was not taken back, as what serves rests on all that came
     before; and if the run itself carries the site, by any step that is not taken back and can be: what came after a cutover
@@ -176,11 +184,11 @@ def leave_later_runs(
         f"run {later.id}: " + ", ".join(f"step {b.n} ({b.step} at {b.host}: {b.sentence})" for b in found)
         for later, found in standing
     )
-    first, _ = standing[0]
+    again = command_line("rollback", standing[0][0].id, target=target)
     raise LaterRunStands(
         f"run {story.id} is not taken back: it lies beneath what later runs did, and the site may not start again without "
-        f"it. These steps are not taken back: of {steps}. Nothing was done. Take back the newest run first: "
-        f"{first.command('rollback')}; of a step of it that stays then, say that you took it back: --by-hand N"
+        f"it. These steps are not taken back: of {steps}. Nothing was done. Take back the newest run first: `{again}`; "
+        "of a step of it that stays then, say that you took it back: --by-hand N"
     )
 
 

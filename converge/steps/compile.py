@@ -139,17 +139,3 @@ def _signal(act: Signal) -> str:
         raise NotAllowed(f"signal {act.signal} to process {act.pid}: its start time and command line must be known")
     words = [str(act.pid), act.signal, str(act.started), act.cmdline, act.cwd, act.cgroup]
     return "cv_signal " + " ".join(shlex.quote(word) for word in words)
-
-
-
-
-
-
-
-
-
-
-
-
-
-

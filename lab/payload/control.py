@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lab.command_line import typed
 from lab.errors import LabError
 from lab.lab import Lab
 
@@ -42,7 +43,7 @@ def call(
             check=False,
         )
     except FileNotFoundError:
-        raise ControlCommandFailed(f"`{argv[0]}` is not on this machine; `python -m lab up --install` gets it.") from None
+        raise ControlCommandFailed(f"`{argv[0]}` is not on this machine; {typed('up --install')} gets it.") from None
     except subprocess.TimeoutExpired:
         raise ControlCommandFailed(f"`{shown}` did not end within {timeout:g} s.") from None
     if done.returncode != 0:

@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
+import cli.explain
 import cli.hosts
-import cli.remediate
-import hosts.loader
-from cli import runs
+import cli.reach
+from cli.__main__ import main
 from cli.ending import Output
 from converge.errors import Exit, HostUnreachable
 from converge.transport import Ask, Link
@@ -21,8 +21,8 @@ from hosts.schema import Host, Inventory
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """The exit code of a command line."""
-    monkeypatch.setattr(sys, "argv", ["converge", *words])
-    return runs.main()
+    monkeypatch.setattr(sys, "argv", ["hkn", *words])
+    return main()
 
 
 @pytest.mark.parametrize("words", [("runs",), ("show", "R0"), ("rollback", "R0"), ("purge",)])
@@ -38,9 +38,9 @@ def test_whoever_is_at_the_terminal_is_asked_for_what_the_login_needs(
         asks.append(ask)
         raise HostUnreachable("new: no route")
 
-    monkeypatch.setattr(hosts.loader, "load", lambda _target: inventory)
-    monkeypatch.setattr(runs, "terminal", lambda: person)
-    monkeypatch.setattr(runs, "connect", connect)
+    monkeypatch.setattr(cli.reach, "load", lambda _target: inventory)
+    monkeypatch.setattr(cli.reach, "terminal", lambda: person)
+    monkeypatch.setattr(cli.reach, "connect", connect)
     assert typed(monkeypatch, *words) == Exit.UNREACHABLE
     assert asks == [person]
 
@@ -48,16 +48,16 @@ def test_whoever_is_at_the_terminal_is_asked_for_what_the_login_needs(
 # How they end
 
 TOP = Path(__file__).parents[2]
-SAYING = {"converge": ["explain", "UNIT-3"], "hosts": ["--help"], "remediate": []}
+SAYING = (["explain", "UNIT-3"], ["hosts", "--help"], ["explain"])
 """Command lines that connect to nothing and print something."""
 
 
 @pytest.mark.parametrize(
-    ("module", "holder", "called", "words"),
+    ("holder", "called", "words"),
     [
-        (runs, hosts.loader, "load", ["runs"]),
-        (cli.hosts, cli.hosts, "load", ["check"]),
-        (cli.remediate, cli.remediate, "import_statements", []),
+        (cli.reach, "load", ["runs"]),
+        (cli.hosts, "load", ["hosts", "check"]),
+        (cli.explain, "import_statements", ["explain"]),
     ],
 )
 @pytest.mark.parametrize(
@@ -65,32 +65,30 @@ SAYING = {"converge": ["explain", "UNIT-3"], "hosts": ["--help"], "remediate": [
     [(ZeroDivisionError("password=hush"), 3), (BrokenPipeError(32, "password=hush"), 3), (KeyboardInterrupt(), 2)],
 )
 def test_what_nobody_foresaw_is_a_defect_and_no_failing_statement(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: ModuleType, holder: ModuleType, called: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], holder: ModuleType, called: str,
     words: list[str], raised: BaseException, code: int,
 ) -> None:  # fmt: skip
     def broken(*_: object) -> None:
         raise raised
 
     monkeypatch.setattr(holder, called, broken)
-    monkeypatch.setattr(sys, "argv", ["it", *words])
-    assert module.main() == code
+    assert typed(monkeypatch, *words) == code
     said = capsys.readouterr().err
     if code == Exit.INTERNAL:
-        name = {"cli.runs": "converge"}.get(module.__name__, module.__name__.rpartition(".")[2])
         first, *rest = said.splitlines()
-        assert first.startswith(f"{name}: a defect of this program: {type(raised).__name__}: ")
+        assert first.startswith(f"hkn: a defect of this program: {type(raised).__name__}: ")
         assert first.endswith("password=[masked]")
         assert "in broken" in said
         assert len(rest) < 24
         assert "hush" not in said
 
 
-@pytest.mark.parametrize("name", SAYING)
+@pytest.mark.parametrize("saying", SAYING)
 @pytest.mark.parametrize(
     ("to", "code", "said"), [(">/dev/full", Exit.USAGE, "cannot be written to (No space left"), (">&-", Exit.HOLDS, "")]
 )
-def test_an_output_that_takes_nothing_is_no_defect(name: str, to: str, code: Exit, said: str) -> None:
-    words = [sys.executable, "-m", name, *SAYING[name]]
+def test_an_output_that_takes_nothing_is_no_defect(saying: list[str], to: str, code: Exit, said: str) -> None:
+    words = [sys.executable, "-m", "cli", *saying]
     done = subprocess.run(
         ["/bin/sh", "-c", f'"$@" {to}', "sh", *words], cwd=TOP, check=False, stderr=subprocess.PIPE, text=True
     )
@@ -100,7 +98,7 @@ def test_an_output_that_takes_nothing_is_no_defect(name: str, to: str, code: Exi
 
 
 def test_a_reader_that_has_read_enough_ends_nothing() -> None:
-    command = f'{{ "{sys.executable}" -m converge explain UNIT-3; echo "ended with $?" >&2; }} | :'
+    command = f'{{ "{sys.executable}" -m cli explain UNIT-3; echo "ended with $?" >&2; }} | :'
     done = subprocess.run(["/bin/sh", "-c", command], cwd=TOP, check=False, stderr=subprocess.PIPE, text=True)
     assert done.stderr == "ended with 0\n"
 

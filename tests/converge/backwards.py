@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cli import runs
+from cli import rollback, runs, show
+from cli.__main__ import main
 from converge.errors import Exit
 from converge.runs.rollback import roll_back
 from converge.transport import Link, LocalLink
@@ -47,19 +48,20 @@ def damaged(stage: Stage, of: str, step: str = "A/serve", kind: str = "intent") 
 
 
 def commanded(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The exit code of ``python -m converge rollback R1 --yes``, with more `words`."""
+    """The exit code of ``./hkn rollback R1 --yes``, with more `words`."""
     return typed(stage, monkeypatch, "rollback", "R1", "--yes", *words)
 
 
 def typed(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The exit code of ``python -m converge`` with these words."""
+    """The exit code of ``./hkn`` with these words."""
 
     @contextmanager
     def reached(_target: str, *, everything: bool) -> Iterator[tuple[Inventory, dict[str, Link]]]:
         assert everything == (words[0] == "rollback")
         yield stage.world.inv, {"new": stage.link, "control": stage.link}
 
-    monkeypatch.setattr(runs, "reached", reached)
-    monkeypatch.setattr(runs, "REPORTS", reports(stage))
-    monkeypatch.setattr(sys, "argv", ["converge", *words])
-    return runs.main()
+    module = {"rollback": rollback, "runs": runs, "show": show}[words[0]]
+    monkeypatch.setattr(module, "reached", reached)
+    monkeypatch.setattr(rollback, "REPORTS", reports(stage))
+    monkeypatch.setattr(sys, "argv", ["hkn", *words])
+    return main()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from converge.errors import Exit
 from hosts import loader
 from hosts.errors import InventoryError, Layer, NoLab
 from hosts.loader import build, expand, load, merged, targets
@@ -61,7 +60,6 @@ def put(place: str, value: object) -> dict[str, Any]:
 def mistake(whole: dict[str, Any]) -> str:
     with pytest.raises(InventoryError) as caught:
         build([Layer(Path("mine.toml"), whole)], "mine")
-    assert caught.value.exit_code == Exit.USAGE
     return str(caught.value)
 
 
@@ -97,7 +95,7 @@ def test_no_lab_is_one_sentence(checkout: Path) -> None:
         load("lab")
     text = str(caught.value)
     assert "no lab is running" in text
-    assert "`python -m lab up`" in text
+    assert "hkn lab up`" in text
     assert "--target production" in text
     assert "\n" not in text
     assert str(checkout) not in text
@@ -176,7 +174,7 @@ def test_a_target_that_may_not_be_looked_at(target: str, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("target", ["lab", "lab:", "lab:lab"])
 def test_the_lab_has_one_name(target: str) -> None:
     assert load(target, offline=True).name == "lab"
-    with pytest.raises(NoLab, match="for the target lab: `python -m lab up` starts"):
+    with pytest.raises(NoLab, match=r"for the target lab: `\S*hkn lab up` starts"):
         load(target)
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 import lab.lab
 from lab import cli, needs
 from lab.cache import Cache
+from lab.command_line import typed
 from lab.errors import NeedsMissing, NotRunning
 from lab.faults import FAULTS
 from lab.host import Host
@@ -121,7 +122,7 @@ def test_a_running_lab_is_told_with_the_way_to_a_clean_one(bench: Bench, faults:
     assert answer.exit_code == 0
     assert "running already, and nothing was done: it was put into the state prod" in answer.stdout
     assert said in answer.stdout
-    assert "`python -m lab state prod --name it`" in answer.stdout
+    assert "hkn lab state prod --name it`" in answer.stdout
     assert bench.done == []
 
 
@@ -147,7 +148,7 @@ def test_what_needs_a_lab_says_in_one_sentence_that_there_is_none(bench: Bench, 
     command, *rest = words
     answer = bench.say(command, "--name", "it", *rest)
     assert (answer.exit_code, answer.stdout) == (1, "")
-    assert answer.stderr == "error: The lab 'it' is not running; start it with `python -m lab up --name it`.\n"
+    assert answer.stderr == f"error: The lab 'it' is not running; start it with {typed('up', 'it')}.\n"
     assert bench.started == []
 
 

@@ -214,7 +214,7 @@ def test_down_leaves_nothing() -> None:
     assert traces(lab)
     lab.down()
     assert traces(lab) == []
-    with pytest.raises(NotRunning, match="python -m lab up"):
+    with pytest.raises(NotRunning, match="hkn lab up"):
         lab.app.run("true")
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from rich.markup import escape
 from rich.table import Table
 
+from hosts.command_line import command_line
 from lab.errors import LabError
 from lab.faults import FAULTS
 from tests.live.faulting import Trial, attempt
@@ -32,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--name", default="faults", help="the lab's name (default: %(default)s)")
     given = parser.parse_args(words)
     if strange := [name for name in given.faults if name not in FAULTS]:
-        parser.error(f"there is no fault {', '.join(strange)}; `python -m lab faults` lists them")
+        parser.error(f"there is no fault {', '.join(strange)}; `{command_line('lab', 'faults')}` lists them")
     known = {} if given.again else {name: Trial(**data) for name, data in (load(RESULTS) or {}).items()}
     todo = given.faults or [name for name in FAULTS if name not in known or known[name].problems]
     print(f"{len(FAULTS)} faults, {len(todo)} to try; what the sessions say goes to {LOG.relative_to(TOP)}", flush=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +21,11 @@ from converge.report.summary import downtime, expected_search_gap, headline
 from lab.payload.places import LINKED_FILES, SHARED, SOCKETS
 from tests.converge.report.test_browser import FLAGS
 from tests.live.faulting import planned_wrongly
-from tests.live.rig import Answer, Rig
+from tests.live.rig import TOP, Answer, Rig, environment
 from tests.live.snapshots import Snapshot, changes, journals, kept_data, neighbours
 from tests.live.test_cutover import LATER, assert_answers_after
 from tests.targets import inventory
+from tests.typed import typed_lines
 
 EXPECTED = {
     "REPO-3": "production.rb on master names the Ruby of the old host, and all rubies share one bundle",
@@ -106,6 +109,26 @@ def test_each_failure_says_what_was_expected_and_what_was_seen(story: Story) -> 
             assert "expected: " in verdict.message, verdict.id
             assert "seen:     " in verdict.message, verdict.id
             assert "where:    " in verdict.message, verdict.id
+
+
+def test_what_the_story_tells_to_type_runs_as_it_is_told(rig: Rig, story: Story) -> None:
+    told = [(TOP / "script/demo").read_text().replace("$lab", rig.lab.name)]
+    for answer in (story.check, story.plan, story.run, story.again, story.last):
+        assert answer.folder
+        told += [answer.out, *((answer.folder / name).read_text() for name in ("report.html", "report.md"))]
+    lines = typed_lines("\n".join(told))
+    assert {words[0] for words in lines} >= {"check", "plan", "remediate", "show", "rollback", "lab"}
+    older, newer = (answer.folder.name for answer in (story.check, story.last) if answer.folder)
+    also = [["runs"], ["hosts", "check", rig.target], ["explain"], ["reports", "list"], ["reports", "compare", older, newer]]
+    looking = [words for words in lines if words[0] in {"check", "plan", "show", "runs", "explain", "hosts", "reports"}]
+    assert len(looking) >= 3
+    for words in [*looking, *also]:
+        named = ["--target", rig.target] if words == ["runs"] else []
+        here = environment(os.environ.items())
+        command = [str(TOP / "hkn"), *words, *named]
+        done = subprocess.run(command, cwd=TOP, env=here, capture_output=True, text=True, check=False)
+        assert done.returncode in {Exit.HOLDS, Exit.FAILS}, f"{words}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_plan_lists_its_steps_and_leaves_no_run(story: Story) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[2]
-TOOLS = ("sh", "dirname", "cat", "cmp", "rm", "flock", "date", "find", "chown", "mkdir", "ln", "mktemp")
+TOOLS = ("sh", "dirname", "cat", "cmp", "rm", "flock", "date", "find", "chown", "mkdir", "ln", "mktemp", "readlink")
 BOTH = pytest.mark.parametrize("script", ["demo", "test"])
 
 # Whatever is started writes down its words; $MACHINE is the folder of the stand-ins.
@@ -27,7 +27,7 @@ case "$*" in
 "-m venv "*)
     mkdir -p "$3/bin"
     for program in python ruff mypy; do ln -s "$MACHINE/bin/python3" "$3/bin/$program"; done ;;
-"-m pytest"*)
+"-m pytest"* | "-m cli check"*)
     echo "CI=${CI:-} HOME=${HOME:-} LAB_CACHE=${LAB_CACHE:-}" >"$MACHINE/environment"
     case "$*" in *"-n 4"*) exit "${SHARED_ENDS:-0}" ;; esac
     exit "${PYTEST_ENDS:-0}" ;;
@@ -84,6 +84,7 @@ def machine(tmp_path: Path) -> Machine:
     (it.checkout / "tests/converge").mkdir(parents=True)
     for name in ("requirements.txt", "requirements-dev.txt"):
         shutil.copyfile(TOP / name, it.checkout / name)
+    shutil.copy2(TOP / "hkn", it.checkout / "hkn")
     (tmp_path / "bin").mkdir()
     for tool in TOOLS:
         found = shutil.which(tool)
@@ -119,7 +120,7 @@ def test_the_tests_install_what_makes_virtual_environments(machine: Machine) -> 
 def test_the_demo_installs_it_by_the_same_way(machine: Machine) -> None:
     done = machine.run("demo")
     assert "demo: installing python3-venv" in done.stdout
-    assert "python -m lab up --state migrated --install --name demo" in machine.calls
+    assert "python -m cli lab up --state migrated --install --name demo" in machine.calls
     # The stand-in for pytest holds everything, and the story wants a red check first.
     assert (done.returncode, "exit code 0, and 1 was expected" in done.stderr) == (1, True)
 

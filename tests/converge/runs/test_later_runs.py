@@ -18,6 +18,7 @@ from converge.runs.recovery import close_open_runs
 from converge.runs.undo_plan import JournalDamaged, LaterRunStands, SiteRestsOnIt
 from converge.shell.library import Rc
 from converge.steps import Condition, Needless, RemedyContext, Run, Step, Unit, Write
+from hosts.command_line import command_line
 from hosts.schema import Inventory
 from tests.converge.backwards import back, commanded, damaged, noted, typed
 from tests.converge.stage import Severed, Stage, build_stage
@@ -65,11 +66,12 @@ def test_a_run_is_not_taken_back_beneath_a_later_cutover(
 ) -> None:
     two_runs(stage)
     with pytest.raises(
-        LaterRunStands, match=r"of run R2: step 1 \(B/serve at new: let it serve\). .*rollback R2 --target demo; of a step"
+        LaterRunStands, match=r"of run R2: step 1 \(B/serve at new: let it serve\). .*rollback R2 --target demo.toml`; of"
     ):
         back(stage, mine="R3")
     assert commanded(stage, monkeypatch) == Exit.USAGE
-    assert "Take back the newest run first: python -m converge rollback R2 --target demo; of" in capsys.readouterr().err
+    again = command_line("rollback", "R2", target="demo.toml")
+    assert f"Take back the newest run first: `{again}`; of" in capsys.readouterr().err
     assert unit_file(stage) == "ConditionHost=new"
     assert [story.id for story in stories(stage.link)] == ["R1", "R2"]
 
@@ -113,7 +115,7 @@ def runs_by_clocks_apart(stage: Stage) -> None:
 def test_a_later_run_is_the_one_that_began_later_whatever_the_laptops_clocks_said(stage: Stage) -> None:
     runs_by_clocks_apart(stage)
     assert [(story.id, story.seq) for story in stories(stage.link)] == [("R8", 1), ("R3", 2)]
-    with pytest.raises(LaterRunStands, match=r"run R8 is not taken back: .* rollback R3 --target demo; of a step"):
+    with pytest.raises(LaterRunStands, match=r"run R8 is not taken back: .* rollback R3 --target demo.toml`; of a step"):
         back(stage, run="R8", mine="R2")
     assert unit_file(stage) == "ConditionHost=new"
     assert back(stage, run="R3", mine="R2") is Exit.HOLDS

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import runs
+from cli import purge as command
+from cli.__main__ import main
 from converge.errors import ConnectionLost, Exit, LockHeld, UsageError
 from converge.journal.journal import stories
 from converge.journal.lock import Lock
@@ -175,7 +176,7 @@ def test_full_attic_refuses_a_run_that_moves_more_aside_before_it_begins(stage: 
         yield Step("B/aside", "new", "move more away", (Aside(f"{stage.world.root}/more"),))
 
     stage.add("B", remedy)
-    with pytest.raises(AtticFull, match=r"the attic holds \d+ KiB, more than 2e-05 GiB.*converge purge --target demo"):
+    with pytest.raises(AtticFull, match=r"the attic holds \d+ KiB, more than 2e-05 GiB.*hkn purge --target demo.toml"):
         stage.go("R2")
     assert (stage.world.root / "more").exists()
     assert [story.id for story in stories(stage.link)] == ["R1"], "nothing was begun"
@@ -344,11 +345,11 @@ def test_command_asks_and_without_a_terminal_needs_yes(
         yield stage.world.inv, {"new": stage.link, "control": stage.link}
 
     def typed(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["converge", "purge", *words])
-        return runs.main()
+        monkeypatch.setattr(sys, "argv", ["hkn", "purge", *words])
+        return main()
 
-    monkeypatch.setattr(runs, "reached", reached)
-    monkeypatch.setattr(runs, "REPORTS", reports(stage))
+    monkeypatch.setattr(command, "reached", reached)
+    monkeypatch.setattr(command, "REPORTS", reports(stage))
     assert typed() == 4
     assert "the cutover has not been" in capsys.readouterr().err
     wants = Path(stage.world.inv.units_dir) / "default.target.wants"

@@ -27,6 +27,7 @@ from converge.runs.undo_plan import JournalDamaged, SiteRestsOnIt, plan_rollback
 from converge.shell.library import Rc
 from converge.steps import Condition, Mode, Needless, RemedyContext, Run, Step, Unit, Write
 from converge.transport import LocalLink
+from hosts.command_line import command_line
 from hosts.schema import Inventory
 from tests.converge.acting.test_transient_unit import PROGRAM
 from tests.converge.backwards import back, commanded, damaged, noted, reports, typed
@@ -145,7 +146,7 @@ def migrated(stage: Stage, **changes: Any) -> None:
 
 def test_nothing_is_taken_back_around_a_step_that_stays_and_that_the_site_rests_on(stage: Stage) -> None:
     migrated(stage)
-    with pytest.raises(SiteRestsOnIt, match=r"step 2 .*unit served is not known.*rollback R1 --target demo --by-hand 2"):
+    with pytest.raises(SiteRestsOnIt, match=r"step 2 .*unit served is not known.* R1 --by-hand 2 --target demo.toml"):
         back(stage)
     assert stage.holds("A")
     assert stage.world.unit("app.service", "enabled") == "enabled"
@@ -168,12 +169,12 @@ def test_several_that_the_site_rests_on_are_named_with_one_line_for_all_of_them(
     migrated(stage)
     for n in (4, 5):
         noted(stage, line("intent", **{**SERVES, "n": n}), line("result", n=n, rc=0))
-    with pytest.raises(SiteRestsOnIt, match=r"step 5 and step 4 and step 2 back .* --by-hand 2 --by-hand 4 --by-hand 5$"):
+    with pytest.raises(SiteRestsOnIt, match=r"step 5 and step 4 and step 2 back .* --by-hand 2 --by-hand 4 --by-hand 5 "):
         back(stage)
     assert commanded(stage, monkeypatch, "--by-hand", "4") == Exit.USAGE
     said = capsys.readouterr().err
     assert "Take step 5 and step 2 back" in said
-    assert said.rstrip().endswith("rollback R1 --target demo --by-hand 2 --by-hand 4 --by-hand 5")
+    assert said.rstrip().endswith("rollback R1 --by-hand 2 --by-hand 4 --by-hand 5 --target demo.toml`")
     assert commanded(stage, monkeypatch, "--by-hand", "2", "--by-hand", "4", "--by-hand", "5") == Exit.HOLDS
 
 
@@ -207,7 +208,7 @@ def test_what_the_site_rests_on_is_the_last_that_is_tried_if_it_is_refused(stage
     assert end["reason"] == (
         "stopped at step 2: somebody else's job is queued; what came before it stays, as what serves the site rests on that."
         " What came after it was taken back (step 3), and the site wants it:"
-        " `pytest verify/ --target demo --remediate` does it again"
+        f" `{command_line('remediate', target='demo.toml')}` does it again"
     )
 
 

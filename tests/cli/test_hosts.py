@@ -1,8 +1,9 @@
-"""``python -m hosts``: each failure with its one mend; live against a real sshd on loopback."""
+"""``./hkn hosts``: each failure with its one mend; live against a real sshd on loopback."""
 
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import hosts
-from cli.hosts_check import Finding, answers, check_host, judged
+from cli.__main__ import main
 from converge.errors import Exit
 from converge.transport import Completed
+from facts.host.reach import Finding, answers, check_host, judged
 from hosts.loader import load
 from hosts.schema import Inventory
 from tests.sshd import Sshd, free_port, needs_sshd, running
@@ -131,10 +133,10 @@ def test_the_command_shows_a_table_and_ends_with_the_code(sshd: Sshd) -> None:
     assert f"ssh-keyscan -t ed25519 -p {sshd.port} 127.0.0.1 >> {sshd.known_hosts}" in result.output
 
 
-def test_a_target_that_is_none() -> None:
-    result = CliRunner().invoke(hosts.app, ["check", "prodution"])
-    assert result.exit_code == Exit.USAGE
-    assert "did you mean production?" in result.output
+def test_a_target_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["hkn", "hosts", "check", "prodution"])
+    assert main() == Exit.USAGE
+    assert "did you mean production?" in capsys.readouterr().err
 
 
 def test_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

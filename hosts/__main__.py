@@ -1,7 +1,0 @@
-"""``python -m hosts``."""
-
-import sys
-
-from cli.hosts import main
-
-sys.exit(main())
