@@ -209,7 +209,7 @@ def test_each_part_has_its_processes_and_every_test_is_in_one_of_them(machine: M
         "python -m lab down --name ci",
     ]
     pure, live, faults, chaos, browser = [call for call in machine.calls if call.startswith("python -m pytest")]
-    assert pure.startswith("python -m pytest -n 4 --durations=3 tests --ignore=")
+    assert pure.startswith("python -m pytest -n 4 --dist worksteal --durations=3 tests --ignore=")
     apart = {word.removeprefix("--ignore=") for word in pure.split() if word.startswith("--ignore=")}
     named = {word for call in (live, faults, chaos, browser) for word in call.split() if word.startswith("tests/")}
     left_out = {word.removeprefix("--ignore=") for word in live.split() if word.startswith("--ignore=")}
