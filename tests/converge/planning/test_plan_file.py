@@ -170,7 +170,8 @@ def test_plan_is_written_and_carried_out(project: pytest.Pytester, site: Site) -
     looked = session(project, "--plan")
     assert looked.ret == 1
     file = the_plan(site)
-    looked.stdout.fnmatch_lines([f"this plan as a file*: {file}"])
+    near = f"./{file.relative_to(site.top)}"
+    looked.stdout.fnmatch_lines([f"this plan, and nothing else, is carried out by: *hkn remediate --plan-file {near} *"])
     assert (site.world.root / "word").read_text() == "bad"
     done = session(project, "--remediate", "--yes", "--plan-file", str(file))
     assert done.ret == 0, done.outlines
