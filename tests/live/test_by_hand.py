@@ -151,7 +151,7 @@ def story(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Story:
         terminal.type(*asked)
     terminal.close()
     held = rig.check("--id", "UNIT-5", target=str(target))
-    words = [sys.executable, "-m", "converge", "runs", "--target", str(target)]
+    words = [sys.executable, "-m", "cli", "runs", "--target", str(target)]
     runs = subprocess.run(words, cwd=TOP, capture_output=True, text=True, timeout=60, check=True).stdout
     found = re.search(r"`(mv \S+90-migration-gate.conf [^`]*)`", held.messages("UNIT-5"))
     assert found, held.messages("UNIT-5")

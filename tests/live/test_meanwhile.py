@@ -297,7 +297,7 @@ def test_a_host_whose_clock_is_an_hour_ahead_is_led_over_all_the_same(host: Rig,
     on_the_host(host, GO_BACK)
     with clock_ahead(host), unharmed(host, tmp_path):
         run = host.remediate(*TO_THE_CUTOVER)
-        words = [sys.executable, "-m", "converge", "runs", "--target", host.target]
+        words = [sys.executable, "-m", "cli", "runs", "--target", host.target]
         runs = subprocess.run(words, cwd=TOP, capture_output=True, text=True, timeout=60, check=True).stdout
     assert run.code == Exit.HOLDS
     assert step_of(run, "UNIT-5/cutover").result == "done"

@@ -49,7 +49,7 @@ def story(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Story:
     desk = environment(os.environ.items()) | {"HOME": str(home), "XDG_STATE_HOME": f"{home}/.local/state"}
     with asked(rig, tmp_path_factory.mktemp("asked")) as probe:
         done = subprocess.run(
-            [sys.executable, "-m", "converge", "rollback", run.folder.name, "--target", rig.target, "--yes"], cwd=TOP,
+            [sys.executable, "-m", "cli", "rollback", run.folder.name, "--target", rig.target, "--yes"], cwd=TOP,
             env=desk, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=400, check=False,
         )  # fmt: skip
@@ -96,7 +96,7 @@ def test_the_run_is_told_as_taken_back(rig: Rig, story: Story) -> None:
     assert story.run.folder
     name = Path(story.run.folder).name
     done = subprocess.run(
-        [sys.executable, "-m", "converge", "runs", "--target", rig.target], cwd=TOP, env=environment(os.environ.items()),
+        [sys.executable, "-m", "cli", "runs", "--target", rig.target], cwd=TOP, env=environment(os.environ.items()),
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     (line,) = [line for line in done.stdout.splitlines() if line.startswith(name)]

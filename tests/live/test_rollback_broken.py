@@ -35,7 +35,7 @@ def story(rig: Rig) -> Story:
     rig.lab.app.run(["systemctl", "--user", "stop", APP_UNIT], user=USER)
     rig.lab.app.wait_until(f"! {ASK} | head -n 1 | grep -q ' 200'")
     done = subprocess.run(
-        [sys.executable, "-m", "converge", "rollback", run.folder.name, "--target", rig.target, "--yes"], cwd=TOP,
+        [sys.executable, "-m", "cli", "rollback", run.folder.name, "--target", rig.target, "--yes"], cwd=TOP,
         env=environment(os.environ.items()), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, timeout=400, check=False,
     )  # fmt: skip
