@@ -130,6 +130,41 @@ def test_unit_files_and_links() -> None:
     assert [link.target for link in seen.wants("hkn-rails.service")] == ["../hkn-rails.service"]
 
 
+def test_links_that_ask_for_a_unit_are_told_from_those_that_name_it(tmp_path: Path) -> None:
+    folder, app = tmp_path / ".config/systemd/user", "hkn-rails.service"
+    (folder / "default.target.wants").mkdir(parents=True)
+    (folder / "extra.target.requires").mkdir()
+    (tmp_path / app).write_text("[Unit]\n")
+    (folder / app).symlink_to(tmp_path / app)
+    (folder / "alias.service").symlink_to(app)
+    (folder / "hkn-rails-logrotate.timer").symlink_to("/dev/null")
+    (folder / f"default.target.wants/{app}").symlink_to(f"../{app}")
+    (folder / f"extra.target.requires/{app}").write_text("[Unit]\n")
+    (tmp_path / "way").symlink_to(folder)
+    seen = ask(unit_files, inventory(account={"home": str(tmp_path)}))
+    assert [link.path for link in seen.wants(app)] == [f"{folder}/default.target.wants/{app}"]
+    assert seen.wants(app)[0].resolved == seen.file_of(app) == str(tmp_path / app)
+    assert seen.copies_of(app) == (f"{folder}/extra.target.requires/{app}",)
+    own = seen.link_of(app)
+    assert own
+    assert own.words == f"a link to {tmp_path / app}"
+    masked = seen.link_of("hkn-rails-logrotate.timer")
+    assert masked
+    assert masked.words == "masked (a link to /dev/null)"
+    assert seen.link_of("alias.service")
+    assert not seen.wants("alias.service")
+
+
+def test_folder_of_which_a_part_cannot_be_walked_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".config/systemd/user").mkdir(parents=True)
+    find = tmp_path / "find"
+    find.write_text("#!/bin/sh\necho 'find: default.target.wants: Stale file handle' >&2\nexit 1\n")
+    find.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(Unobservable, match="Stale file handle"):
+        ask(unit_files, inventory(account={"home": str(tmp_path)}))
+
+
 def test_what_bears_a_legacy_units_name(tmp_path: Path) -> None:
     folder = tmp_path / ".config/systemd/user"
     legacy = "hkn-rails-migrate.service"
