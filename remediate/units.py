@@ -67,13 +67,26 @@ def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "
 
 
 def install(ctx: RemedyContext) -> Iterator[Step]:
-    """The app's unit file from the repository, without drop-ins that change it."""
+    """The app's unit file from the repository, without drop-ins that change it; what other units share stays."""
     ours = ctx.read(states.our_units)
     name = ctx.inv.app.unit
+    strange, folder = ours.surprising_drop_ins, ctx.read(unit_files)
+    wanted, here = ctx.read(git.repository).file(git.unit_file(name)), folder.files.get(name)
+    if not strange and here and wanted and here.is_same_as(wanted) and not folder.link_of(name):
+        _leave_shared(ours)
     yield write_from_repository(ctx, name, "UNIT-1/write", _after_patch(ctx))
-    for number, path in enumerate(ours.surprising_drop_ins, 1):
+    for number, path in enumerate(strange, 1):
         yield Step(f"UNIT-1/drop-in-{number}", ours.host, f"move the drop-in {path} aside", (Aside(path),))
     yield from reload_steps(ctx, "UNIT-1/reload")
+    _leave_shared(ours)
+
+
+def _leave_shared(ours: OurUnits) -> None:
+    if ours.harmful_drop_ins:
+        told = "; ".join(
+            f"{', '.join(each.changes)} in {each.path}, which serves {each.serves}" for each in ours.harmful_drop_ins
+        )
+        raise ByHand(f"{told}: agree with whoever keeps it that these stand in the files of the units that need them")
 
 
 def _after_patch(ctx: RemedyContext) -> str:

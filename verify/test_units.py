@@ -45,6 +45,13 @@ def test_app_unit_is_the_repositorys(
     )
     strange = our_units.surprising_drop_ins
     require(not strange, expected="no drop-in", seen=", ".join(strange), where=f"{our_units.host}, {name}")
+    for drop_in in our_units.harmful_drop_ins:
+        require(
+            False,
+            expected="no drop-in that changes how it runs",
+            seen=f"{', '.join(drop_in.changes)} in {drop_in.path}, for {drop_in.serves}",
+            where=f"{our_units.host}, {name}",
+        )
 
 
 def difference(here: str, wanted: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,8 +40,36 @@ class UnitFile:
         return self.text.rstrip() == text.rstrip()
 
 
+MATTERS = re.compile(
+    r"Exec|Condition|Assert|Environment|UnsetEnvironment|Kill|SendSIG|TimeoutStopSec|TimeoutSec|Restart|RuntimeMax"
+    r"|Type|PIDFile|WorkingDirectory|Root|User|Group|UMask|Protect|Private|ReadOnly|Inaccessible|BindPaths"
+)
+"""How the settings begin by which a drop-in changes what runs, where, or how it ends; all others are its host's care."""
 NULL = "/dev/null"
 """Where the link leads that masks a unit (systemd.unit(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedDropIn:
+    """A drop-in that other units have too: it lies outside the folder of the one that it changes."""
+
+    path: str
+    text: str
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The settings in it by which the application would run otherwise; limits and the like are none."""
+        names = (line.partition("=")[0].strip() for line in self.text.split("\n") if "=" in line)
+        return tuple(dict.fromkeys(name for name in names if MATTERS.match(name)))
+
+    @property
+    def serves(self) -> str:
+        """Which units it changes, by its folder's name (systemd.unit(5))."""
+        unit = self.path.rsplit("/", 2)[-2].removesuffix(".d")
+        stem, _, kind = unit.rpartition(".")
+        if not stem:
+            return f"every {kind}"
+        return f"every {kind} whose name begins with {stem}" if stem.endswith("-") else unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,12 @@ FAULTS: tuple[Fault, ...] = (
         _reloaded(f"ln -sf {PROD}/current/config/systemd/{APP_UNIT} {APP_UNIT}"),
     ),
     fault(
+        "shared-drop-in",
+        "a drop-in of all units whose name begins with hkn- changes how they end",
+        "UNIT-1 UNIT-10",
+        _reloaded("mkdir hkn-.service.d; printf '[Service]\\nKillMode=process\\n' > hkn-.service.d/limits.conf"),
+    ),
+    fault(
         "enabled-by-a-copy",
         "a copy of the unit's file lies where the link belongs that enables it",
         "UNIT-3",

@@ -61,6 +61,33 @@ def test_units_as_the_manager_knows_them() -> None:
     assert seen.drop_in("x.service", "y.conf") == "/run/user/5000/systemd/user/x.service.d/y.conf"
 
 
+SHARED = "/etc/systemd/user/{folder}/10-x.conf"
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "changes", "serves"),
+    [
+        ("service.d", "|[Service]\n|TimeoutStopFailureMode=abort\n", (), "every service"),
+        (
+            "hkn-.service.d",
+            "|[Service]\n|LimitNOFILE=2048\n|KillMode=process\n",
+            ("KillMode",),
+            "every service whose name begins with hkn-",
+        ),
+        ("hkn-rails.service.d", "|[Unit]\n|ConditionHost=x\n", ("ConditionHost",), "hkn-rails.service"),
+    ],
+)
+def test_what_other_units_share_is_judged_by_what_it_changes(
+    folder: str, text: str, changes: tuple[str, ...], serves: str
+) -> None:
+    path = SHARED.format(folder=folder)
+    seen = parse(our_units, answer().replace("/etc/b.conf", path) + f"[{path}]\n{text}")
+    assert [path for path in seen.surprising_drop_ins if path.startswith("/etc")] == []
+    (drop_in,) = seen.shared_drop_ins
+    assert (drop_in.changes, drop_in.serves) == (changes, serves)
+    assert seen.harmful_drop_ins == ((drop_in,) if changes else ())
+
+
 @pytest.mark.parametrize(
     ("out", "err", "rc", "words"),
     [
