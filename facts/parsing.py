@@ -65,6 +65,11 @@ def number(text: str, what: str, at: str) -> int:
         raise Unobservable(f"{at}: expected a number for {what}, read {text!r}") from None
 
 
+def process_id(text: str) -> int | None:
+    """The process id that is the whole text of a PID file; None if it is none, whatever else calls itself a digit."""
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
+
+
 def within_entries(over: bool, what: str, c: Context) -> None:
     """Go on if a reading did not have to walk more than the inventory allows.
 

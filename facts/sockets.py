@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from facts.host.processes import ABOUT, Process, processes
-from facts.parsing import every, number, observed, pairs, sections
+from facts.parsing import every, number, observed, pairs, process_id, sections
 
 PID_FILE = "tmp/pids/unicorn.pid"
 """Where unicorn keeps its process id, relative to a release (a linked directory: all stages and hosts share it)."""
@@ -213,7 +213,7 @@ def unicorn_pid_file(raw: Raw, c: Context) -> PidFile:
         f"{c.inv.current}/{PID_FILE}",
         said.get("exists") == "yes",
         text,
-        int(text) if text.isdigit() else None,
+        process_id(text),
         said.get("old_exists") == "yes",
         said.get("old", "").strip(),
         said.get("old_alive") == "yes",

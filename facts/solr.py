@@ -11,7 +11,7 @@ from typing import Any
 from converge.errors import Unobservable
 from converge.readings import Context, Raw, reading
 from facts.host.processes import ABOUT, Process, processes
-from facts.parsing import every, observed, pairs, sections
+from facts.parsing import every, observed, pairs, process_id, sections
 
 _HOME = re.compile(r"-Dsolr\.solr\.home=(\S+)")
 _PID = re.compile(r"pid=(\d+)")
@@ -63,7 +63,7 @@ class Solr:
     @property
     def pid(self) -> int | None:
         """The process id in the PID file, None if it holds none."""
-        return int(self.pid_text) if self.pid_text.isdigit() else None
+        return process_id(self.pid_text)
 
     @property
     def wrapper(self) -> Process | None:

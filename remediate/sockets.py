@@ -25,11 +25,23 @@ def same_inode(entry: Entry) -> Condition:
     )
 
 
+def is_astray(ctx: RemedyContext) -> bool:
+    """Whether the app's unit listens on its path and the web server's does not lead there: a link mends that, no restart."""
+    path, listen = ctx.read(facts_sockets.upstream).chosen, ctx.inv.web.listen
+    seen, app = ctx.read(facts_sockets.sockets), ctx.read(states.our_units).app.name
+    here, own = seen.at(path), seen.at(listen)
+    same = here is not None and own is not None and here.end_inode == own.end_inode
+    return path != listen and not same and app in {owner.unit for owner in seen.owners(listen)}
+
+
 def open_up(ctx: RemedyContext) -> Iterator[Step]:
     """Let the web server connect: mend the socket's mode, or let the running application bind it anew."""
     path = ctx.read(facts_sockets.upstream).chosen
     seen = ctx.read(facts_sockets.sockets)
     entry = seen.at(path)
+    if is_astray(ctx):
+        yield from relink(ctx)
+        return
     if entry is None or not entry.is_socket or not seen.listening_on(path):
         if not ctx.read(states.our_units).app.runs:
             raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy")
@@ -55,6 +67,9 @@ def single(ctx: RemedyContext) -> Iterator[Step]:
     if any(unit.runs for unit in ours.legacy) or serving_strays(ctx):
         # Both run: a cutover was cut off in the middle, or somebody started the application by hand beside its unit.
         yield handover_step(ctx, "SOCK-3/cutover")
+        return
+    if is_astray(ctx):
+        yield from relink(ctx)
         return
     leave_strangers(ctx, ctx.read(facts_sockets.upstream).chosen)
     yield from end_idle(ctx, "SOCK-3")

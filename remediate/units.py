@@ -52,26 +52,41 @@ def write_from_repository(ctx: RemedyContext, name: str, id: str, after: str = "
     text = branch.file(source)
     if text is None:
         raise NothingToDo(f"{source} is not on {branch.branch} of {branch.url}: it must be there first")
-    here = ctx.read(unit_files).files.get(name)
+    folder = ctx.read(unit_files)
+    here, link = folder.files.get(name), folder.link_of(name)
     path = f"{ctx.inv.units_dir}/{name}"
     return Step(
         id=id,
         host=ctx.inv.app_host.name,
         sentence=f"make {path} the file {source} of {branch.branch}",
-        acts=(Write(path, text),),
-        when=(as_read(path, here.text if here else None),),
+        # What a link leads to is another's, or nothing.
+        acts=(*([Aside(path)] if link else []), Write(path, text)),
+        when=(same_link(path, link.target) if link else as_read(path, here.text if here else None),),
         after=after,
     )
 
 
 def install(ctx: RemedyContext) -> Iterator[Step]:
-    """The app's unit file from the repository, without drop-ins that change it."""
+    """The app's unit file from the repository, without drop-ins that change it; what other units share stays."""
     ours = ctx.read(states.our_units)
     name = ctx.inv.app.unit
+    strange, folder = ours.surprising_drop_ins, ctx.read(unit_files)
+    wanted, here = ctx.read(git.repository).file(git.unit_file(name)), folder.files.get(name)
+    if not strange and here and wanted and here.is_same_as(wanted) and not folder.link_of(name):
+        _leave_shared(ours)
     yield write_from_repository(ctx, name, "UNIT-1/write", _after_patch(ctx))
-    for number, path in enumerate(ours.surprising_drop_ins, 1):
+    for number, path in enumerate(strange, 1):
         yield Step(f"UNIT-1/drop-in-{number}", ours.host, f"move the drop-in {path} aside", (Aside(path),))
     yield from reload_steps(ctx, "UNIT-1/reload")
+    _leave_shared(ours)
+
+
+def _leave_shared(ours: OurUnits) -> None:
+    if ours.harmful_drop_ins:
+        told = "; ".join(
+            f"{', '.join(each.changes)} in {each.path}, which serves {each.serves}" for each in ours.harmful_drop_ins
+        )
+        raise ByHand(f"{told}: agree with whoever keeps it that these stand in the files of the units that need them")
 
 
 def _after_patch(ctx: RemedyContext) -> str:
@@ -98,21 +113,28 @@ def reload(ctx: RemedyContext) -> Iterator[Step]:
 
 
 def enable(ctx: RemedyContext) -> Iterator[Step]:
-    """Enable the app's unit; a link of its name that leads elsewhere is moved aside first."""
+    """Enable the app's unit; a link that leads elsewhere, or a file in a link's place, is moved aside first."""
     app, folder = ctx.inv.app.unit, ctx.read(unit_files)
-    wrong = [link for link in folder.wants(app) if link.resolved != f"{folder.path}/{app}"]
+    wrong = [link for link in folder.wants(app) if link.resolved != folder.file_of(app)]
+    copies = folder.copies_of(app)
     yield Step(
         id="UNIT-3/enable",
         host=ctx.inv.app_host.name,
         sentence=f"enable {app}, so that it starts after a reboot",
-        acts=(*(Aside(link.path) for link in wrong), Unit("enable", app)),
-        when=tuple(same_link(link.path, link.target) for link in wrong),
+        acts=(*(Aside(path) for path in (*(link.path for link in wrong), *copies)), Unit("enable", app)),
+        when=(*(same_link(link.path, link.target) for link in wrong), *(is_no_link(path) for path in copies)),
     )
 
 
 def same_link(path: str, target: str) -> Condition:
     """A symlink still has the target that the plan saw."""
     return Condition(f"{path} leads to {target}", f'[ "$(readlink {shlex.quote(path)})" = {shlex.quote(target)} ]')
+
+
+def is_no_link(path: str) -> Condition:
+    """A file lies where the plan saw one in a link's place."""
+    place = shlex.quote(path)
+    return Condition(f"{path} is a file", f"[ -f {place} ] && [ ! -L {place} ]")
 
 
 def cutover(ctx: RemedyContext) -> Iterator[Step]:
@@ -225,9 +247,9 @@ def _graceful_stop(ctx: RemedyContext, ours: OurUnits, unit: str) -> tuple[Act, 
 
 def _files_of(unit: str, folder: UnitsDir) -> list[str]:
     """All of a legacy unit below the units' folder; what starts it comes first."""
-    file = [folder.files[unit].path] if unit in folder.files else []
+    file = [f"{folder.path}/{unit}"] if unit in folder.files or folder.link_of(unit) else []
     links = (link.path for link in folder.wants(unit))
-    return list(dict.fromkeys([*links, *file, *folder.left_of(unit)]))  # the unit file may be a link itself
+    return list(dict.fromkeys([*links, *file, *folder.left_of(unit)]))
 
 
 def _remove_files(ctx: RemedyContext, folder: UnitsDir) -> Iterator[Step]:
@@ -235,7 +257,9 @@ def _remove_files(ctx: RemedyContext, folder: UnitsDir) -> Iterator[Step]:
         paths, file = _files_of(unit, folder), folder.files.get(unit)
         if not paths:
             continue
-        links = tuple(same_link(link.path, link.target) for link in folder.wants(unit))
+        own = folder.link_of(unit)
+        known = (*folder.wants(unit), *([own] if own else []))
+        links = tuple(same_link(link.path, link.target) for link in known)
         names = ", ".join(path.removeprefix(f"{folder.path}/") for path in folder.left_of(unit))
         move = f"disable {unit} and move its file aside" + (f", and {names}" if names else "")
         yield Step(
@@ -243,7 +267,7 @@ def _remove_files(ctx: RemedyContext, folder: UnitsDir) -> Iterator[Step]:
             host=ctx.inv.app_host.name,
             sentence=move if file or links else f"move {names} aside, which is left of {unit}",
             acts=tuple(Aside(path) for path in paths),
-            when=(*links, *([as_read(file.path, file.text)] if file else [])),
+            when=(*links, *([as_read(file.path, file.text)] if file and not own else [])),
         )
 
 
@@ -332,7 +356,8 @@ def start_timer(ctx: RemedyContext) -> Iterator[Step]:
             when=(as_read(seen.config, seen.text),),
         )
     timer = inv.app.logrotate_timer
-    if timer not in ctx.read(unit_files).files:
+    folder = ctx.read(unit_files)
+    if timer not in folder.files or folder.link_of(timer):
         yield write_from_repository(ctx, timer, "UNIT-9/timer")
         yield from reload_steps(ctx, "UNIT-9/reload")
     yield Step(

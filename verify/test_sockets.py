@@ -52,7 +52,7 @@ def test_upstream_is_a_live_socket(
     entry = sockets.at(path)
     require(entry is not None, expected="a socket, or a link to one", seen="nothing of this name", where=path)
     assert entry is not None
-    leads = f" (leads to {entry.leads_to})" if entry.link else ""
+    leads = f" (leads to {entry.leads_to or 'itself'})" if entry.link else ""
     require(entry.is_socket, expected="a socket, or a link to one", seen=f"{entry.end_kind or 'nothing'}{leads}", where=path)
     require(bool(sockets.listening_on(path)), expected="a listener", seen=f"a dead socket{leads}", where=path)
     require(
@@ -68,7 +68,7 @@ def test_upstream_is_a_live_socket(
     severity=Severity.BLOCKER,
     on="app",
     seed=["CT", "OS", "C9"],
-    needs=["UNIT-5"],
+    needs=["SOCK-1", "UNIT-5"],
     remedy="sockets.single",
 )
 def test_app_unit_alone_listens(upstream: Upstream, sockets: Sockets, our_units: OurUnits, masters: Masters) -> None:

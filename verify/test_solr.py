@@ -77,7 +77,7 @@ def test_solr_pid_file_is_true(solr: Solr) -> None:
     severity=Severity.MAJOR,
     on="app",
     seed=["P3", "C10", "OS"],
-    needs=["UNIT-5", "SOLR-4"],
+    needs=["SOCK-1", "UNIT-5", "SOLR-4"],
     remedy="solr.let_app_detect",
 )
 def test_app_searches_with_solr(

@@ -26,6 +26,8 @@ def test_app_unit_is_the_repositorys(
     here = unit_files.files.get(name)
     place, source = f"{unit_files.path}/{name}", f"{unit_file(name)} on {repository.branch}"
     require(wanted is not None, expected=source, seen="no such file", where=repository.url)
+    link = unit_files.link_of(name)
+    require(link is None, expected=f"a copy of {source}", seen=link.words if link else "", where=place)
     require(here is not None, expected=f"a copy of {source}", seen="no such file", where=place)
     assert wanted is not None
     assert here is not None
@@ -43,6 +45,13 @@ def test_app_unit_is_the_repositorys(
     )
     strange = our_units.surprising_drop_ins
     require(not strange, expected="no drop-in", seen=", ".join(strange), where=f"{our_units.host}, {name}")
+    for drop_in in our_units.harmful_drop_ins:
+        require(
+            False,
+            expected="no drop-in that changes how it runs",
+            seen=f"{', '.join(drop_in.changes)} in {drop_in.path}, for {drop_in.serves}",
+            where=f"{our_units.host}, {name}",
+        )
 
 
 def difference(here: str, wanted: str) -> str:
@@ -69,10 +78,11 @@ def test_app_unit_is_enabled(our_units: OurUnits, unit_files: UnitsDir) -> None:
     require(app.enablement == "enabled", expected="enabled", seen=app.enablement, where=f"{our_units.host}, {app.name}")
     link = f"{unit_files.path}/default.target.wants/{app.name}"
     leads = next((known.resolved for known in unit_files.wants(app.name) if known.path == link), None)
+    absent = "a file, which starts nothing" if link in unit_files.copies else "no link"
     require(
-        leads == f"{unit_files.path}/{app.name}",
+        leads == unit_files.file_of(app.name),
         expected=f"a link to {unit_files.path}/{app.name}",
-        seen="no link" if leads is None else leads or "a link that leads nowhere",
+        seen=absent if leads is None else leads or "a link that leads nowhere",
         where=link,
     )
 
@@ -107,7 +117,9 @@ def _is_gone(unit: UnitState, files: UnitsDir) -> None:
     require(unit.processes == 0, expected="no process in its cgroup", seen=f"{unit.processes}", where=where)
     links = [link.path for link in files.wants(unit.name)]
     require(not links, expected="no link that starts it", seen=", ".join(links), where=where)
-    require(unit.name not in files.files, expected="no unit file", seen=f"{files.path}/{unit.name}", where=where)
+    link, path = files.link_of(unit.name), f"{files.path}/{unit.name}"
+    require(link is None, expected="no unit file", seen=f"{path}, {link.words if link else ''}", where=where)
+    require(unit.name not in files.files, expected="no unit file", seen=path, where=where)
     left = files.left_of(unit.name)
     require(not left, expected="nothing else of that name among the units", seen=", ".join(left), where=where)
     require(not unit.exists, expected="unknown to the user manager", seen=f"{unit.load} from {unit.fragment}", where=where)

@@ -34,7 +34,9 @@ def test_site_answers(
             )
 
 
-@statement("WEB-2", severity=Severity.BLOCKER, on="app", seed=["C10"], needs=["UNIT-5"], remedy="web.serve_current")
+@statement(
+    "WEB-2", severity=Severity.BLOCKER, on="app", seed=["C10"], needs=["SOCK-1", "UNIT-5"], remedy="web.serve_current"
+)
 def test_current_release_answers(serving: Serving, site: Site, our_units: OurUnits, masters: Masters) -> None:
     """Whoever answers on the web server's socket works in the current release."""
     masters.settled(our_units.app)

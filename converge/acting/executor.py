@@ -56,6 +56,10 @@ def key_of(n: int, step: str) -> str:
     return f"{n:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', step)}"
 
 
+CHECKED = "check"
+"""The folder's name of a step that is compiled and not sent."""
+
+
 class Executor:
     """Runs steps for one run. `folder` is the run's folder on the control machine.
 
@@ -251,8 +255,8 @@ class Executor:
             NotAllowed: an act, or its undo, does what no step may do.
         """
         fence = self.fence(step.host)
-        compile_step(step, self.prelude, fence, "check")
-        compile_undo(step, self.prelude, fence, "check")
+        compile_step(step, self.prelude, fence, CHECKED)
+        compile_undo(step, self.prelude, fence, CHECKED)
 
     def _attempt(self, step: Step) -> Attempt:
         fence = self.fence(step.host)

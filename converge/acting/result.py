@@ -49,7 +49,7 @@ def reason_of(err: str) -> tuple[str, str]:
 def _why(said: str, err: str) -> str:
     """Why a script failed. Of a program that ended with a status, its last words come first: they are what was seen."""
     last = (err.strip().splitlines() or [""])[-1].strip()
-    if last and re.fullmatch(r"(?:act \d+|the undo) ended with status \d+", said):
+    if last and re.match(r"(?:act \d+|the undo) ended with status \d+(?:;|$)", said):
         return f"{last} ({said})"
     return said or last or "it failed"
 

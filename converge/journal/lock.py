@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from converge.errors import ConnectionLost, ConvergeError, Exit, LockHeld
 from converge.journal.journal import STATE
 from converge.shell.library import NICED, Rc
+from converge.text.display import one_line
 from converge.transport import Link
 from converge.transport.stream import Stream, Talks
 from hosts.tool import NAME
@@ -178,7 +179,7 @@ class Lock:
             raise LockHeld(f"{self.link.name}: a step of an earlier run still acts: run {step}. Run again after its end.")
         if word != "locked":
             raise LockUnavailable(
-                f"{self.link.name}: the lock could not be taken ({answer.strip() or 'no answer'}): "
+                f"{self.link.name}: the lock could not be taken ({one_line(answer) or 'no answer'}): "
                 "look whether the user manager runs there (`loginctl user-status`) and flock is installed"
             )
         self._stream = stream

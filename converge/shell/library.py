@@ -2,7 +2,8 @@
 
 A step's script is a prelude, the settings (``settings``), this library, its conditions and its acts. Each act writes into
 the step's log what it is about to do and keeps what was there before; so one undo, ``cv_undo``, fits every step: it goes
-through the log backwards and refuses where somebody changed something since. Programs of a step (``Run``) may call
+through the log backwards and refuses where somebody changed something since. A step of which an act fails, or is refused,
+puts back by it what its acts before have done. Programs of a step (``Run``) may call
 ``aside PATH``, ``put PATH MODE <content``, ``relink PATH TARGET``, ``supplant FOLDER TARGET``, ``unit VERB NAME`` and
 ``chmode PATH MODE``, and are undone as far as they do; also ``cv_signal PID SIGNAL STARTED CMDLINE CWD CGROUP``, the act
 ``Signal``, which nothing undoes. ``leads_to WHO`` changes nothing: it notes for the report whom the site leads to from now
@@ -39,7 +40,7 @@ must be started by the user manager, which is not niced."""
 
 _CORE = r"""
 umask 022
-CV_LATE=
+CV_LATE= CV_GIVES_BACK=
 # What ends it reaches the act itself; its caller waits for what the act still puts back, and begins nothing more.
 trap 'CV_LATE=yes' TERM INT HUP
 # It may lead to a folder of a boot before this one.
@@ -279,7 +280,16 @@ cv_ununit() {
     disable:*:enabled) systemctl --user enable "$2" ;;
     start:inactive:*|start:failed:*) systemctl --user stop "$2" ;;
     stop:active:*) cv_reload; systemctl --user start "$2" ;;
+    # Only when the files that it starts with are those of before again.
+    restart:active:*) CV_AGAIN="$CV_AGAIN $2" ;;
   esac
+}
+cv_again() {
+  for cv_what in $CV_AGAIN; do
+    case "$(cv_active "$cv_what")" in active|activating) continue ;; esac
+    systemctl --user reset-failed "$cv_what" 2>/dev/null
+    systemctl --user start "$cv_what" || return 1
+  done
 }
 cv_startable() {
   # A service that cannot come back is no reason to stop the one that serves: found out before anything is taken back.
@@ -294,7 +304,7 @@ cv_startable() {
 }
 cv_reload() { if [ -n "$CV_RELOAD" ]; then systemctl --user daemon-reload; fi; }
 cv_undo() {
-  CV_RELOAD=
+  CV_RELOAD= CV_AGAIN=
   cv_startable
   cv_n=$(wc -l <"$CV_STEP/log")
   while [ "$cv_n" -gt 0 ]; do
@@ -313,12 +323,24 @@ cv_undo() {
     esac
     : >"$CV_SLOT/undone"
   done
-  cv_reload
+  cv_reload && cv_again
+}
+cv_give_back() {
+  [ -n "$CV_GIVES_BACK" ] && [ -s "$CV_STEP/log" ] || return 0
+  if ( cv_undo ) </dev/null; then cv_say given-back "what it had done before was put back"
+  else cv_say given-back "what it had done before could not all be put back"; fi
+}
+cv_judge() { # WHAT: goes on where that ended well; else the step ends, and what it did before is put back
+  cv_rc=$?
+  cv_code=$(cat "$CV_STEP/ended" 2>/dev/null)
+  if [ -z "$cv_code" ] && [ -n "$CV_LATE" ]; then
+    cv_code=70; cv_say late "it was told to end at $1"
+  elif [ -z "$cv_code" ] && [ "$cv_rc" != 0 ]; then
+    cv_code=70; cv_say failed "$1 ended with status $cv_rc"
+  fi
+  [ -z "$cv_code" ] || { cv_give_back; exit "$cv_code"; }
 }
 """
 
-LIBRARY = _CORE + _ACTS
-"""Functions of every step's script."""
-
-UNDO_LIBRARY = _CORE + _ACTS + _UNDO
-"""Functions of a script that takes a step back."""
+LIBRARY = _CORE + _ACTS + _UNDO
+"""Functions of a step's script, and of one that takes a step back."""

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from converge.errors import NotAllowed
-from converge.shell.library import LIBRARY, UNDO_LIBRARY, Rc
+from converge.shell.library import LIBRARY, Rc
 from converge.steps.fence import Fence
 from converge.steps.lint import lint
 from converge.steps.quoting import quoted_path, quoted_paths
@@ -17,13 +17,17 @@ from converge.steps.step import Act, Aside, Link, Mode, Run, Signal, Step, Suppl
 def compile_step(step: Step, prelude: str, fence: Fence, key: str) -> str:
     """The script that performs `step`; `key` is its folder's name below the run's attic. Ends with one of ``shell.Rc``.
 
+    Where an act fails or is refused, what the acts before it have done is put back by the same script.
+
     Raises:
         NotAllowed: an act, or a condition, does what no step may do.
     """
     _judge(step, step.acts, prelude, fence)
     for condition in step.when:
         lint(condition.test, f"{step.id}, which finds out whether {condition.sentence},", prelude, fence.units)
-    parts = [_settings(prelude, fence, key), LIBRARY, _identity(fence)]
+    # A program in a unit of its own puts back what its phase says, whatever ends it.
+    gives_back = "" if step.in_unit else "CV_GIVES_BACK=yes"
+    parts = [_settings(prelude, fence, key), LIBRARY, gives_back, _identity(fence)]
     for condition in step.when:
         refusal = shlex.quote(f"not so any more: {condition.sentence}")
         # A step that is run again after it was killed only puts back, whatever moved meanwhile.
@@ -45,8 +49,8 @@ def compile_undo(step: Step, prelude: str, fence: Fence, key: str) -> str | None
         _judge(step, step.undo, prelude, fence)
         acts = [_guarded(number, act, fence) for number, act in enumerate(step.undo, 1)]
         return "\n".join([_settings(prelude, fence, f"{key}-undo"), LIBRARY, _identity(fence), *acts, "exit 0\n"])
-    guarded = f"( cv_undo ) </dev/null; {_verdict('the undo')}"
-    return "\n".join([_settings(prelude, fence, key), UNDO_LIBRARY, _identity(fence), guarded, "exit 0\n"])
+    guarded = "( cv_undo ) </dev/null; cv_judge 'the undo'"
+    return "\n".join([_settings(prelude, fence, key), LIBRARY, _identity(fence), guarded, "exit 0\n"])
 
 
 def _settings(prelude: str, fence: Fence, key: str) -> str:
@@ -83,14 +87,7 @@ def _identity(fence: Fence) -> str:
 
 
 def _guarded(number: int, act: Act, fence: Fence) -> str:
-    return f"(\n{_act(act, fence)}\n) </dev/null; {_verdict(f'act {number}')}"
-
-
-def _verdict(what: str) -> str:
-    ended = '[ ! -s "$CV_STEP/ended" ] || exit "$(cat "$CV_STEP/ended")"'
-    ended += f'; [ -z "$CV_LATE" ] || {{ cv_say late "it was told to end at {what}"; exit {Rc.FAILED.value}; }}'
-    failed = f'cv_say failed "{what} ended with status $cv_rc"; exit {Rc.FAILED.value}'
-    return f'cv_rc=$?; {ended}; [ "$cv_rc" = 0 ] || {{ {failed}; }}'
+    return f"(\n{_act(act, fence)}\n) </dev/null; cv_judge 'act {number}'"
 
 
 def _act(act: Act, fence: Fence) -> str:

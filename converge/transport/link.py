@@ -96,13 +96,21 @@ class Invocation:
         return f"exec {shlex.join(self.words)}"
 
 
+UNSET = ("POSIXLY_CORRECT", "GREP_OPTIONS", "GREP_COLORS", "LS_COLORS", "LS_OPTIONS", "TIME_STYLE", "TZ", "CDPATH", "ENV")
+"""What a login shell's start-up files may set by which standard tools answer otherwise.
+
+With the first, options after a name are names (getopt(3)); IFS needs no mention, as a shell sets it as it starts.
+"""
+SHELL = ("/usr/bin/env", *(word for name in UNSET for word in ("-u", name)), "/bin/sh")
+
+
 def invocation(script: str, stdin: bytes) -> Invocation:
     """A script as an argument, or over standard input if it is too long for one.
 
     Raises:
         UsageError: it is too long for an argument and standard input is taken.
     """
-    words = ("/bin/sh", "-c", script)
+    words = (*SHELL, "-c", script)
     # Quoting may lengthen a script a lot; it is the quoted form that has to fit.
     if len(shlex.join(words).encode()) <= ARGUMENT_LIMIT:
         return Invocation(words, stdin)
@@ -111,7 +119,7 @@ def invocation(script: str, stdin: bytes) -> Invocation:
             f"a script of {len(script)} characters is too long for an argument and cannot come over standard input, "
             "which has other data: shorten the script or send the data in several execs"
         )
-    return Invocation(("/bin/sh", "-s"), script.encode())
+    return Invocation((*SHELL, "-s"), script.encode())
 
 
 def cut_off(limit: float, where: str) -> bytes:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from converge.transport.link import TIMED_OUT, Completed, cut_off, invocation
+from converge.transport.link import SHELL, TIMED_OUT, Completed, cut_off, invocation
 from converge.transport.stream import ProcessStream
 
 LAST_WORDS = 1.0
@@ -43,7 +43,7 @@ class LocalLink:
 
     def talk(self, script: str) -> ProcessStream:
         """See ``Talks.talk``."""
-        return ProcessStream(["/bin/sh", "-c", script])
+        return ProcessStream([*SHELL, "-c", script])
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
 import time
+from dataclasses import replace
 
 from paramiko import Channel, Transport
 from paramiko.ssh_exception import ChannelException, SSHException
@@ -12,7 +14,7 @@ from paramiko.ssh_exception import ChannelException, SSHException
 from converge.errors import ConnectionLost
 from converge.transport.channel import Exchange
 from converge.transport.hop import Hop
-from converge.transport.link import Completed, NoPosixShell, Unreached, invocation
+from converge.transport.link import TIMED_OUT, Completed, NoPosixShell, Unreached, invocation
 from converge.transport.stream import ChannelStream
 
 PARALLEL = 4
@@ -21,6 +23,8 @@ REFUSAL_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before asking again for a session that was refused: none was opened, so nothing is repeated."""
 CHANNEL_LIMIT = 20.0
 KEEPALIVE = 15
+SHOWN = 300
+"""Characters, at most, of what a login shell said instead of running a script."""
 CSH = (b"Unmatched '''.", b"Unmatched '.", b": Event not found.")
 """What csh says of a script whose quotes it cannot read, of which it has run nothing."""
 
@@ -37,6 +41,8 @@ class SshLink:
         self._transport.set_keepalive(KEEPALIVE)
         self._chain = chain
         self._slots = threading.BoundedSemaphore(PARALLEL)
+        self._mark = f"::{secrets.token_hex(8)}"
+        """What every script says first, so that its answer is told from what a login shell prints before."""
 
     @property
     def alive(self) -> bool:
@@ -45,16 +51,36 @@ class SshLink:
 
     def exec(self, script: str, *, limit: float, stdin: bytes = b"") -> Completed:
         """See ``Link.exec``. A script that is cut off may go on running there: closing a channel stops nobody."""
-        call = invocation(script, stdin)
+        call = invocation(self._marked(script), stdin)
         with self._slots:
             done = Exchange(self.name, self._channel(), call, limit).complete()
+        line = f"{self._mark}\n".encode()
+        _, began, out = done.out.partition(line)
+        err = done.err.partition(line)[2]
+        if began:
+            return replace(done, out=out, err=err)
+        if done.rc == TIMED_OUT:
+            return replace(done, out=b"")
+        raise self._not_run(done)
+
+    def _not_run(self, done: Completed) -> Unreached:
+        said = (done.err.strip() or done.out.strip()).decode("utf-8", "replace")[-SHOWN:]
         if done.rc == 1 and not done.out and done.err.rstrip().endswith(CSH):
-            raise NoPosixShell(self.name, done.err.decode("utf-8", "replace").strip().splitlines()[-1])
-        return done
+            return NoPosixShell(self.name, said.splitlines()[-1])
+        seen = f"its login shell ended with status {done.rc} without running what it was sent"
+        return Unreached(
+            self.name,
+            "session",
+            f"{seen}, and said {said!r}" if said else seen,
+            "Look at the account's login shell there (`getent passwd`) and at its start-up files (.bashrc and the like).",
+        )
+
+    def _marked(self, script: str) -> str:
+        return f"echo {self._mark}; echo {self._mark} >&2\n{script}"
 
     def talk(self, script: str) -> ChannelStream:
         """See ``Talks.talk``; it has a channel of its own, beside those of ``exec``."""
-        return ChannelStream(self._channel(), invocation(script, b"").talk)
+        return ChannelStream(self._channel(), invocation(self._marked(script), b"").talk, f"{self._mark}\n".encode())
 
     def close(self) -> None:
         """End the connection, and those to jump hosts."""

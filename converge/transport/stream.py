@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import subprocess
+import time
 from typing import Protocol, runtime_checkable
 
 from paramiko import Channel
@@ -45,10 +46,10 @@ class Talks(Protocol):
 
 
 class ChannelStream:
-    """A stream over an ssh channel."""
+    """A stream over an ssh channel; what comes before `mark`, which the process says first, is not its own."""
 
-    def __init__(self, channel: Channel, line: str) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, line: str, mark: bytes) -> None:
+        self._channel, self._mark, self._before = channel, mark, b""
         channel.exec_command(line)
 
     def send(self, data: bytes) -> None:
@@ -57,7 +58,19 @@ class ChannelStream:
 
     def receive(self, timeout: float) -> bytes:
         """See ``Stream.receive``."""
-        self._channel.settimeout(timeout)
+        end = time.monotonic() + timeout
+        while self._mark:
+            self._channel.settimeout(max(0.01, end - time.monotonic()))
+            piece = self._channel.recv(65536)
+            _, found, own = (self._before + piece).partition(self._mark)
+            if not piece:
+                return b""
+            self._before = b"" if found else (self._before + piece)[-len(self._mark) :]
+            if found:
+                self._mark = b""
+                if own:
+                    return own
+        self._channel.settimeout(max(0.01, end - time.monotonic()))
         return self._channel.recv(65536)
 
     def close(self) -> None:

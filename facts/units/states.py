@@ -10,6 +10,7 @@ from converge.errors import TooYoung, Unobservable
 from converge.readings import Context, Raw, reading
 from facts.host.processes import ABOUT, Process, processes
 from facts.parsing import every, number, observed, pairs, sections, time_span
+from facts.units.files import SharedDropIn
 
 STABLE = 15.0
 """Seconds that a main process must have run before it may be called running: a crash loop looks active in between."""
@@ -85,6 +86,7 @@ class OurUnits:
     legacy: tuple[UnitState, ...]
     logrotate: UnitState
     timer: UnitState
+    shared_drop_ins: tuple[SharedDropIn, ...] = ()
     shuts: bool = False
     """Whether the gate's file, as it lies there, has the condition that is never met."""
 
@@ -100,8 +102,15 @@ class OurUnits:
 
     @property
     def surprising_drop_ins(self) -> tuple[str, ...]:
-        """Drop-ins of the app's unit; a closed gate counts only where it could stop a unit that runs."""
-        return tuple(path for path in self.app.drop_ins if path != self.gate or self.app.active == "active")
+        """Drop-ins of the app's unit alone; a closed gate counts only where it could stop a unit that runs."""
+        shared = {drop_in.path for drop_in in self.shared_drop_ins}
+        own = (path for path in self.app.drop_ins if path not in shared)
+        return tuple(path for path in own if path != self.gate or self.app.active == "active")
+
+    @property
+    def harmful_drop_ins(self) -> tuple[SharedDropIn, ...]:
+        """Drop-ins of other units too, by which the app's runs otherwise than its file says."""
+        return tuple(drop_in for drop_in in self.shared_drop_ins if drop_in.changes)
 
     @property
     def all(self) -> tuple[UnitState, ...]:
@@ -132,6 +141,10 @@ for u in "$@"; do
   echo "Enablement=$(S is-enabled "$u" 2>/dev/null | head -n 1)"
   g=$(shown "$n" | sed -n 's/^ControlGroup=//p')
   [ -z "$g" ] || echo "Processes=$(cat "/sys/fs/cgroup$g/cgroup.procs" "/sys/fs/cgroup/systemd$g/cgroup.procs" 2>/dev/null | sort -u | wc -l)"
+done
+for d in $(shown 1 | sed -n 's/^DropInPaths=//p'); do
+  case "$d" in "$UNITS/$UNIT.d/"*|"$XDG_RUNTIME_DIR/systemd/user/$UNIT.d/"*) continue ;; esac
+  echo "[$d]"; sed 's/^/|/' "$d" || exit 1
 done
 """  # noqa: E501
 
@@ -195,6 +208,11 @@ def our_units(raw: Raw, c: Context) -> OurUnits:
         tuple(unit(name) for name in app.legacy_units),
         unit(app.logrotate_unit),
         unit(app.logrotate_timer),
+        tuple(
+            SharedDropIn(path, "\n".join(line[1:] for line in text))
+            for path, text in found.items()
+            if path.startswith("/")
+        ),
         said.get("gate") == "shut",
     )
 

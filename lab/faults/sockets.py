@@ -81,6 +81,12 @@ FAULTS: tuple[Fault, ...] = (
         as_user(f"ln -sfn dev.sock {SOCKETS}/hkn.sock"),
     ),
     fault(
+        "upstream-leads-to-itself",
+        "the web server's socket is a link to itself",
+        "SOCK-2 SOCK-3 SOCK-5 WEB-1 WEB-2 SOLR-5",
+        as_user(f"ln -sfn hkn.sock {SOCKETS}/hkn.sock"),
+    ),
+    fault(
         "pid-file-wrong",
         "unicorn.pid names a process that is not there",
         "PID-1",

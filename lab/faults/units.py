@@ -58,6 +58,24 @@ FAULTS: tuple[Fault, ...] = (
         "UNIT-1",
         _reloaded(f"sed -i 's/^\\[Service\\]/&\\nEnvironment=LANG=C/' {APP_UNIT}"),
     ),
+    fault(
+        "unit-file-is-a-link",
+        "the unit's file is a link into the release",
+        "UNIT-1",
+        _reloaded(f"ln -sf {PROD}/current/config/systemd/{APP_UNIT} {APP_UNIT}"),
+    ),
+    fault(
+        "shared-drop-in",
+        "a drop-in of all units whose name begins with hkn- changes how they end",
+        "UNIT-1 UNIT-10",
+        _reloaded("mkdir hkn-.service.d; printf '[Service]\\nKillMode=process\\n' > hkn-.service.d/limits.conf"),
+    ),
+    fault(
+        "enabled-by-a-copy",
+        "a copy of the unit's file lies where the link belongs that enables it",
+        "UNIT-3",
+        _reloaded(f"cp --remove-destination {APP_UNIT} default.target.wants/{APP_UNIT}"),
+    ),
     fault("not-reloaded", "the unit's file is newer than what systemd read", "UNIT-2", as_user(f"touch {UNITS}/{APP_UNIT}")),
     fault(
         "not-enabled",
@@ -66,6 +84,7 @@ FAULTS: tuple[Fault, ...] = (
         as_user(f"systemctl --user disable {APP_UNIT}"),
     ),
     fault("migrate-unit-left", "the migrate unit's file is there again", "UNIT-4", _legacy_unit_back),
+    fault("migrate-masked", "the migrate unit is masked", "UNIT-4", _reloaded(f"ln -s /dev/null {MIGRATE_UNIT}")),
     fault(
         "migrate-drop-in-left",
         "a folder with a drop-in of the migrate unit is left among the units",
@@ -119,5 +138,11 @@ FAULTS: tuple[Fault, ...] = (
         "the log rotation's timer is stopped",
         "UNIT-9",
         as_user(f"systemctl --user stop {LOGROTATE_TIMER}"),
+    ),
+    fault(
+        "timer-masked",
+        "the log rotation's timer is masked",
+        "UNIT-9",
+        _reloaded(f"systemctl --user stop {LOGROTATE_TIMER}; ln -sf /dev/null {LOGROTATE_TIMER}"),
     ),
 )

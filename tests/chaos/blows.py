@@ -21,7 +21,8 @@ BALLOONS = ("/home/.balloon", "/.balloon")
 class Blow:
     """`strike` hits a run that is going on; `mend` takes away what stays of it when that run has ended.
 
-    `outage` says whether the site may fail to answer meanwhile.
+    `outage` says whether the site may fail to answer meanwhile. What `is_act` strikes by itself, at an act instead of
+    a line of the journal. `fewest` is how many places to strike at the whole migration has at least.
     """
 
     name: str
@@ -29,6 +30,8 @@ class Blow:
     strike: Callable[[Going], None]
     mend: Callable[[Lab], None] = lambda _: None
     outage: bool = False
+    is_act: bool = False
+    fewest: int = 60
 
 
 def _cut(going: Going) -> None:
@@ -61,6 +64,10 @@ def _let_out(lab: Lab) -> None:
     lab.app.run("rm -f " + " ".join(f"{place} {place}.rest" for place in BALLOONS))
 
 
+def _nothing(_going: Going) -> None:
+    pass
+
+
 def _reboot(going: Going) -> None:
     lab = going.rig.lab
     lab.reboot(lab.app.name)
@@ -82,6 +89,7 @@ BLOWS: dict[str, Blow] = {
         Blow("cut", "all connections to the app host are cut", _cut),
         Blow("slay", "all processes of the step on the app host are killed", _slay),
         Blow("full", "the app host's disks are full, the home's too", _fill, _let_out),
+        Blow("fail", "an act fails when it has done what it does", _nothing, is_act=True, fewest=20),
         Blow("reboot", "the app host is rebooted", _reboot, outage=True),
     )
 }

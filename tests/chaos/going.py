@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from lab.lab import Lab
 from lab.payload.places import HOME
+from tests.chaos import failing
 from tests.live.rig import LIMIT, TOP, Rig, environment
 
 LOOK = 0.004
@@ -46,6 +48,8 @@ class Going:
     rig: Rig
     log: Path
     arguments: tuple[str, ...]
+    act: int = 0
+    """The act that fails, by its number among those that are sent; 0 for none."""
     process: subprocess.Popen[bytes] | None = None
     known: set[str] = field(default_factory=set)
     _seen: tuple[Path, int, list[str]] | None = None
@@ -56,9 +60,11 @@ class Going:
         self.rig.spoil()
         self.known, self._seen = self._names(), None
         words = ["--target", self.rig.target, "--remediate", "--yes", *self.arguments]
+        plugin = ["-p", "tests.chaos.failing"] if self.act else []
+        variables = {**environment(os.environ.items()), failing.VARIABLE: str(self.act)}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "verify/", *words], cwd=TOP, env=environment(os.environ.items()),
+                [sys.executable, "-m", "pytest", "verify/", *words, *plugin], cwd=TOP, env=variables,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -89,6 +95,12 @@ class Going:
                 return label(lines[boundary - 1]) if len(lines) >= boundary else None
             time.sleep(LOOK)
         raise AssertionError(f"the run did not come to line {boundary} in {LIMIT:g} s:\n{self.said()[-2000:]}")
+
+    def fails(self) -> str | None:
+        """Wait until it has ended; which act was made to fail, None if it did not come so far."""
+        self.wait()
+        found = re.search(rf"^{failing.SAID}(.+)$", self.said(), re.MULTILINE)
+        return found[1] if found else None
 
     def kill(self) -> None:
         """End all its processes at once."""

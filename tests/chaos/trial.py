@@ -18,7 +18,7 @@ from hosts.loader import load
 from hosts.tool import NAME
 from lab.faults import FAULTS
 from lab.lab import Lab
-from lab.payload.places import USER
+from lab.payload.places import HOME, USER
 from tests.chaos.blows import Blow, answers
 from tests.chaos.going import Going, lines_of, runs_of
 from tests.live.rig import Answer, Rig
@@ -101,11 +101,12 @@ def attempt(rig: Rig, course: Course, blow: Blow, boundary: int, folder: Path) -
     found, struck, code = Found(), None, 0
     windows, answers = list[Window](), list[Answer]()
     with asked(rig, folder) as probe:
-        going = Going(rig, folder / f"{course.name}-{blow.name}-{boundary:03}.log", course.arguments)
+        log = folder / f"{course.name}-{blow.name}-{boundary:03}.log"
+        going = Going(rig, log, course.arguments, boundary if blow.is_act else 0)
         going.begin()
         when = time.time()
         try:
-            struck = going.reaches(boundary)
+            struck = going.fails() if blow.is_act else going.reaches(boundary)
             if struck is not None:
                 when = time.time()
                 blow.strike(going)
@@ -116,6 +117,8 @@ def attempt(rig: Rig, course: Course, blow: Blow, boundary: int, folder: Path) -
         windows += [(when, time.time())] if blow.outage else []
         found.unless("Traceback (most recent" not in going.said(), "the struck run ended with a traceback")
         found.unless(code != Exit.INTERNAL, "the struck run called it a defect of its own")
+        if struck is not None and blow.is_act:
+            found.problems += left_of(rig.lab, struck.rpartition(" act ")[0])
         if struck is not None:
             answers = run_again(rig, course, found)
     # A host that was rebooted has no Solr, and an application that came up without it must be restarted: as the plan says.
@@ -138,6 +141,14 @@ def asked(rig: Rig, folder: Path) -> Iterator[list[Probe]]:
         yield seen
     finally:
         seen.append(prober.stop())
+
+
+def left_of(lab: Lab, step: str) -> list[str]:
+    """What a step of which an act failed did not put back."""
+    folder = lab.home / HOME.removeprefix("/home/") / "attic" / step
+    done = (folder / "log").read_text().splitlines() if (folder / "log").exists() else []
+    left = [line for n, line in enumerate(done, 1) if not (folder / str(n) / "undone").exists()]
+    return [f"{step} failed and did not put back: {line}" for line in left]
 
 
 def run_again(rig: Rig, course: Course, found: Found) -> list[Answer]:

@@ -24,7 +24,9 @@ shift
 echo "$*" >>calls
 is() { cat "$1.$2" 2>/dev/null || echo "$3"; }
 case "$1" in
-  start|restart) [ -e "$2.gated" ] || echo active >"$2.active" ;;
+  start|restart)
+    if [ -e "$2.breaks" ] && sh "$2.breaks"; then echo failed >"$2.active"; exit 1; fi
+    [ -e "$2.gated" ] || echo active >"$2.active" ;;
   stop) echo inactive >"$2.active" ;;
   enable) echo enabled >"$2.enabled" ;;
   disable) echo disabled >"$2.enabled" ;;

@@ -100,3 +100,4 @@ def test_pid_file() -> None:
     empty = parse(unicorn_pid_file, "exists=yes\ntext= \nold_exists=yes\nold=17 \nold_alive=yes\n")
     assert (empty.exists, empty.pid, empty.old_text, empty.old_is_alive) == (True, None, "17", True)
     assert not parse(unicorn_pid_file, "path=/x\n").exists
+    assert parse(unicorn_pid_file, "exists=yes\ntext=²\n").pid is None, "a digit to Python, and no number"

@@ -61,6 +61,33 @@ def test_units_as_the_manager_knows_them() -> None:
     assert seen.drop_in("x.service", "y.conf") == "/run/user/5000/systemd/user/x.service.d/y.conf"
 
 
+SHARED = "/etc/systemd/user/{folder}/10-x.conf"
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "changes", "serves"),
+    [
+        ("service.d", "|[Service]\n|TimeoutStopFailureMode=abort\n", (), "every service"),
+        (
+            "hkn-.service.d",
+            "|[Service]\n|LimitNOFILE=2048\n|KillMode=process\n",
+            ("KillMode",),
+            "every service whose name begins with hkn-",
+        ),
+        ("hkn-rails.service.d", "|[Unit]\n|ConditionHost=x\n", ("ConditionHost",), "hkn-rails.service"),
+    ],
+)
+def test_what_other_units_share_is_judged_by_what_it_changes(
+    folder: str, text: str, changes: tuple[str, ...], serves: str
+) -> None:
+    path = SHARED.format(folder=folder)
+    seen = parse(our_units, answer().replace("/etc/b.conf", path) + f"[{path}]\n{text}")
+    assert [path for path in seen.surprising_drop_ins if path.startswith("/etc")] == []
+    (drop_in,) = seen.shared_drop_ins
+    assert (drop_in.changes, drop_in.serves) == (changes, serves)
+    assert seen.harmful_drop_ins == ((drop_in,) if changes else ())
+
+
 @pytest.mark.parametrize(
     ("out", "err", "rc", "words"),
     [
@@ -128,6 +155,41 @@ def test_unit_files_and_links() -> None:
     assert file.values("ExecStop") == ()
     assert [link.path for link in seen.dangling] == [f"{UNITS}/default.target.wants/old.service"]
     assert [link.target for link in seen.wants("hkn-rails.service")] == ["../hkn-rails.service"]
+
+
+def test_links_that_ask_for_a_unit_are_told_from_those_that_name_it(tmp_path: Path) -> None:
+    folder, app = tmp_path / ".config/systemd/user", "hkn-rails.service"
+    (folder / "default.target.wants").mkdir(parents=True)
+    (folder / "extra.target.requires").mkdir()
+    (tmp_path / app).write_text("[Unit]\n")
+    (folder / app).symlink_to(tmp_path / app)
+    (folder / "alias.service").symlink_to(app)
+    (folder / "hkn-rails-logrotate.timer").symlink_to("/dev/null")
+    (folder / f"default.target.wants/{app}").symlink_to(f"../{app}")
+    (folder / f"extra.target.requires/{app}").write_text("[Unit]\n")
+    (tmp_path / "way").symlink_to(folder)
+    seen = ask(unit_files, inventory(account={"home": str(tmp_path)}))
+    assert [link.path for link in seen.wants(app)] == [f"{folder}/default.target.wants/{app}"]
+    assert seen.wants(app)[0].resolved == seen.file_of(app) == str(tmp_path / app)
+    assert seen.copies_of(app) == (f"{folder}/extra.target.requires/{app}",)
+    own = seen.link_of(app)
+    assert own
+    assert own.words == f"a link to {tmp_path / app}"
+    masked = seen.link_of("hkn-rails-logrotate.timer")
+    assert masked
+    assert masked.words == "masked (a link to /dev/null)"
+    assert seen.link_of("alias.service")
+    assert not seen.wants("alias.service")
+
+
+def test_folder_of_which_a_part_cannot_be_walked_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".config/systemd/user").mkdir(parents=True)
+    find = tmp_path / "find"
+    find.write_text("#!/bin/sh\necho 'find: default.target.wants: Stale file handle' >&2\nexit 1\n")
+    find.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(Unobservable, match="Stale file handle"):
+        ask(unit_files, inventory(account={"home": str(tmp_path)}))
 
 
 def test_what_bears_a_legacy_units_name(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from converge.acting.executor import host_fence
 from converge.checking.statement import Fails
 from converge.readings import Reading
-from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Step
+from converge.steps import Aside, ByHand, NothingToDo, RemedyContext, Step, Write
 from converge.steps.compile import compile_step
 from converge.steps.describe import undo_described
 from facts import logs, sockets, solr, web
@@ -26,7 +26,7 @@ from facts.repo import git
 from facts.repo.git import Repository
 from facts.ruby import Broken, Bundle, BundleDir, bundle, bundle_dirs, bundles_aside
 from facts.units import states
-from facts.units.files import unit_files
+from facts.units.files import SharedDropIn, unit_files
 from remediate import logs as mend_logs
 from remediate import ruby as mend_ruby
 from remediate import sockets as mend_sockets
@@ -107,6 +107,54 @@ def steps(remedy: Callable[[RemedyContext], Iterator[Step]], folder: Path, **giv
 )
 def test_steps(remedy: Callable[[RemedyContext], Iterator[Step]], ids: list[str], tmp_path: Path) -> None:
     assert [step.id for step in steps(remedy, tmp_path)] == ids
+
+
+ITSELF = parse(
+    sockets.sockets,
+    re.sub(
+        r"entry=/srv/apps/hkn/hkn.sock.*",
+        "entry=/srv/apps/hkn/hkn.sock\tsymbolic link/777/5000/11\t\thkn.sock\t\t.",
+        test_sockets.ANSWER,
+    ),
+)
+
+
+@pytest.mark.parametrize("remedy", [mend_sockets.open_up, mend_sockets.single])
+def test_what_needs_only_a_link_is_not_restarted(
+    remedy: Callable[[RemedyContext], Iterator[Step]], tmp_path: Path
+) -> None:
+    (step,) = steps(remedy, tmp_path, sockets=ITSELF)
+    assert step.id == "SOCK-5/relink"
+    with pytest.raises(NothingToDo, match="SOCK-5 mends that"):
+        steps(mend_web.serve_current, tmp_path, sockets=ITSELF)
+
+
+@pytest.mark.parametrize("target", ["/repo/hkn-rails.service", "/dev/null"])
+def test_unit_file_that_is_a_link_gives_way_to_a_file(target: str, tmp_path: Path) -> None:
+    place = f"{test_units.UNITS}/{OURS.app.name}"
+    linked = parse(unit_files, f"[folder]\nreal={test_units.UNITS}\n[links]\nlink={place}\t{target}\t{target}\n")
+    write, *_ = steps(mend_units.install, tmp_path, unit_files=linked)
+    assert write.acts == (Aside(place), Write(place, UNIT_TEXT))
+    assert [each.sentence for each in write.when] == [f"{place} leads to {target}"]
+
+
+def test_a_wrong_link_and_a_copy_give_way_and_the_unit_file_stays(tmp_path: Path) -> None:
+    app, place = OURS.app.name, f"{test_units.UNITS}/{OURS.app.name}"
+    text = (
+        f"[{app}]\n|[Unit]\n\n[folder]\nreal={test_units.UNITS}\n[links]\nlink={place}\t/repo/{app}\t/repo/{app}\n"
+        f"link={FOLDER}/{app}\t/elsewhere\t/elsewhere\ncopy={test_units.UNITS}/x.target.requires/{app}\n"
+    )
+    (step,) = steps(mend_units.enable, tmp_path, unit_files=parse(unit_files, text))
+    moved = [act.path for act in step.acts if isinstance(act, Aside)]
+    assert moved == [f"{FOLDER}/{app}", f"{test_units.UNITS}/x.target.requires/{app}"]
+
+
+def test_what_other_units_share_is_a_persons(tmp_path: Path) -> None:
+    shared = SharedDropIn("/etc/systemd/user/hkn-.service.d/x.conf", "[Service]\nKillMode=process\n")
+    ours = replace(OURS, app=replace(OURS.app, drop_ins=(shared.path,)), shared_drop_ins=(shared,))
+    same = parse(unit_files, f"[{OURS.app.name}]\n" + "".join(f"|{line}\n" for line in UNIT_TEXT.splitlines()))
+    with pytest.raises(ByHand, match=r"KillMode in .*, which serves every service whose name begins with hkn-"):
+        steps(mend_units.install, tmp_path, our_units=ours, unit_files=same)
 
 
 @pytest.mark.parametrize("remedy", [mend_solr.start, mend_solr.move_home])

@@ -142,7 +142,6 @@ ACTS = {
     "confirmed step": launch.launch_script("R1", replace(STEP, confirm=True), "{}"),
     "frame": batch.script([("true", 1.0)], prelude(INV), batch.new_nonce()),
     "library": library.LIBRARY,
-    "library to undo": library.UNDO_LIBRARY,
     "lock": lock.holding_script("{}", "R1"),
     "outcome": transient_unit.outcome_script("R1", 1, 9.0),
     "journals": journal.STORIES,

@@ -122,8 +122,8 @@ def test_state_says_what_the_step_does_and_what_stopping_it_does(world: World, e
     executor.run_step(step(world, acts=(Run(f"cat {file}"), Write(f"{world.root}/a", "x"))), "a.b", ["A"])
     words = file.read_text().splitlines()
     assert words == [
-        "step 1 of run R1, by ada: write it; stopping it: the step ends where it is, and 1.undo.sh beside this file takes "
-        "back what it did; nothing it did is lost; the next run looks what became of it",
+        "step 1 of run R1, by ada: write it; stopping it: the step ends, and puts back what it did (1.undo.sh "
+        "beside this file does so too); nothing is lost; the next run looks what became of it",
         "ended with status 0",
     ]
     assert (state(world) / "1.out").read_text().splitlines() == words[:1], "it stood there while the step acted"
@@ -131,7 +131,7 @@ def test_state_says_what_the_step_does_and_what_stopping_it_does(world: World, e
     assert "undo.sh" not in (state(world) / "2.state").read_text()
 
 
-def test_person_who_stops_a_step_as_its_state_says_ends_it_where_it_is(world: World, executor: Executor) -> None:
+def test_person_who_stops_a_step_has_it_put_back_as_its_state_says(world: World, executor: Executor) -> None:
     script = f"echo half | put {world.root}/half 644; sleep 30"
     never = Write(f"{world.root}/never", "x")
     thread = threading.Thread(target=_stop_when_begun, args=(state(world) / "1.sh", world.root / "half"))
@@ -140,7 +140,8 @@ def test_person_who_stops_a_step_as_its_state_says_ends_it_where_it_is(world: Wo
     thread.join()
     assert record.result == "failed"
     assert record.seconds < 20
-    assert (world.root / "half").exists()
+    assert "what it had done before was put back" in record.reason
+    assert not (world.root / "half").exists()
     assert not (world.root / "never").exists()
     assert (state(world) / "1.state").read_text().endswith(f"ended with status {record.rc}\n")
     undone = subprocess.run(["/bin/sh", state(world) / "1.undo.sh"], check=False)
@@ -209,7 +210,8 @@ def test_step_that_puts_back_at_its_end_is_waited_for_under_the_lock(world: Worl
     record = executor.run_step(step(world, acts=(Run(script), never), limit=0.5), "a.b", ["A"])
     assert record.result == "failed"
     assert "after its limit of 0.5 s" in record.reason
-    assert (world.root / "back").read_text() == "was\n"
+    assert "put /" in (Path(world.inv.attic) / "R1/001-A-1/log").read_text(), "what it put back was waited for"
+    assert not (world.root / "back").exists(), "and is put back in its turn"
     assert not (world.root / "lock").exists(), "no other step could have begun meanwhile"
     assert not (world.root / "never").exists()
 

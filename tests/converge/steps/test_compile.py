@@ -171,7 +171,9 @@ def test_folder_that_was_going_when_its_step_was_killed_is_brought_back_by_the_u
     world: World, shared: Path, nth: int
 ) -> None:
     before = tree(world.root)
-    before_move(world, nth, "kill -s KILL $PPID; exit 1")
+    # The shell that swaps, the act's above it, and the step's above that.
+    shells = "a=$PPID; b=$(cut -d' ' -f4 /proc/$a/stat); c=$(cut -d' ' -f4 /proc/$b/stat)"
+    before_move(world, nth, f"{shells}; kill -s KILL $c $b $a; exit 1")
     done = world.act(Supplant(str(shared), "/other"))
     assert done.rc != 0
     assert (tree(world.root) == before) is (nth == 1)
@@ -372,6 +374,52 @@ def test_program_may_use_the_guarded_functions_and_is_undone_as_far(world: World
     assert str((world.root / "l").readlink()) == "a b"
     assert done.undo().rc == 0
     assert tree(world.root) == before
+
+
+GIVEN_BACK = "what it had done before was put back"
+
+
+@pytest.mark.parametrize(
+    ("last", "code"), [("exit 3", Rc.FAILED), ("aside /etc/passwd", Rc.REFUSED), ("cv_moved gone", Rc.MOVED)]
+)
+def test_step_that_fails_half_way_puts_back_what_it_did(world: World, last: str, code: int) -> None:
+    stale, link, fresh = world.root / "stale", world.root / "l", world.root / "fresh"
+    stale.write_text("1")
+    link.symlink_to("a")
+    before = tree(world.root)
+    half = Run(f"aside {stale} && printf 2 | put {fresh} 600 && {last}")
+    done = world.act(Link(str(link), "b"), Mode(str(stale), 0o600), half, Write(str(world.root / "after"), ""))
+    assert done.rc == code
+    assert GIVEN_BACK in done.err
+    assert tree(world.root) == before
+    assert done.undo().rc == 0, "nothing of it is left to be taken back"
+    assert tree(world.root) == before
+
+
+def test_step_that_did_nothing_before_it_failed_speaks_of_nothing_that_was_put_back(world: World) -> None:
+    done = world.act(Run("exit 3"))
+    assert "put back" not in done.err
+
+
+def test_step_that_fails_leaves_what_somebody_changed_meanwhile(world: World) -> None:
+    file = world.root / "a"
+    (world.home / "units-state/app.service.breaks").write_text(f"printf theirs >{file}")
+    done = world.act(Write(str(file), "a\n"), Unit("restart", "app.service"))
+    assert done.rc == Rc.FAILED
+    assert "could not all be put back" in done.err
+    assert "changed since" in done.err
+    assert file.read_text() == "theirs"
+
+
+def test_unit_whose_restart_fails_is_started_again_with_the_files_of_before(world: World) -> None:
+    file = world.root / "app.conf"
+    file.write_text("good\n")
+    world.act(Unit("start", "app.service"))
+    (world.home / "units-state/app.service.breaks").write_text(f"grep -q bad {file}")
+    done = world.act(Write(str(file), "bad\n"), Unit("restart", "app.service"))
+    assert done.rc == Rc.FAILED
+    assert file.read_text() == "good\n"
+    assert world.unit("app.service", "active") == "active"
 
 
 def test_program_that_fails_stops_the_step(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from converge.errors import UsageError
 from converge.transport import LocalLink
-from converge.transport.link import ARGUMENT_LIMIT, invocation
+from converge.transport.link import ARGUMENT_LIMIT, UNSET, invocation
 
 
 def test_status_outputs_and_input() -> None:
@@ -46,7 +46,17 @@ def test_a_long_script_goes_over_standard_input() -> None:
 
 def test_quotes_count_towards_the_length_of_an_argument() -> None:
     script = "'" * (ARGUMENT_LIMIT // 3)
-    assert invocation(script, b"").words == ("/bin/sh", "-s")
+    assert invocation(script, b"").words[-2:] == ("/bin/sh", "-s")
+
+
+def test_what_start_up_files_set_changes_no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in UNSET:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("IFS", "a")
+    seen = LocalLink().exec("set -- $(ls / -d); echo $1; export", limit=5)
+    assert seen.err == b""
+    assert seen.out.startswith(b"/\n"), "an option may stand after a name"
+    assert not [name for name in UNSET if f" {name}=" in seen.out.decode()]
 
 
 def test_a_long_script_with_input_is_refused() -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from converge.errors import Unobservable
+from converge.errors import HostUnreachable, Unobservable
+from converge.journal.lock import Lock, acting, holder
 from converge.readings import Context, Raw, Reading, reading
 from converge.readings.answers import Store
 from converge.transport import connect
@@ -89,16 +90,47 @@ def test_the_login_shell_may_be_a_wrapper_that_talks(tmp_path: Path) -> None:
         assert_read(sshd)
 
 
-@pytest.mark.skipif(not pwd.getpwuid(os.geteuid()).pw_shell.endswith("bash"), reason="the login shell reads no .bashrc")
+needs_bashrc = pytest.mark.skipif(
+    not pwd.getpwuid(os.geteuid()).pw_shell.endswith("bash"), reason="the login shell reads no .bashrc"
+)
+
+
+@needs_bashrc
 def test_a_profile_may_print_on_both_streams(tmp_path: Path) -> None:
     (tmp_path / ".bashrc").write_text(NOISE + "\n")
     with running(tmp_path) as sshd:
         link = connect(sshd.inv, sshd.host)
         done = link.exec("true", limit=10)
         link.close()
-        assert done.out == b"welcome\nno end of line"
-        assert done.err == b"stty: not a terminal\n"
+        assert (done.out, done.err) == (b"", b""), "what a profile prints is no answer"
         assert_read(sshd)
+
+
+@needs_bashrc
+def test_a_profile_that_prints_keeps_nobody_from_the_lock(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    runtime.mkdir()
+    (tmp_path / ".bashrc").write_text(f"export XDG_RUNTIME_DIR={runtime}\nprintf hello; head -c 200000 /dev/zero\n")
+    with running(tmp_path) as sshd:
+        link = connect(sshd.inv, sshd.host)
+        lock = Lock(link)
+        lock.acquire("ada", "R1")
+        held = holder(link)
+        assert held
+        assert (held.who, acting(link)) == ("ada", "")
+        lock.release()
+        link.close()
+
+
+@needs_bashrc
+@pytest.mark.parametrize(("profile", "said"), [("exit 0", ""), ("echo no login today >&2; exit 1", "no login today")])
+def test_a_profile_that_ends_the_shell_is_told_once(tmp_path: Path, profile: str, said: str) -> None:
+    (tmp_path / ".bashrc").write_text(f"{profile}\n")
+    with running(tmp_path) as sshd:
+        link = connect(sshd.inv, sshd.host)
+        with pytest.raises(HostUnreachable, match=f"without running what it was sent.*{said}(.|\n)*start-up files"):
+            link.exec("true", limit=10)
+        link.close()
 
 
 def test_an_sshd_that_dies_costs_only_what_was_not_answered(tmp_path: Path) -> None:
