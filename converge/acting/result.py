@@ -18,6 +18,7 @@ def is_unheard(done: Completed) -> bool:
     return done.rc > Rc.ROLLED_BACK and done.rc != TIMED_OUT
 
 
+KEPT = "could not all be put back"
 LEADS = re.compile(rf"^{MARK}leads: ([\d.]+) (.+)\n?", re.MULTILINE)
 NOW = re.compile(rf"^{MARK}now: ([\d.]+)\n?", re.MULTILINE)
 
@@ -66,7 +67,8 @@ def settle(record: StepRecord, done: Completed, limit: float, laid: float | None
     elif done.rc == Rc.UNLOCKED:
         record.result, record.reason = "refused", "this run does not hold the target's lock any more"
     elif done.rc in {Rc.MOVED, Rc.WRONG_HOST, Rc.REFUSED, Rc.BUSY}:
-        record.result, record.reason = "refused", said or "refused"
+        # Refused in the middle, it is as if it had not begun, unless what it did by then could not be put back.
+        record.result, record.reason = "failed" if KEPT in said else "refused", said or "refused"
     elif done.rc == Rc.ROLLED_BACK:
         record.result, record.reason = "rolled back", said
     elif done.rc == Rc.TIMED_OUT:

@@ -467,6 +467,14 @@ def test_step_that_put_back_at_its_limit_says_so() -> None:
     assert settled(Rc.TIMED_OUT, b"").result == "failed"
 
 
+def test_step_that_was_refused_and_could_not_put_back_has_failed() -> None:
+    said = b"::converge:moved: not so any more\n::converge:given-back: what it had done before %s\n"
+    for words, result in ((b"was put back", "refused"), (b"could not all be put back", "failed")):
+        record = StepRecord("A/1", "", [], "new", "", "", [], "", None)
+        assert settle(record, Completed(Rc.MOVED, b"", said % words, 1.0), 9.0).result == result
+        assert "not so any more; what it had done" in record.reason
+
+
 def test_a_shell_that_could_not_read_its_script_has_failed() -> None:
     record = settled(2, b"/bin/sh: 1: Syntax error: Unterminated quoted string\n")
     assert record.result == "failed"
