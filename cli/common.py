@@ -24,9 +24,11 @@ Target = Annotated[str, typer.Option("--target", help="lab, lab:NAME, production
 RunId = Annotated[str, typer.Argument(metavar="ID", help="a run, as `runs` lists it")]
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 
-# Ids are compared by eye and by programs: not folded, and nothing in them becomes a picture
-# (`lab:door:`).
-out = Console(highlight=False, emoji=False, soft_wrap=True)
+WIDTH = None if sys.stdout and sys.stdout.isatty() else 160
+"""Of tables: ids and fingerprints are compared by programs, so not folded where nobody looks."""
+
+# What is printed comes from files and hosts: no markup, and no pictures (`lab:door:`).
+out = Console(highlight=False, emoji=False, markup=False, soft_wrap=True, width=WIDTH)
 
 
 def example(*words: str) -> str:
@@ -35,8 +37,8 @@ def example(*words: str) -> str:
 
 
 def say(text: str) -> None:
-    """A line as it is: what comes from a host is never markup."""
-    out.print(text, markup=False)
+    """A line as it is."""
+    out.print(text)
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -50,5 +52,12 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask at: add --yes to do it")
-    if not typer.confirm(question, default=False):
+    try:
+        agreed = typer.confirm(question, default=False)
+    except typer.Abort as end:
+        if not isinstance(end.__context__, EOFError):
+            raise
+        say("")  # the answer has no end of its own line
+        agreed = False
+    if not agreed:
         raise Declined("declined: nothing was done")

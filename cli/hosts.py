@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from cli.common import example
+from cli.common import WIDTH, example
 from converge.errors import Exit
 from converge.transport import terminal
 from facts.host.reach import Checked, Mark, check_host
@@ -26,9 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog=example("hosts", "list"),
 )
-# Fingerprints are compared by eye and by programs: not folded where no terminal asks for it.
-out = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, emoji=False)
+out = Console(highlight=False, emoji=False, markup=False, width=WIDTH)
+err = Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 STYLES: dict[Mark, str] = {"ok": "green", "fails": "bold red", "note": "", "not reached": "dim"}
 
@@ -69,14 +66,14 @@ def list_() -> None:
             continue
         except InventoryError as problem:
             problems.append(problem)
-            table.add_row(target, "[red]has mistakes, see below[/]")
+            table.add_row(target, Text("has mistakes, see below", "red"))
             continue
         for number, host in enumerate(inv.hosts.values()):
             role = f"{host.role}, retired" if host.retired else host.role
             table.add_row("" if number else target, host.name, role, host.address)
     out.print(table)
     for mistakes in problems:
-        err.print(f"\n{mistakes}", markup=False, soft_wrap=True)
+        err.print(f"\n{mistakes}", soft_wrap=True)
     raise typer.Exit(Exit.USAGE if problems else Exit.HOLDS)
 
 
@@ -87,9 +84,9 @@ def _show(checked: Checked) -> None:
         # What failed is said below, where its commands can be copied whole.
         seen = "see below" if finding.mark == "fails" else finding.seen
         mark = Text("" if finding.mark == "note" else finding.mark, STYLES[finding.mark])
-        table.add_row("" if again else finding.host, finding.what, mark, escape(seen))
+        table.add_row("" if again else finding.host, finding.what, mark, seen)
     out.print(table)
     for finding in checked.findings:
         if finding.mark == "fails":
             text = f"\n{finding.host}, {finding.what}: {finding.seen}\n  {finding.mend}"
-            out.print(text, markup=False, soft_wrap=True)
+            out.print(text, soft_wrap=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.common import REPORTS, Yes, confirm, example, out, say
 from converge.checking.record import Record
@@ -16,10 +16,14 @@ from converge.report.compare import changes
 from converge.report.folders import folders, remove, surplus
 from converge.report.run_json import records_of
 from converge.text.display import count
+from hosts.command_line import command_line
 
 Report = Annotated[str, typer.Argument(help="an id, as `list` has it; or a folder")]
 Keep = Annotated[int | None, typer.Option("--keep", min=1, metavar="N", help="keep the newest N")]
 Days = Annotated[float | None, typer.Option("--days", min=0, metavar="DAYS", help="keep what is younger")]
+
+NARROWEST = 80
+"""A narrower table would cut ids."""
 
 app = typer.Typer(
     help="The reports on this machine: list, compare, prune.",
@@ -32,7 +36,8 @@ app = typer.Typer(
 @app.command("list", epilog=example("reports", "list"))
 def list_() -> None:
     """The folders of reports, the newest last."""
-    table = Table("id", "kind", "target", "exit code", "MB", box=None)
+    width = NARROWEST if out.width < NARROWEST else None
+    table = Table(Column("id", no_wrap=True), "kind", "target", "exit code", "MB", box=None, width=width)
     for each in folders(REPORTS):
         code = "" if each.exit_code is None else str(each.exit_code)
         table.add_row(each.id, each.kind or "no report", each.target, code, f"{each.size / 1e6:.1f}")
@@ -69,16 +74,27 @@ def prune(keep: Keep = None, days: Days = None, yes: Yes = False) -> None:
         say("nothing to delete (what changed within the last hour stays, and runs that have not ended)")
         return
     confirm(f"Delete {count(len(old), 'report')} ({sum(each.size for each in old) / 1e6:.1f} MB)?", yes)
-    try:
-        remove(old)
-    except OSError as problem:
-        raise UsageError(f"{problem.filename}: could not be deleted ({problem.strerror})") from None
-    say(f"{count(len(old), 'report')} deleted")
+    # Meanwhile a session may have begun to write to one.
+    still = {each.path for each in surplus(folders(REPORTS), keep, days, time.time())}
+    kept = [f"{each.path}: changed meanwhile" for each in old if each.path not in still]
+    for each in old:
+        if each.path in still:
+            try:
+                remove(each)
+            except OSError as problem:
+                kept.append(f"{each.path}: could not be deleted whole ({problem.strerror})")
+    say(f"{count(len(old) - len(kept), 'report')} deleted")
+    if kept:
+        raise UsageError("\n".join(["not deleted:", *kept]))
 
 
 def _records(named: str) -> list[Record]:
-    folder = Path(named) if Path(named).is_dir() else REPORTS / named
     try:
+        folder = Path(named) if Path(named).is_dir() else REPORTS / named
+        if not folder.is_dir():
+            raise UsageError(f"{named}: there is no such report: `{command_line('reports', 'list')}` has all")
         return records_of((folder / "run.json").read_text(encoding="utf-8"), str(folder))
     except OSError as problem:
-        raise UsageError(f"{named}: there is no such report ({problem.strerror}): `reports list` has all") from None
+        raise UsageError(f"{named}: its run.json cannot be read ({problem.strerror}), so it is no report") from None
+    except UnicodeDecodeError as problem:
+        raise UsageError(f"{named}: not a record of a check or a run: {problem}") from None

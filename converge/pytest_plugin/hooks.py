@@ -109,7 +109,7 @@ class Engine:
         for session in self.sessions.values():
             refuse_strange_waivers(session)
         try:
-            wanted = wanted_ids(self.config)
+            wanted = wanted_ids(self.config, self.app.statements)
         except pytest.UsageError:
             items.clear()  # what is not asked for is not listed below the error
             raise

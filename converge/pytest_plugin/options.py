@@ -147,8 +147,13 @@ def ids(config: pytest.Config) -> list[str]:
     return [part.strip() for part in (config.option.id or "").split(",") if part.strip()]
 
 
-def wanted_ids(config: pytest.Config) -> list[str]:
-    """The statements that --id means, once they are imported; refuses ids that none has, with what may have been meant."""
+def wanted_ids(config: pytest.Config, statements: str) -> list[str]:
+    """The ids that --id means; refuses those that no statement has, with what may have been meant.
+
+    `statements` is their package: of its files, --lf and --ignore leave some out.
+    """
+    if ids(config):
+        import_statements(statements)
     try:
         return selected(ids(config), REGISTRY)
     except UsageError as problem:

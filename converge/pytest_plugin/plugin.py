@@ -12,13 +12,11 @@ import pytest
 
 from converge.checking.application import Application
 from converge.checking.session import Session, new_id
-from converge.checking.statement import import_statements
 from converge.errors import ConvergeError
 from converge.pytest_plugin.fixtures import SESSIONS, session_of
 from converge.pytest_plugin.hooks import Engine
 from converge.pytest_plugin.items import instance_host
 from converge.pytest_plugin.options import (
-    ids,
     refuse_foreign,
     refuse_other_plan,
     refuse_several,
@@ -107,9 +105,7 @@ def sessions_of(config: pytest.Config, app: Application) -> dict[str, Session]:
         refuse_several(config, targets)
         invs = [app.load(target, offline=bool(option.collectonly)) for target in targets]
     except (ConvergeError, InventoryError) as problem:
-        if ids(config):  # a mistyped id is the nearer mistake
-            import_statements(app.statements)
-            wanted_ids(config)
+        wanted_ids(config, app.statements)  # a mistyped id is the nearer mistake
         raise pytest.UsageError(str(problem)) from None
     known = [inv.name for inv in invs]
     id, made = new_id(), dict[str, Session]()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 ID = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4}")
 """How a session names its folder."""
@@ -43,7 +45,7 @@ def folders(reports: Path) -> list[Folder]:
         for each in reports.glob("*")
         if ID.fullmatch(each.name) and each.is_dir() and not each.is_symlink()
     ]
-    return [_folder(each) for each in sorted(found)]
+    return [it for each in sorted(found) if (it := _folder(each))]
 
 
 def surplus(
@@ -59,33 +61,35 @@ def surplus(
     return [each for each in old if days is None or now - each.changed > days * 86400]
 
 
-def remove(surplus: Iterable[Folder]) -> None:
-    """Delete them.
+def remove(folder: Folder) -> None:
+    """Delete it.
 
     Raises:
-        OSError: one could not be deleted.
+        OSError: it could not be deleted.
     """
-    for each in surplus:
-        shutil.rmtree(each.path)
+    shutil.rmtree(folder.path)
 
 
-def _folder(path: Path) -> Folder:
-    files = [each.lstat() for each in path.rglob("*")]
-    changed = max([path.stat().st_mtime, *(each.st_mtime for each in files)])
-    record = _record(path / "run.json")
-    targets = [each.get("target", "") for each in record.get("targets", [])] or [
-        record.get("target", "")
-    ]
-    size = sum(each.st_size for each in files)
+def _folder(path: Path) -> Folder | None:
+    """What lies there; None if it was deleted meanwhile."""
+    files = list(_files(path))
+    if not files:
+        return None
     return Folder(
         path,
-        record.get("kind", ""),
-        ", ".join(targets),
-        record.get("exit_code"),
-        size,
-        changed,
+        *_record(path / "run.json"),
+        sum(each.st_size for each in files),
+        max(each.st_mtime for each in files),
         _journal(path / "journal.jsonl"),
     )
+
+
+def _files(path: Path) -> Iterator[os.stat_result]:
+    """The folder and all in it, but what a session that writes there takes away meanwhile."""
+    for top, _, names in os.walk(path):
+        for name in (".", *names):
+            with contextlib.suppress(OSError):
+                yield Path(top, name).lstat()
 
 
 def _journal(file: Path) -> Literal["none", "open", "ended"]:
@@ -96,9 +100,15 @@ def _journal(file: Path) -> Literal["none", "open", "ended"]:
     return "ended" if '"kind": "end"' in text else "open"
 
 
-def _record(file: Path) -> dict[str, Any]:
+def _record(file: Path) -> tuple[str, str, int | None]:
+    """The kind, the target and the exit code of a record; empty of what is none."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+        targets = [each["target"] for each in data.get("targets", [data])]
+        kind, target, code = data["kind"], ", ".join(targets), data["exit_code"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "", "", None
+    if len(targets) > 1:
+        target = f"{len(targets)} targets"
+    whole = isinstance(kind, str) and isinstance(code, int | None)
+    return (kind, target, code) if whole else ("", "", None)

@@ -47,9 +47,12 @@ def _dumped(value: Any) -> str:
 
 def records_of(text: str, where: str) -> list[Record]:
     """The records of all targets in a ``run.json``; raises as ``record_of``."""
-    data = json.loads(text)
-    targets = data.get("targets") if isinstance(data, dict) else None
-    return [record_of(json.dumps(each), where) for each in targets] if targets else [record_of(text, where)]
+    try:
+        data = json.loads(text)
+        texts = [json.dumps(each) for each in data.get("targets") or [data]]
+    except (ValueError, TypeError, AttributeError, RecursionError) as problem:
+        raise UsageError(f"{where}: not a record of a check or a run: {problem}") from problem
+    return [record_of(each, where) for each in texts]
 
 
 def record_of(text: str, where: str) -> Record:
@@ -64,7 +67,7 @@ def record_of(text: str, where: str) -> Record:
         if schema != SCHEMA:
             raise UsageError(f"{where}: has schema {schema}, but {SCHEMA} is read here: use the version that wrote it")
         return made(Record, data)
-    except (ValueError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise UsageError(f"{where}: not a record of a check or a run: {problem}") from problem
 
 

@@ -48,7 +48,10 @@ def test_whoever_is_at_the_terminal_is_asked_for_what_the_login_needs(
 # How they end
 
 TOP = Path(__file__).parents[2]
-SAYING = (["explain", "UNIT-3"], ["hosts", "--help"], ["explain"])
+SAYING = (
+    *(["explain", "UNIT-3"], ["hosts", "--help"], ["explain"]),
+    ["check", "--target", "production", "--collect-only", "UNIT"],
+)
 """Command lines that connect to nothing and print something."""
 
 
@@ -95,6 +98,14 @@ def test_an_output_that_takes_nothing_is_no_defect(saying: list[str], to: str, c
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == bool(said)
+
+
+def test_the_lab_has_the_streams_that_were_closed() -> None:
+    words = [sys.executable, "-m", "cli", "lab", "--help"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-', "sh", *words], cwd=TOP, check=False, stderr=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reader_that_has_read_enough_ends_nothing() -> None:

@@ -15,6 +15,7 @@ from cli.__main__ import main
 from converge.errors import Exit
 from converge.transport import Completed
 from facts.host.reach import Finding, answers, check_host, judged
+from hosts.errors import InventoryError, NoLab
 from hosts.loader import load
 from hosts.schema import Inventory
 from tests.sshd import Sshd, free_port, needs_sshd, running
@@ -150,3 +151,15 @@ def test_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0
     assert "not running" in result.output
     assert "legacy, retired" in result.output
+
+
+def test_what_the_list_prints_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(target: str) -> Inventory:
+        raise NoLab(target) if target == "[/x]" else InventoryError(f"{target}: [dim]wrong")
+
+    monkeypatch.setattr(hosts, "targets", lambda: ["[/x]", "q[b]"])
+    monkeypatch.setattr(hosts, "load", load)
+    result = CliRunner().invoke(hosts.app, ["list"])
+    assert result.exit_code == Exit.USAGE
+    assert {"[/x]", "q[b]"} <= {line.split()[0] for line in result.output.splitlines() if line}
+    assert "q[b]: [dim]wrong" in result.output

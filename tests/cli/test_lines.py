@@ -32,7 +32,7 @@ ACTING = {"--yes": 0, "--brief": 0, "--plan-file": 1, "--wait": 1}
 
 
 @cache
-def hkn(*words: str, cwd: str = "/") -> subprocess.CompletedProcess[str]:
+def hkn(*words: str, cwd: str = "/", **more: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, outside the checkout's folder."""
     return subprocess.run(
         [sys.executable, "-m", "cli", *words],
@@ -42,6 +42,7 @@ def hkn(*words: str, cwd: str = "/") -> subprocess.CompletedProcess[str]:
             "PYTHONPATH": str(TOP),
             "PYTHONSAFEPATH": "1",
             "COLUMNS": "100",
+            **more,
         },
         capture_output=True,
         text=True,
@@ -210,19 +211,66 @@ def test_an_id_given_to_pytests_k_is_told_its_place(keyword: str) -> None:
     assert ["check", "UNIT-3", "--target", "production"] in typed_lines(done.stdout)
 
 
+def test_an_id_in_a_file_that_is_left_out_is_known() -> None:
+    done = hkn("check", "web-1", "--target", "production", "--collect-only", "--ignore", f"{TOP}/verify/test_web.py")
+    assert "no statement has the id" not in done.stdout + done.stderr
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_h_is_pytests_own_help() -> None:
+    done = hkn("check", "UNIT", "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--maxfail" in done.stdout
+
+
+@pytest.mark.parametrize("word", ["verify/test_units.py::test_x", "verify", "test_x::y"])
+def test_a_path_is_no_id(word: str) -> None:
+    done = hkn("check", word, "--target", "production")
+    assert done.returncode == Exit.USAGE
+    assert f"{word} is a path: statements are named by ids here" in done.stderr
+
+
+def test_words_of_the_environment_are_no_ids() -> None:
+    flags = hkn("check", "--target", "production", "--collect-only", "UNIT-3", PYTEST_ADDOPTS="-v")
+    assert flags.returncode == 0, flags.stdout + flags.stderr
+    done = hkn("check", "--target", "production", PYTEST_ADDOPTS="tests/hosts")
+    assert done.returncode == Exit.USAGE
+    assert "PYTEST_ADDOPTS names tests/hosts: only flags may stand there" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["plan", "remediate"])
+def test_a_check_stays_one(flag: str) -> None:
+    done = hkn("check", f"--{flag}", "--yes")
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert [flag] in typed_lines(done.stderr)
+
+
+def test_a_folder_that_was_deleted_is_one_sentence(tmp_path: Path) -> None:
+    gone = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    words = [sys.executable, "-m", "cli", "check"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", gone, "sh", tmp_path, *words],
+        env={"PYTHONPATH": str(TOP), "PYTHONSAFEPATH": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == Exit.USAGE
+    assert done.stderr == "hkn: the folder that you are in was deleted: go to another one\n"
+
+
 def test_the_verb_is_the_session_and_flags_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
 
-    def execv(_program: str, words: list[str]) -> None:
+    def session(words: list[str]) -> int:
         started.append(words)
+        return 0
 
-    monkeypatch.setattr("os.execv", execv)
+    monkeypatch.setattr(pytest, "main", session)
     for line in ("check -x unit-3", "plan --brief", "remediate --yes --wait 2h -vv UNIT"):
         monkeypatch.setattr(sys, "argv", ["hkn", *shlex.split(line)])
         main()
-    assert [words[8:] for words in started] == [
+    assert [words[5:] for words in started] == [
         ["-x", "unit-3"],
         ["--plan", "--brief"],
         ["--remediate", "--yes", "--wait", "2h", "-vv", "UNIT"],
     ]
-    assert {words[7] for words in started} == {str(Path(TOP, "verify"))}
+    assert {words[4] for words in started} == {str(Path(TOP, "verify"))}

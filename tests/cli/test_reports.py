@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+import cli.common
 from cli import reports
 from cli.__main__ import main
 from converge.checking.statement import Outcome
 from converge.errors import Exit
+from converge.report.folders import Folder
 from converge.report.write import write_reports
 from tests.converge.report.samples import green_run, red_check
 
@@ -88,3 +91,72 @@ def test_old_ones_go_when_a_person_says_so(
     assert sorted(each.name for each in kept.iterdir()) == [NEW, "mine"]
     assert typed(monkeypatch, "prune", "--keep", "1", "--yes") == 0
     assert "nothing to delete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", [b"half of", b"\xff", b'{"targets": 5}', b"[" * 100_000, b'{"targets": [5]}', b"5"]
+)
+def test_one_that_is_no_record_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Path, content: bytes
+) -> None:
+    (kept / NEW / "run.json").write_bytes(content)
+    assert typed(monkeypatch, "compare", OLD, NEW) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"{NEW}: not a record of a check or a run: " in said
+    (kept / NEW / "run.json").unlink()
+    assert typed(monkeypatch, "compare", OLD, NEW) == Exit.USAGE
+    assert f"{NEW}: its run.json cannot be read (No such file" in capsys.readouterr().err
+    assert typed(monkeypatch, "compare", OLD, "x" * 300) == Exit.USAGE
+
+
+def test_a_name_is_no_markup_and_an_id_is_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
+    record = red_check()
+    record.target = "./[fleet]/[/x]"
+    write_reports(record, kept / OLD)
+    monkeypatch.setattr(cli.common.out, "_width", 30)
+    assert typed(monkeypatch, "list") == 0
+    assert [OLD, "check", record.target] in [
+        row.split()[:3] for row in capsys.readouterr().out.splitlines()
+    ]
+
+
+def test_what_could_not_be_deleted_is_named_and_the_rest_goes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
+    def remove(folder: Folder) -> None:
+        if folder.id == OLD:
+            raise PermissionError(13, "Permission denied", "run.json")
+        shutil.rmtree(folder.path)
+
+    monkeypatch.setattr(reports, "remove", remove)
+    assert typed(monkeypatch, "prune", "--days", "1", "--yes") == Exit.USAGE
+    said = capsys.readouterr()
+    assert f"{kept / OLD}: could not be deleted whole (Permission denied)" in said.err
+    assert said.out.splitlines()[-1] == "1 report deleted"
+    assert [each.name for each in kept.iterdir()] == [OLD]
+
+
+def test_what_changes_while_one_is_asked_stays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
+    monkeypatch.setattr(reports, "confirm", lambda *_: os.utime(kept / OLD))
+    assert typed(monkeypatch, "prune", "--days", "1") == Exit.USAGE
+    assert f"{kept / OLD}: changed meanwhile" in capsys.readouterr().err
+    assert [each.name for each in kept.iterdir()] == [OLD]
+
+
+@pytest.mark.parametrize(("end", "code"), [(EOFError, Exit.DECLINED), (KeyboardInterrupt, 2)])
+def test_the_end_of_input_is_a_no(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Path,
+    end: type[BaseException], code: int,
+) -> None:  # fmt: skip
+    def asked(*_: object) -> str:
+        raise end
+
+    monkeypatch.setattr("typer._click.termui.visible_prompt_func", asked)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert typed(monkeypatch, "prune", "--days", "1") == code
+    assert ("nothing was done" in capsys.readouterr().err) == (code == Exit.DECLINED)
+    assert (kept / OLD).exists()

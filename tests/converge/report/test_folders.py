@@ -17,6 +17,9 @@ NOW = 1_800_000_000.0
 DAY = 86400.0
 IDS = [f"2019042{n}T020000.007Z-ab1{n}" for n in range(4)]
 
+BROKEN = ('"targets": null', '"targets": [1]', '"targets": 5', '"target": null')
+"""What a ``run.json`` of ours never says."""
+
 
 @pytest.fixture
 def reports(tmp_path: Path) -> Path:
@@ -39,9 +42,38 @@ def test_only_the_folders_of_sessions_are_listed(reports: Path) -> None:
     assert {(each.kind, each.target, each.exit_code) for each in found} == {("check", "lab", 1)}
 
 
-def test_a_folder_without_a_record_is_listed_too(reports: Path) -> None:
-    (reports / IDS[0] / "run.json").write_text("[half of")
-    assert (folders(reports)[0].kind, folders(reports)[0].exit_code) == ("", None)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[half of", "[]", "{}", '{"kind": 5, "target": "lab", "exit_code": 1}', "[" * 100_000),
+        *(f'{{"kind": "check", "exit_code": 1, {rest}}}' for rest in BROKEN),
+    ],
+)
+def test_a_folder_without_a_record_is_listed_too(reports: Path, text: str) -> None:
+    (reports / IDS[0] / "run.json").write_text(text)
+    found = folders(reports)[0]
+    assert (found.kind, found.target, found.exit_code) == ("", "", None)
+
+
+def test_a_survey_of_many_targets_takes_one_row(reports: Path) -> None:
+    targets = ", ".join(['{"target": "a"}'] * 50)
+    text = f'{{"kind": "check", "targets": [{targets}], "exit_code": 0}}'
+    (reports / IDS[0] / "run.json").write_text(text)
+    assert folders(reports)[0].target == "50 targets"
+
+
+def test_what_a_session_takes_away_meanwhile_is_left_out(
+    reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Path.lstat
+
+    def late(file: Path) -> os.stat_result:
+        if file.name == "run.json" or IDS[0] in file.parts:
+            raise FileNotFoundError(2, "gone")
+        return look(file)
+
+    monkeypatch.setattr(Path, "lstat", late)
+    assert [each.id for each in folders(reports)] == IDS[1:]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +93,8 @@ def test_what_is_spared(
     # The newest was written to a moment ago: a session may still be at work there.
     found = surplus(folders(reports), keep, days, NOW + AT_WORK / 2)
     assert [each.id for each in found] == gone
-    remove(found)
+    for each in found:
+        remove(each)
     assert {each.name for each in reports.iterdir()} == {
         *(set(IDS) - set(gone)), "mine", f"{IDS[0]}.txt", "20180101T000000.000Z-0000",
     }  # fmt: skip
