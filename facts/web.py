@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import shlex
+import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest, Response, Session
+from requests import Request, Response, Session
 from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException, SSLError
+from requests.exceptions import (
+    InvalidProxyURL,
+    InvalidSchema,
+    InvalidURL,
+    ProxyError,
+    RequestException,
+    SSLError,
+)
 from urllib3.exceptions import HTTPError
 
 from converge.errors import Unobservable
@@ -35,12 +44,16 @@ MOST, CHUNK = 1 << 20, 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to one request; `status` is 0 where there was none, `problem` then says why."""
+    """An answer to one request; `status` is 0 where there was none, `problem` then says why.
+
+    With `unasked` nothing is known of the site: it says why this machine could not ask.
+    """
 
     asked: str
     status: int
     says: bool
     problem: str
+    unasked: str = ""
 
     @property
     def text(self) -> str:
@@ -48,6 +61,15 @@ class Answer:
         if self.problem:
             return f"{self.asked}: {self.problem}"
         return f"{self.asked}: {self.status}{'' if self.says else ', without the expected text'}"
+
+    def settle(self) -> None:
+        """Make sure that the site was asked.
+
+        Raises:
+            Unobservable: it was not.
+        """
+        if self.unasked:
+            raise Unobservable(f"control: {self.asked} could not be asked: {self.unasked}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +132,8 @@ def fetch_all(
 ) -> tuple[Answer, ...]:
     """Ask public addresses at the same time, for at most `limit` seconds and ``MOST`` bytes each.
 
-    A name in `resolve` is connected to that address, with its own name in TLS and Host, and never through a proxy.
-
-    Raises:
-        Unobservable: a name could not be resolved here.
-        OSError: the authorities cannot be read.
+    A name in `resolve` is connected to that address, with its own name in TLS and Host, and never
+    through a proxy. No address is sent a password that does not stand in it.
     """
     end = time.monotonic() + limit
 
@@ -127,7 +146,8 @@ def fetch_all(
             except Exception as problem:  # told to who waits, not to this thread
                 answer.set_exception(problem)
 
-        # A daemon: headers that come drop by drop are cut off by nobody but the end of the process.
+        # A daemon: a server that sends its headers byte by byte keeps the thread for ever,
+        # and the process must end all the same.
         threading.Thread(target=ask, daemon=True).start()
         return answer
 
@@ -144,40 +164,78 @@ def fetch_all(
 class _Pinned(HTTPAdapter):
     """Connects to an address, with the site's name in TLS."""
 
-    def __init__(self, address: str, name: str) -> None:
+    def __init__(self, address: str) -> None:
         super().__init__()
-        self._address, self._name = address, name
+        self._address = address
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
         """The address to connect to, and the name to ask a certificate for."""
         host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
-        named = {"server_hostname": self._name, "assert_hostname": self._name} if host["scheme"] == "https" else {}
-        return {**host, "host": self._address}, {**pool, **named}
-
-    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:  # type: ignore[override]  # all are handed on
-        """Without a proxy, which would look the name up by itself."""
-        return super().send(request, **kwargs | {"proxies": {}})
+        name = host["host"]
+        tls = {"server_hostname": name, "assert_hostname": name} if host["scheme"] == "https" else {}
+        return {**host, "host": self._address}, {**pool, **tls}
 
 
 def _fetch(url: Url, resolve: Mapping[str, str], ca_file: str | None, end: float) -> Answer:
     parts = urlsplit(url.url)
     name = parts.hostname or ""
-    with Session() as session:
-        session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
-        if name in resolve:
-            session.headers["Host"] = parts.netloc.rpartition("@")[2]
-            session.mount(f"{parts.scheme}://", _Pinned(resolve[name], name))
-        try:
-            with session.get(
-                url.url, timeout=(CONNECT, READ), verify=ca_file or True, allow_redirects=False, stream=True
-            ) as got:
+    authorities: str | bool = ca_file or True
+    try:
+        # Not by a session: it would send the password that ~/.netrc has for the site. Nor does an
+        # adapter read what a redirection says, without end, to find where it leads.
+        headers = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        request = Request("GET", url.url, headers=headers).prepare()
+        address = str(request.url)
+        with Session() as session:
+            way: dict[str, Any] = {
+                **session.merge_environment_settings(address, {}, True, authorities, None)
+            }
+            authorities = way["verify"]
+            if name in resolve:
+                # A proxy would look the name up by itself.
+                way["proxies"] = {}
+                request.headers["Host"] = urlsplit(address).netloc.rpartition("@")[2]
+                session.mount(f"{parts.scheme}://", _Pinned(resolve[name]))
+            adapter = session.get_adapter(address)
+            with adapter.send(request, timeout=(CONNECT, READ), **way) as got:
                 return _judged(url, got, end)
-        except SSLError as problem:
-            return Answer(url.url, 0, False, f"its certificate is not accepted: {problem}")
-        except (RequestException, HTTPError, LookupError) as problem:
-            if "NameResolutionError" in repr(problem):
-                raise Unobservable(f"control: {name} could not be resolved: is this machine online?") from None
-            return Answer(url.url, 0, False, f"{type(problem).__name__}: {problem}")
+    except TimeoutError:  # the time for all is over
+        raise
+    except (RequestException, HTTPError) as problem:
+        if why := _fault_here(problem, name, authorities):
+            return Answer(url.url, 0, False, "", why)
+        return Answer(url.url, 0, False, _fault_there(problem))
+    except (OSError, ValueError) as problem:  # authorities that are not there, a name that is none
+        return Answer(url.url, 0, False, "", str(problem))
+
+
+def _fault_here(problem: Exception, name: str, authorities: str | bool) -> str:
+    """Why this machine could not ask; empty where the site is to blame."""
+    said = repr(problem)
+    if isinstance(problem, (ProxyError, InvalidProxyURL, InvalidSchema)) or "SOCKS" in said:
+        return f"the proxy that this machine's environment names is of no use: {problem}"
+    if isinstance(problem, InvalidURL):
+        return str(problem)
+    if "NameResolutionError" in said:
+        return f"{name} could not be resolved: is this machine online?"
+    if isinstance(problem, SSLError) and isinstance(authorities, str):
+        try:
+            if Path(authorities).is_dir():
+                ssl.create_default_context(capath=authorities)
+            else:
+                ssl.create_default_context(cafile=authorities)
+        except OSError as trouble:
+            return f"{authorities} has no certificates of authorities: {trouble}"
+    return ""
+
+
+def _fault_there(problem: Exception) -> str:
+    """Why the site did not answer."""
+    if not isinstance(problem, SSLError):
+        return f"{type(problem).__name__}: {problem}"
+    # Both that of ssl and that of urllib3 have this in their names.
+    refused = "CertVerificationError" in repr(problem) or "CertificateError" in repr(problem)
+    return f"{'its certificate is not accepted' if refused else 'no TLS with it'}: {problem}"
 
 
 def _judged(url: Url, got: Response, end: float) -> Answer:
@@ -190,7 +248,15 @@ def _judged(url: Url, got: Response, end: float) -> Answer:
             raise TimeoutError
     # Without a charset the library takes text for Latin-1.
     charset = got.encoding if "charset" in got.headers.get("Content-Type", "") else None
-    return Answer(url.url, got.status_code, url.expect in body.decode(charset or "utf-8", "replace"), "")
+    return Answer(url.url, got.status_code, url.expect in _decoded(body, charset or "utf-8"), "")
+
+
+def _decoded(body: bytearray, charset: str) -> str:
+    """An answer's text; as UTF-8 where its charset is none."""
+    try:
+        return body.decode(charset, "replace")
+    except (LookupError, ValueError):
+        return body.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
