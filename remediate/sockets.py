@@ -25,13 +25,18 @@ def same_inode(entry: Entry) -> Condition:
     )
 
 
-def is_astray(ctx: RemedyContext) -> bool:
-    """Whether the app's unit listens on its path and the web server's does not lead there: a link mends that, no restart."""
+def leave_to_link(ctx: RemedyContext) -> None:
+    """Go on unless the app's unit listens on its path and the web server's does not lead there.
+
+    Raises:
+        NothingToDo: it is so: a link mends that, and no restart does.
+    """
     path, listen = ctx.read(facts_sockets.upstream).chosen, ctx.inv.web.listen
     seen, app = ctx.read(facts_sockets.sockets), ctx.read(states.our_units).app.name
     here, own = seen.at(path), seen.at(listen)
     same = here is not None and own is not None and here.end_inode == own.end_inode
-    return path != listen and not same and app in {owner.unit for owner in seen.owners(listen)}
+    if path != listen and not same and app in {owner.unit for owner in seen.owners(listen)}:
+        raise NothingToDo(f"{path} does not lead to {listen}, where {app} listens: SOCK-5 mends that")
 
 
 def open_up(ctx: RemedyContext) -> Iterator[Step]:
@@ -39,9 +44,7 @@ def open_up(ctx: RemedyContext) -> Iterator[Step]:
     path = ctx.read(facts_sockets.upstream).chosen
     seen = ctx.read(facts_sockets.sockets)
     entry = seen.at(path)
-    if is_astray(ctx):
-        yield from relink(ctx)
-        return
+    leave_to_link(ctx)
     if entry is None or not entry.is_socket or not seen.listening_on(path):
         if not ctx.read(states.our_units).app.runs:
             raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy")
@@ -68,9 +71,7 @@ def single(ctx: RemedyContext) -> Iterator[Step]:
         # Both run: a cutover was cut off in the middle, or somebody started the application by hand beside its unit.
         yield handover_step(ctx, "SOCK-3/cutover")
         return
-    if is_astray(ctx):
-        yield from relink(ctx)
-        return
+    leave_to_link(ctx)
     leave_strangers(ctx, ctx.read(facts_sockets.upstream).chosen)
     yield from end_idle(ctx, "SOCK-3")
     yield restart_step(ctx, "SOCK-3/restart", f"so that it alone binds {ctx.inv.web.listen}")

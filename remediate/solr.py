@@ -14,6 +14,7 @@ from hosts.schema import Inventory
 from remediate import solr_move
 from remediate.cutover.conditions import is_still
 from remediate.cutover.steps import restart_step
+from remediate.sockets import leave_to_link
 from remediate.solr_move import rake
 
 
@@ -168,6 +169,7 @@ def let_app_detect(ctx: RemedyContext) -> Iterator[Step]:
     """
     if ctx.read(states.masters).of(ctx.read(states.our_units).app) is None:
         raise NothingToDo(f"{ctx.inv.app.unit} does not run: starting it is UNIT-5's remedy, and then it looks for Solr")
+    leave_to_link(ctx)
     if not ctx.read(solr.solr).pid_is_true and not ctx.read(web.search).fallbacks:
         raise NothingToDo("Solr does not run as its PID file says (SOLR-4): the application, which found it, waits for it")
     yield restart_step(ctx, "SOLR-5/restart", "it looks for Solr only when it boots")

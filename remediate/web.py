@@ -8,7 +8,7 @@ from converge.steps import NothingToDo, RemedyContext, Step
 from facts.units import states
 from facts.web import serving
 from remediate.cutover.steps import restart_step
-from remediate.sockets import is_astray
+from remediate.sockets import leave_to_link
 
 
 def serve_current(ctx: RemedyContext) -> Iterator[Step]:
@@ -17,8 +17,7 @@ def serve_current(ctx: RemedyContext) -> Iterator[Step]:
     if not app.runs:
         raise NothingToDo(f"{app.name} does not run: starting it is UNIT-5's remedy")
     seen = ctx.read(serving)
-    if is_astray(ctx):
-        raise NothingToDo(f"{seen.path} does not lead to {ctx.inv.web.listen}, where {app.name} listens: SOCK-5 mends that")
+    leave_to_link(ctx)
     if seen.owners and app.name not in {owner.unit for owner in seen.owners}:
         others = ", ".join(sorted({owner.unit or owner.cgroup for owner in seen.owners}))
         raise NothingToDo(f"{seen.path} leads to {others}: that it leads to {app.name} is what SOCK-3 and SOCK-5 are for")

@@ -25,8 +25,8 @@ def aloud(text: str) -> str:
 
 def state(run: str, n: int, who: str, sentence: str, *, puts_back: bool, undoable: bool) -> str:
     """What stands in a step's state file while it acts: what it does, and what stopping it does."""
-    way = f" ({n}.undo.sh beside this file does so too)" if undoable else ""
-    stop = f"the step ends, and puts back what it did{way}; nothing is lost; the next run looks what became of it"
+    way = f", puts back what it wrote, moved or linked ({n}.undo.sh beside this file does so too)" if undoable else ""
+    stop = f"the step ends{way}; nothing is lost; the next run looks what became of it"
     if puts_back:
         stop = "it puts back by itself what it interrupted"
     return f"{' '.join(f'step {n} of run {run}, by {who}: {sentence}'.split())}; stopping it: {stop}"

@@ -40,9 +40,9 @@ def survey_lines(survey: Survey, report: PurePath | str, width: int = 120) -> li
     found += [f"note: {one_line(note, width)}" for note in survey.notes]
     for record in survey.targets:
         found += [f"{record.target}: {one_line(line, width * 3)}" for line in miss_lines(record.misses)]
-    mendable = [record.target for record in survey.targets if remediable(record)]
+    mendable = [record.commands["plan"] for record in survey.targets if remediable(record) and "plan" in record.commands]
     if mendable:
-        found.append(f"with remedies, one target at a time: --target {mendable[0]} --plan")
+        found.append(f"with remedies, one target at a time: {mendable[0]}")
     found += ["", survey_headline(survey).text, tally(survey), f"report: {report}"]
     return [shown(line).replace("\n", " ") for line in found]
 

@@ -274,13 +274,14 @@ def remediable(record: Record) -> list[Verdict]:
 
 
 def next_commands(record: Record) -> list[tuple[str, str]]:
-    """What a person types next, each with what it does: after a run, or where something could be mended."""
+    """What a person types next, each with what it does: after a run that began, or where something could be mended."""
     told = {
         "check": {"plan": "shows what it would do", "remediate": "does it, and asks first"},
         "plan": {"remediate": "carries out this plan, and asks first"},
         "run": {"show": "tells each step and its way back", "rollback": "takes the run back, and asks first"},
     }[record.kind]
-    if record.kind != "run" and not remediable(record):
+    has_begun = any(step.started for step in record.steps)
+    if not (has_begun if record.kind == "run" else remediable(record)):
         return []
     return [(record.commands[verb], what) for verb, what in told.items() if verb in record.commands]
 

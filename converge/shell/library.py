@@ -40,7 +40,7 @@ must be started by the user manager, which is not niced."""
 
 _CORE = r"""
 umask 022
-CV_LATE= CV_GIVES_BACK=
+CV_LATE= CV_GIVES_BACK= CV_GIVING=
 # What ends it reaches the act itself; its caller waits for what the act still puts back, and begins nothing more.
 trap 'CV_LATE=yes' TERM INT HUP
 # It may lead to a folder of a boot before this one.
@@ -275,11 +275,12 @@ cv_unchmode() {
 cv_ununit() {
   cv_unit_allowed "$2"
   case "$1:$(cat "$CV_SLOT/active" 2>/dev/null):$(cat "$CV_SLOT/enabled" 2>/dev/null)" in
-    enable:*:enabled|disable:*:disabled|disable:*:) ;;
-    enable:*) systemctl --user disable "$2" ;;
+    # `disable` takes links away that others made, too: only of what had none.
+    enable:*:disabled|enable:*:) systemctl --user disable "$2" ;;
     disable:*:enabled) systemctl --user enable "$2" ;;
     start:inactive:*|start:failed:*) systemctl --user stop "$2" ;;
-    stop:active:*) cv_reload; systemctl --user start "$2" ;;
+    # What a step stops is to be down: only who takes the step back has it started again.
+    stop:active:*) [ -n "$CV_GIVING" ] || { cv_reload; systemctl --user start "$2"; } ;;
     # Only when the files that it starts with are those of before again.
     restart:active:*) CV_AGAIN="$CV_AGAIN $2" ;;
   esac
@@ -327,8 +328,13 @@ cv_undo() {
 }
 cv_give_back() {
   [ -n "$CV_GIVES_BACK" ] && [ -s "$CV_STEP/log" ] || return 0
-  if ( cv_undo ) </dev/null; then cv_say given-back "what it had done before was put back"
-  else cv_say given-back "what it had done before could not all be put back"; fi
+  # Told to end once more it puts back all the same; at its limit it has time for that.
+  if ( trap '' TERM INT HUP; CV_GIVING=yes; cv_undo ) </dev/null; then
+    cv_say given-back "what it had written, moved or linked before was put back"
+  else
+    ! grep -q '/systemd/user/' "$CV_STEP/log" || systemctl --user daemon-reload
+    cv_say given-back "what it had written, moved or linked before could not all be put back"
+  fi
 }
 cv_judge() { # WHAT: goes on where that ended well; else the step ends, and what it did before is put back
   cv_rc=$?

@@ -25,8 +25,8 @@ def compile_step(step: Step, prelude: str, fence: Fence, key: str) -> str:
     _judge(step, step.acts, prelude, fence)
     for condition in step.when:
         lint(condition.test, f"{step.id}, which finds out whether {condition.sentence},", prelude, fence.units)
-    # A program in a unit of its own puts back what its phase says, whatever ends it.
-    gives_back = "" if step.in_unit else "CV_GIVES_BACK=yes"
+    # A program in a unit of its own puts back what its phase says, whatever ends it; and what needs no way back gets none.
+    gives_back = "CV_GIVES_BACK=yes" if step.undo is None and not step.in_unit else ""
     parts = [_settings(prelude, fence, key), LIBRARY, gives_back, _identity(fence)]
     for condition in step.when:
         refusal = shlex.quote(f"not so any more: {condition.sentence}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import threading
 import time
@@ -54,11 +55,12 @@ class SshLink:
         call = invocation(self._marked(script), stdin)
         with self._slots:
             done = Exchange(self.name, self._channel(), call, limit).complete()
-        line = f"{self._mark}\n".encode()
-        _, began, out = done.out.partition(line)
-        err = done.err.partition(line)[2]
+        # A start-up file may lead both outputs to one place, or through a terminal.
+        began = re.search(rb"%s\r?\n" % self._mark.encode(), done.out)
+        second = re.compile(rb"%s-err\r?\n" % self._mark.encode())
         if began:
-            return replace(done, out=out, err=err)
+            out, err = done.out[began.end() :], second.split(done.err, maxsplit=1)[-1]
+            return replace(done, out=second.sub(b"", out, count=1), err=err)
         if done.rc == TIMED_OUT:
             return replace(done, out=b"")
         raise self._not_run(done)
@@ -76,7 +78,7 @@ class SshLink:
         )
 
     def _marked(self, script: str) -> str:
-        return f"echo {self._mark}; echo {self._mark} >&2\n{script}"
+        return f"echo {self._mark}; echo {self._mark}-err >&2\n{script}"
 
     def talk(self, script: str) -> ChannelStream:
         """See ``Talks.talk``; it has a channel of its own, beside those of ``exec``."""

@@ -145,16 +145,16 @@ for f in *.service *.timer *.socket; do
   echo "[$f]"; sed 's/^/|/' "$f" || exit 1; echo
 done
 echo '[links]'
-found=$(find "$UNITS" \( -type l -o -path '*.wants/*' -o -path '*.requires/*' \)) || exit 1
-printf '%s' "$found" | sort | while read -r l; do
-  [ -L "$l" ] || { echo "copy=$l"; continue; }
+found=$(find "$UNITS/" \( -type l -o -path '*.wants/*' -o -path '*.requires/*' \)) || exit 1
+printf '%s' "$found" | sort | while IFS= read -r l; do
+  [ -L "$l" ] || { [ ! -f "$l" ] || echo "copy=$l"; continue; }
   t=; [ ! -e "$l" ] || t=$(readlink -f "$l")
   printf 'link=%s\t%s\t%s\n' "$l" "$(readlink "$l")" "$t"
 done
 echo '[legacy]'
 for u in $LEGACY_UNITS; do
   s=${u%.service}
-  find "$UNITS" -mindepth 1 \( -name "$s" -o -name "$s[!A-Za-z0-9_-]*" \) -prune -printf "at=$u\t%p\n" || exit 1
+  find "$UNITS/" -mindepth 1 \( -name "$s" -o -name "$s[!A-Za-z0-9_-]*" \) -prune -printf "at=$u\t%p\n" || exit 1
 done
 """
 )

@@ -100,16 +100,18 @@ class World:
         }
         return Fence(**{**settings, **changes})
 
-    def act(self, *acts: Act, when: tuple[Condition, ...] = (), fence: Fence | None = None) -> Done:
+    def act(self, *acts: Act, when: tuple[Condition, ...] = (), fence: Fence | None = None, own_group: bool = False) -> Done:
         """Run a step of these acts."""
         self.count += 1
         step = Step(f"S/{self.count}", "new", "try it", acts, when)
         made = (step, "", fence or self.fence(), f"{self.count:03d}")
-        done = self._run(compile_step(*made))
+        done = self._run(compile_step(*made), own_group=own_group)
         return Done(done.returncode, done.stdout, done.stderr, self, compile_undo(*made) or "")
 
-    def _run(self, script: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    def _run(self, script: str, *, own_group: bool = False) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/sh", "-c", script], capture_output=True, text=True, timeout=30, check=False, start_new_session=own_group
+        )
 
 
 @dataclass

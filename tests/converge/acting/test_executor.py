@@ -122,8 +122,8 @@ def test_state_says_what_the_step_does_and_what_stopping_it_does(world: World, e
     executor.run_step(step(world, acts=(Run(f"cat {file}"), Write(f"{world.root}/a", "x"))), "a.b", ["A"])
     words = file.read_text().splitlines()
     assert words == [
-        "step 1 of run R1, by ada: write it; stopping it: the step ends, and puts back what it did (1.undo.sh "
-        "beside this file does so too); nothing is lost; the next run looks what became of it",
+        "step 1 of run R1, by ada: write it; stopping it: the step ends, puts back what it wrote, moved or "
+        "linked (1.undo.sh beside this file does so too); nothing is lost; the next run looks what became of it",
         "ended with status 0",
     ]
     assert (state(world) / "1.out").read_text().splitlines() == words[:1], "it stood there while the step acted"
@@ -140,7 +140,7 @@ def test_person_who_stops_a_step_has_it_put_back_as_its_state_says(world: World,
     thread.join()
     assert record.result == "failed"
     assert record.seconds < 20
-    assert "what it had done before was put back" in record.reason
+    assert "linked before was put back" in record.reason
     assert not (world.root / "half").exists()
     assert not (world.root / "never").exists()
     assert (state(world) / "1.state").read_text().endswith(f"ended with status {record.rc}\n")
@@ -468,11 +468,11 @@ def test_step_that_put_back_at_its_limit_says_so() -> None:
 
 
 def test_step_that_was_refused_and_could_not_put_back_has_failed() -> None:
-    said = b"::converge:moved: not so any more\n::converge:given-back: what it had done before %s\n"
+    said = b"::converge:moved: not so any more\n::converge:given-back: what it had written before %s\n"
     for words, result in ((b"was put back", "refused"), (b"could not all be put back", "failed")):
         record = StepRecord("A/1", "", [], "new", "", "", [], "", None)
         assert settle(record, Completed(Rc.MOVED, b"", said % words, 1.0), 9.0).result == result
-        assert "not so any more; what it had done" in record.reason
+        assert "not so any more; what it had written" in record.reason
 
 
 def test_a_shell_that_could_not_read_its_script_has_failed() -> None:

@@ -376,7 +376,7 @@ def test_program_may_use_the_guarded_functions_and_is_undone_as_far(world: World
     assert tree(world.root) == before
 
 
-GIVEN_BACK = "what it had done before was put back"
+GIVEN_BACK = "what it had written, moved or linked before was put back"
 
 
 @pytest.mark.parametrize(
@@ -409,6 +409,24 @@ def test_step_that_fails_leaves_what_somebody_changed_meanwhile(world: World) ->
     assert "could not all be put back" in done.err
     assert "changed since" in done.err
     assert file.read_text() == "theirs"
+
+
+def test_unit_that_a_failing_step_stopped_stays_down_until_the_step_is_taken_back(world: World) -> None:
+    world.act(Unit("start", "app-old.service"))
+    file = world.root / "a"
+    done = world.act(Write(str(file), "x"), Unit("stop", "app-old.service"), Run("exit 3"))
+    assert (done.rc, file.exists()) == (Rc.FAILED, False)
+    assert world.unit("app-old.service", "active") == "inactive"
+
+
+def test_second_signal_does_not_end_what_puts_back(world: World) -> None:
+    file, other = world.root / "a", world.root / "b"
+    file.write_text("old")
+    other.write_text("old")
+    before_move(world, 3, "kill -s TERM 0")
+    done = world.act(Write(str(file), "new"), Write(str(other), "new"), Run("exit 3"), own_group=True)
+    assert GIVEN_BACK in done.err
+    assert (file.read_text(), other.read_text()) == ("old", "old")
 
 
 def test_unit_whose_restart_fails_is_started_again_with_the_files_of_before(world: World) -> None:
